@@ -1,0 +1,85 @@
+"""The words between the agent and its model, as values that the journal can keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolCall(Value):
+    """One call that the model asks for.
+
+    `arguments` is the parsed JSON object; `invalid` holds the raw text and the reason where it couldn't be parsed.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    invalid: str = ""
+
+
+class ToolResult(Value):
+    """What a call gave back, as the model sees it. `ok` is false for a refused or failed tool, not for exit codes."""
+
+    call_id: str
+    name: str
+    content: str
+    ok: bool = True
+
+
+class Usage(Value):
+    """Tokens of one request, as the provider counted them. `cached_tokens` are part of `input_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+
+class Reply(Value):
+    """One complete reply of a model.
+
+    `cost_usd` is None where the price is unknown.
+    `raw` is the provider's message as the client keeps it, to be sent back unchanged; empty for the scripted model.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    finish_reason: str = "stop"
+    raw: str = ""
+
+
+class ToolSpec(Value):
+    """A tool as the model is told of it: name, description and the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Turn(Value):
+    """What was said since the last reply: the user's text, or the results of the last reply's calls."""
+
+    text: str = ""
+    results: tuple[ToolResult, ...] = ()
+
+
+class Request(Value):
+    """What a model is asked with. Each request extends the one before: `system` and `tools` are frozen per run."""
+
+    system: str
+    tools: tuple[ToolSpec, ...]
+    dialogue: tuple[Turn | Reply, ...]

@@ -1,0 +1,83 @@
+"""What can go wrong, as people see it.
+
+DreamdockError            exit code
+├── UsageError            2    the request itself is wrong
+├── NotFoundError         3    no such run, repository, step
+├── ConfigError           4    settings, an unknown model, a missing credential
+├── UnavailableError      5    Redis, the engine or an endpoint doesn't answer; safe to retry
+├── DeniedError           6    refused by policy
+├── LimitReachedError     7    a limit ended the run; its work is kept
+├── ModelError            1    the model answered with something that can't be used
+└── JournalError          1    the journal is broken or refuses the writer
+    ├── FencedError            a newer attempt owns the run: stop writing, leave
+    └── HeadMovedError         someone appended in between: read on and try again
+"""
+
+from __future__ import annotations
+
+
+class DreamdockError(Exception):
+    """An error that is shown to a person in three lines: error, cause, try.
+
+    `message` says what failed, `cause` why (may be empty), `hint` what to type or do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+
+
+class UsageError(DreamdockError):
+    """The request itself is wrong."""
+
+    exit_code = 2
+
+
+class NotFoundError(DreamdockError):
+    """What was named doesn't exist."""
+
+    exit_code = 3
+
+
+class ConfigError(DreamdockError):
+    """Settings are wrong, a model is unknown or a credential is missing."""
+
+    exit_code = 4
+
+
+class UnavailableError(DreamdockError):
+    """A service doesn't answer; trying again is safe."""
+
+    exit_code = 5
+
+
+class DeniedError(DreamdockError):
+    """Refused by policy."""
+
+    exit_code = 6
+
+
+class LimitReachedError(DreamdockError):
+    """A limit of the run was reached; its work is kept."""
+
+    exit_code = 7
+
+
+class ModelError(DreamdockError):
+    """The model's answer can't be used, or it refused."""
+
+
+class JournalError(DreamdockError):
+    """The journal is broken, or refuses the writer."""
+
+
+class FencedError(JournalError):
+    """A newer attempt owns the run; this writer may write nothing more."""
+
+
+class HeadMovedError(JournalError):
+    """The journal's head isn't the one that this append was computed on."""

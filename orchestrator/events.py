@@ -1,0 +1,171 @@
+"""Everything that can happen to a run: the closed union that the journal holds.
+
+An event is a body (what happened) in an envelope (where in the journal, when, by whom).
+Events of a step without its `Checkpointed` are void: the step was never committed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from orchestrator.dialogue import Reply, ToolCall, ToolResult, Value
+from orchestrator.runs import FileChange, Outcome, RunSpec, Verdict
+
+
+class Submitted(Value):
+    """A person queued the run."""
+
+    type: Literal["submitted"] = "submitted"
+    spec: RunSpec
+
+
+class Dispatched(Value):
+    """An attempt was put on the queue. `reason` says why for every attempt but the first."""
+
+    type: Literal["dispatched"] = "dispatched"
+    attempt: int
+    reason: str = ""
+
+
+class Claimed(Value):
+    """A worker owns the run under a fencing token."""
+
+    type: Literal["claimed"] = "claimed"
+    attempt: int
+    fence: int
+    worker: str
+    host: str
+
+
+class SandboxReady(Value):
+    """The sandbox stands, at the tree of the last committed step. `policy` is what it is sealed with."""
+
+    type: Literal["sandbox_ready"] = "sandbox_ready"
+    image: str
+    image_id: str
+    container: str
+    tree: str
+    policy: str
+
+
+class Prompted(Value):
+    """What the model is told: the frozen system text at the first step, and what the harness says later."""
+
+    type: Literal["prompted"] = "prompted"
+    system: str = ""
+    text: str = ""
+
+
+class Replied(Value):
+    """A complete reply: step N begins."""
+
+    type: Literal["replied"] = "replied"
+    step: int
+    reply: Reply
+
+
+class CallStarted(Value):
+    """A call is about to run."""
+
+    type: Literal["call_started"] = "call_started"
+    step: int
+    call: ToolCall
+
+
+class CallFinished(Value):
+    """A call ended. The output that the model saw is in `result`; exit code and signal are those inside the sandbox."""
+
+    type: Literal["call_finished"] = "call_finished"
+    step: int
+    result: ToolResult
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    duration_s: float = 0.0
+    total_bytes: int = 0
+
+
+class Checkpointed(Value):
+    """The step is committed. `patch` names the blob with the step's patch against the tree before it."""
+
+    type: Literal["checkpointed"] = "checkpointed"
+    step: int
+    commit: str
+    tree: str
+    files: tuple[FileChange, ...] = ()
+    patch: str = ""
+    inexact: tuple[str, ...] = ()
+
+
+class FinishStarted(Value):
+    """The agent is done: acceptance begins. `guessed` shows where the command came from."""
+
+    type: Literal["finish_started"] = "finish_started"
+    command: str
+    origin: str
+
+
+class Judged(Value):
+    """The acceptance command ran in a fresh sandbox."""
+
+    type: Literal["judged"] = "judged"
+    verdict: Verdict
+
+
+class CancelRequested(Value):
+    """A person asked to cancel."""
+
+    type: Literal["cancel_requested"] = "cancel_requested"
+
+
+class AttemptLost(Value):
+    """An attempt ended without finishing the run: its worker died or lost its lease; `void_step` was undone."""
+
+    type: Literal["attempt_lost"] = "attempt_lost"
+    attempt: int
+    reason: str
+    void_step: int | None = None
+
+
+class Finished(Value):
+    """The run is over. `patch` names the blob with the whole patch, base to final tree."""
+
+    type: Literal["finished"] = "finished"
+    outcome: Outcome
+    reason: str = ""
+    summary: str = ""
+    tree: str = ""
+    files: tuple[FileChange, ...] = ()
+    patch: str = ""
+
+
+Body = Annotated[
+    Submitted
+    | Dispatched
+    | Claimed
+    | SandboxReady
+    | Prompted
+    | Replied
+    | CallStarted
+    | CallFinished
+    | Checkpointed
+    | FinishStarted
+    | Judged
+    | CancelRequested
+    | AttemptLost
+    | Finished,
+    Field(discriminator="type"),
+]
+
+
+class Event(Value):
+    """A body in its envelope. `seq` counts from 1; `who` names a person or process; `fence` is 0 for open appends."""
+
+    seq: int
+    at: datetime
+    who: str
+    fence: int = 0
+    body: Body

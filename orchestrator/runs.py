@@ -1,0 +1,156 @@
+"""What a run is: its specification, its states and the view that people see of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from orchestrator.dialogue import Usage, Value
+from orchestrator.settings import RunLimits, SandboxLimits
+
+RUN_ID: Final = re.compile(r"^[0-9a-z]{12}$")
+ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})$")
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id() -> str:
+    """Return a new run id: 12 characters of Crockford's base 32, lower case, at random."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def attempt_id(run_id: str, number: int) -> str:
+    """Return the id of a run's attempt, which is also the id of its RQ job."""
+    return f"{run_id}-a{number}"
+
+
+class State(StrEnum):
+    """Where a run is. How it ended is its `Outcome`."""
+
+    QUEUED = "queued"  # Recorded; no attempt owns it.
+    STARTING = "starting"  # An attempt owns it and prepares the sandbox.
+    RUNNING = "running"  # The agent is at work.
+    WAITING = "waiting"  # Parked; `reason` says for what.
+    FINISHING = "finishing"  # Acceptance and delivery.
+    DONE = "done"  # Over; the outcome says how.
+
+
+class Outcome(StrEnum):
+    """How a finished run ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # The acceptance command fails on the final tree, or the agent gave up.
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"  # The wall-time limit.
+    LIMIT = "limit"  # Steps or money; the work is kept.
+    ERROR = "error"  # Our side or the model's endpoint; the work is kept.
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.QUEUED: frozenset({State.STARTING, State.DONE}),
+    State.STARTING: frozenset({State.RUNNING, State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
+    State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
+    State.WAITING: frozenset({State.QUEUED, State.DONE}),
+    State.FINISHING: frozenset({State.DONE, State.QUEUED}),
+    State.DONE: frozenset(),
+}
+
+
+class RepoRef(Value):
+    """The base of a run: a commit in the shared store. `project` derives from the repository's root commit."""
+
+    project: str
+    commit: str
+    tree: str
+    name: str
+    source: str
+
+
+class Acceptance(Value):
+    """The command that decides whether a run succeeded. `origin`: flag, spec file, dreamdock.toml or guess."""
+
+    command: str
+    origin: str
+
+
+class RunSpec(Value):
+    """What was asked for, resolved: nothing in it changes after the submission.
+
+    `script` is the text of a scripted model's file; `left_out` names uncommitted paths that the run doesn't see.
+    """
+
+    task: str = Field(min_length=1, max_length=100_000)
+    repo: RepoRef
+    model: str
+    accept: Acceptance | None = None
+    limits: RunLimits = RunLimits()
+    image: str
+    sandbox: SandboxLimits = SandboxLimits()
+    base_url: str = ""
+    script: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+class FileChange(Value):
+    """A file that a step changed. `status` is git's letter: A, M, D or T. Lines are 0 for binary files."""
+
+    path: str
+    status: str
+    added: int
+    removed: int
+
+
+class Verdict(Value):
+    """What the acceptance command said. `base_tests`: the second run, with the base's test files put back."""
+
+    command: str
+    exit_code: int | None
+    timed_out: bool
+    output: str
+    duration_s: float
+    tree: str
+    base_tests: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether the command ended with exit code 0."""
+        return self.exit_code == 0 and not self.timed_out
+
+
+class RunView(Value):
+    """A run as folded from its journal: what `ps`, `show` and the dashboard print.
+
+    `cost_usd` is None once a reply of unknown price is in it. Times are UTC.
+    """
+
+    id: str
+    spec: RunSpec
+    who: str
+    created_at: datetime
+    state: State = State.QUEUED
+    outcome: Outcome | None = None
+    reason: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempt: int = 0
+    step: int = 0
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+    doing: str = ""
+    tree: str = ""
+    checkpoint: str = ""
+    cancel_requested: bool = False
+    verdicts: tuple[Verdict, ...] = ()
+    summary: str = ""
+
+    @property
+    def label(self) -> str:
+        """The state, or the outcome with its proof, in words."""
+        if self.outcome is None:
+            return self.state
+        unproven = self.outcome is Outcome.SUCCEEDED and not self.verdicts
+        return f"{self.outcome} (unproven)" if unproven else self.outcome
