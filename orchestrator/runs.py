@@ -11,7 +11,8 @@ from typing import Final
 from pydantic import Field
 
 from orchestrator.dialogue import Usage, Value
-from orchestrator.settings import RunLimits, SandboxLimits
+from orchestrator.settings import RunLimits
+from sandbox.spec import Limits
 
 RUN_ID: Final = re.compile(r"^[0-9a-z]{12}$")
 ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})$")
@@ -89,7 +90,7 @@ class RunSpec(Value):
     accept: Acceptance | None = None
     limits: RunLimits = RunLimits()
     image: str
-    sandbox: SandboxLimits = SandboxLimits()
+    sandbox: Limits = Limits()
     base_url: str = ""
     script: str = ""
     left_out: tuple[str, ...] = ()

@@ -11,13 +11,17 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from platformdirs import PlatformDirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from orchestrator.errors import ConfigError
+from sandbox.spec import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DIRS = PlatformDirs("dreamdock", appauthor=False)
 SYSTEM_FILE = Path("/etc/dreamdock/config.toml")
@@ -36,30 +40,6 @@ class RunLimits(_Frozen):
     """US dollars, over all attempts."""
     seconds: int = Field(6 * 3600, ge=1)
     """Wall time from the first claim."""
-
-    def narrowed(self, other: RunLimits) -> RunLimits:
-        """Return the lower of both in every field."""
-        return RunLimits(**{name: min(getattr(self, name), getattr(other, name)) for name in RunLimits.model_fields})
-
-
-class SandboxLimits(_Frozen):
-    """What a run's container may use."""
-
-    memory_mb: int = Field(2048, ge=64)
-    """Memory and swap together, MiB."""
-    cpus: float = Field(2.0, gt=0)
-    """Processor cores."""
-    pids: int = Field(512, ge=16)
-    """Processes and threads."""
-    tmpfs_mb: int = Field(256, ge=1)
-    """Size of /tmp, MiB."""
-    command_seconds: int = Field(600, ge=1)
-    """Longest time of one command, seconds."""
-
-    def narrowed(self, other: SandboxLimits) -> SandboxLimits:
-        """Return the lower of both in every field."""
-        fields = SandboxLimits.model_fields
-        return SandboxLimits(**{name: min(getattr(self, name), getattr(other, name)) for name in fields})
 
 
 class ProjectFile(_Frozen):
@@ -99,8 +79,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(6.0, ge=1.0, le=600.0)
     """How long an attempt owns its run without renewing; a dead worker's run is resumed after that."""
     limits: RunLimits = RunLimits()
-    """Limits of each run; flags and files may lower them."""
-    sandbox: SandboxLimits = SandboxLimits()
+    """Limits of each run where no flag says otherwise; a repository's file may lower them."""
+    sandbox: Limits = Limits()
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
 
     @classmethod
@@ -134,6 +114,28 @@ def load(**flags: Any) -> Settings:
         ) from error
     except (tomllib.TOMLDecodeError, OSError) as error:
         raise ConfigError("a settings file can't be read", cause=str(error), hint=f"mend {user_file()}") from error
+
+
+_M = TypeVar("_M", RunLimits, Limits)
+
+
+def changed(limits: _M, asked: Mapping[str, float], *, who: str) -> _M:
+    """Return limits with what is asked for put in. Raises ConfigError for an unknown key or an impossible value."""
+    unknown = [key for key in asked if key not in type(limits).model_fields]
+    if unknown:
+        known = ", ".join(type(limits).model_fields)
+        raise ConfigError(f"{who} names an unknown limit: {unknown[0]}", cause=f"there are {known}", hint=f"mend {who}")
+    try:
+        return type(limits).model_validate(limits.model_dump() | dict(asked))
+    except ValidationError as error:
+        raise ConfigError(f"{who} sets a limit that is not valid", cause=reasons(error), hint=f"mend {who}") from error
+
+
+def narrowed(limits: _M, asked: Mapping[str, float], *, who: str) -> _M:
+    """Return limits lowered to what is asked for; nothing is ever raised. Raises ConfigError as `changed` does."""
+    wanted = changed(limits, asked, who=who)
+    lower = {key: min(getattr(wanted, key), getattr(limits, key)) for key in asked}
+    return changed(limits, lower, who=who)
 
 
 def parse_project_file(text: str) -> ProjectFile:

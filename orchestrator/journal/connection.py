@@ -1,0 +1,68 @@
+"""Where Redis is, and how to reach it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+
+from orchestrator.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.settings import Settings
+
+HINT: Final = "dreamdock up"
+
+
+def redis_url(settings: Settings) -> str:
+    """Return the configured address, or that of this machine's own Redis."""
+    return settings.redis_url or f"unix://{settings.runtime_dir / 'redis.sock'}"
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client; nothing is sent yet. Replies are bytes, within 10 seconds. Raises UnavailableError."""
+    try:
+        return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, health_check_interval=30)
+    except ValueError as error:
+        raise UnavailableError("the Redis address is not valid", cause=str(error), hint="mend redis_url") from error
+
+
+def ping(url: str) -> bool:
+    """Whether a Redis answers at this address."""
+    with connect(url) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """Turn redis-py's connection errors into UnavailableError."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise UnavailableError("Redis doesn't answer", cause=str(error), hint=HINT) from error
+    except redis.RedisError as error:
+        raise UnavailableError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
+
+
+class Scripts:
+    """The Lua scripts, registered with one client."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        folder = resources.files(__package__) / "lua"
+        self._scripts: dict[str, Any] = {
+            name: client.register_script((folder / f"{name}.lua").read_text())
+            for name in ("create", "append", "claim", "renew", "dispatch")
+        }
+
+    def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:
+        """Run one script. Returns its status word or number; raises UnavailableError."""
+        with available():
+            answer = self._scripts[name](keys=keys, args=args)
+        return answer.decode() if isinstance(answer, bytes) else int(answer)

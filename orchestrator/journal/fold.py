@@ -1,0 +1,86 @@
+"""The journal folded into the view that people see: one pure step per event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events as e
+from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.events import Event
+
+
+def fold(run_id: str, events: Iterable[Event]) -> RunView:
+    """Fold a whole journal. Raises ValueError where it doesn't begin with a submission."""
+    rest = iter(events)
+    view = begin(run_id, next(rest))
+    for event in rest:
+        view = apply(view, event)
+    return view
+
+
+def begin(run_id: str, event: Event) -> RunView:
+    """Return the view after the first event."""
+    if not isinstance(event.body, e.Submitted):
+        raise ValueError("a journal begins with the run's submission")  # noqa: TRY004  # A wrong value, not a wrong type.
+    spec = event.body.spec
+    return RunView(id=run_id, spec=spec, who=event.who, created_at=event.at, tree=spec.repo.tree)
+
+
+def apply(view: RunView, event: Event) -> RunView:
+    """Return the view after one more event. Events that don't show in the view leave it as it is."""
+    changes = _changes(view, event)
+    if not changes:
+        return view
+    state = changes.get("state", view.state)
+    if state != view.state and state not in TRANSITIONS[view.state]:
+        raise ValueError(f"a run can't go from {view.state} to {state}")
+    return view.model_copy(update=changes)
+
+
+def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911  # One case per kind of event.
+    match event.body:
+        case e.Dispatched(attempt=attempt, reason=reason):
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": ""}
+        case e.Claimed():
+            return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at}
+        case e.SandboxReady():
+            return {"state": State.RUNNING}
+        case e.Replied(reply=reply, step=step):
+            known = view.cost_usd is not None and reply.cost_usd is not None
+            cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
+            return {"usage": view.usage + reply.usage, "cost_usd": cost, "doing": f"step {step}: replied"}
+        case e.CallStarted(call=call):
+            return {"doing": _one_line(call.name, call.arguments)}
+        case e.Checkpointed(step=step, tree=tree, commit=commit):
+            return {"step": step, "tree": tree, "checkpoint": commit, "doing": "thinking"}
+        case e.FinishStarted(command=command):
+            return {"state": State.FINISHING, "doing": f"accept: {command}"}
+        case e.Judged(verdict=verdict):
+            return {"verdicts": (*view.verdicts, verdict)}
+        case e.CancelRequested():
+            return {"cancel_requested": True}
+        case e.AttemptLost():
+            return {"verdicts": (), "doing": ""}
+        case e.Finished() as body:
+            return {
+                "state": State.DONE,
+                "outcome": Outcome(body.outcome),
+                "reason": body.reason,
+                "summary": body.summary,
+                "tree": body.tree or view.tree,
+                "ended_at": event.at,
+                "doing": "",
+            }
+        case _:
+            return {}
+
+
+def _one_line(name: str, arguments: dict[str, Any]) -> str:
+    """Return a call in one line of at most 120 characters: its name and its most telling argument."""
+    telling = next((str(arguments[key]) for key in ("command", "path", "pattern", "summary") if key in arguments), "")
+    first = telling.strip().partition("\n")[0]
+    return f"{name}: {first}"[:120] if first else name

@@ -1,0 +1,77 @@
+"""Which runs there are: an index read, never a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orchestrator.errors import NotFoundError
+from orchestrator.journal import keys
+from orchestrator.journal.connection import available
+from orchestrator.journal.stream import load_view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis import Redis
+
+    from orchestrator.runs import RunView
+
+
+class Record(NamedTuple):
+    """A run's record: its view, and who owns it. Times are milliseconds of Redis TIME."""
+
+    view: RunView
+    attempt: int
+    fence: int
+    lease_until: int
+    placed_at: int
+
+
+def newest(client: Redis, *, live: bool, limit: int) -> list[str]:
+    """Return up to `limit` run ids, newest first; with `live` only those that aren't done."""
+    found: Any
+    with available():
+        found = client.zrevrange(keys.LIVE if live else keys.RUNS, 0, limit - 1)
+    return [run_id.decode() for run_id in found]
+
+
+def matching(client: Redis, prefix: str) -> list[str]:
+    """Return all run ids that begin with `prefix`."""
+    found: Any
+    with available():
+        found = client.zrevrange(keys.RUNS, 0, -1)
+    return [run_id.decode() for run_id in found if run_id.decode().startswith(prefix)]
+
+
+def pending(client: Redis) -> list[str]:
+    """Return the runs that wait for dispatch, first come first."""
+    found: Any
+    with available():
+        found = client.zrange(keys.PENDING, 0, -1)
+    return [run_id.decode() for run_id in found]
+
+
+def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
+    """Return the records of these runs, in this order, without those that are gone."""
+    rows: Any
+    with available(), client.pipeline(transaction=False) as pipe:
+        for run_id in run_ids:
+            pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until", "placed_at"])
+        rows = pipe.execute()
+    return [Record(load_view(row[0], row[1]), *map(int, row[2:])) for row in rows if row[0]]
+
+
+def record(client: Redis, run_id: str) -> Record:
+    """Return one run's record. Raises NotFoundError."""
+    found = records(client, [run_id])
+    if not found:
+        raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
+    return found[0]
+
+
+def now_ms(client: Redis) -> int:
+    """Return Redis TIME in milliseconds: the clock that leases are judged by."""
+    answer: Any
+    with available():
+        answer = client.time()
+    return int(answer[0]) * 1000 + int(answer[1]) // 1000

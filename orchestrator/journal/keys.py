@@ -1,0 +1,30 @@
+"""Every Redis key of runs, in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RUNS: Final = "dd:runs"  # Sorted set: run id by time of creation, ms.
+LIVE: Final = "dd:live"  # Sorted set: the runs that aren't done, by time of creation.
+PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by time.
+LEASES: Final = "dd:leases"  # Sorted set: leased runs by the lease's end, ms of Redis TIME.
+
+
+def record(run_id: str) -> str:
+    """Return the key of the run's record: spec, view, head, state, fence, attempt, lease_until, owner."""
+    return f"dd:run:{run_id}"
+
+
+def stream(run_id: str) -> str:
+    """Return the key of the run's journal. Entry ids are `<seq>-0`; fields: e (event JSON) and h (chain hash)."""
+    return f"dd:run:{run_id}:events"
+
+
+def blobs(run_id: str) -> str:
+    """Return the key of the run's blobs: a hash from `sha256:…` to zlib-compressed bytes."""
+    return f"dd:run:{run_id}:blobs"
+
+
+def process(kind: str, name: str) -> str:
+    """Return the key under which a worker or keeper says that it is alive; it expires."""
+    return f"dd:process:{kind}:{name}"

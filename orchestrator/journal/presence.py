@@ -1,0 +1,75 @@
+"""Which workers and keepers are alive: each says so every few seconds, in a key that expires."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from orchestrator.dialogue import Value
+from orchestrator.errors import UnavailableError
+from orchestrator.journal import keys
+from orchestrator.journal.connection import available
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+EVERY_SECONDS: Final = 2.0
+_EXPIRE_SECONDS: Final = 8
+
+
+class Presence(Value):
+    """One living process. `kind` is worker or keeper; `models` names the families whose key it has."""
+
+    kind: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    models: tuple[str, ...] = ()
+
+
+class Beat:
+    """Says that this process is alive, from a thread, until the block ends."""
+
+    def __init__(self, client: Redis, presence: Presence) -> None:
+        self._client = client
+        self._presence = presence
+        self._owner = os.getpid()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="presence", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._owner:  # A forked child that unwinds is not the process that is leaving.
+            return
+        self._ended.set()
+        self._thread.join(EVERY_SECONDS)
+        try:
+            with available():
+                self._client.delete(keys.process(self._presence.kind, self._presence.name))
+        except UnavailableError:
+            return  # The key expires by itself.
+
+    def _beat(self) -> None:
+        key, value = keys.process(self._presence.kind, self._presence.name), self._presence.model_dump_json()
+        while True:
+            try:
+                with available():
+                    self._client.set(key, value, ex=_EXPIRE_SECONDS)
+            except UnavailableError:
+                pass  # Said again at the next beat.
+            if self._ended.wait(EVERY_SECONDS):
+                return
+
+
+def alive(client: Redis, kind: str) -> list[Presence]:
+    """Return the living processes of a kind, by name."""
+    rows: Any
+    with available():
+        found = sorted(client.scan_iter(match=keys.process(kind, "*"), count=1000))
+        rows = client.mget(found) if found else []
+    return [Presence.model_validate_json(row) for row in rows if row]
