@@ -128,6 +128,7 @@ class AttemptLost(Value):
     attempt: int
     reason: str
     void_step: int | None = None
+    to_blame: bool = True
 
 
 class Finished(Value):

@@ -1,0 +1,84 @@
+"""The demo's projects: a real bug of a real package, and a small project of our own where that can't be had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from orchestrator.demo.source import fetch, unpack
+from orchestrator.errors import UnavailableError
+from orchestrator.requests import RunRequest
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+REAL: Final = "boltons"
+STAND_IN: Final = "ledger"
+
+
+class Prepared(NamedTuple):
+    """A repository with a bug, and the run that mends it. `script` is the path of the scripted model's replies."""
+
+    request: RunRequest
+    script: Path
+    name: str
+    about: str
+
+
+def prepare(state_dir: Path) -> Prepared:
+    """Make the demo's repository: of the real project, or, where the package index can't be reached, of our own."""
+    try:
+        return make(REAL, state_dir / "demo")
+    except UnavailableError:
+        return make(STAND_IN, state_dir / "demo")
+
+
+def make(name: str, folder: Path) -> Prepared:
+    """Make one demo project's repository afresh under `folder`. Raises UnavailableError where it can't be fetched."""
+    source = resources.files(__package__) / name
+    about = tomllib.loads((source / "project.toml").read_text(encoding="utf-8"))
+    repo = folder / name
+    archive = None
+    if "file" in about:
+        archive = fetch(about["project"], about["file"], about["sha256"], folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(repo, ignore_errors=True)
+    if archive:
+        unpack(archive, repo)
+    _copy(source, repo)
+    _git(repo, "init", "--quiet")
+    _git(repo, "add", "--all", "--force")
+    _git(repo, "commit", "--quiet", "--no-gpg-sign", "--message", f"{about['name']}, with a test that shows its bug")
+    script = folder / f"{name}.jsonl"
+    script.write_text((source / "script.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
+    request = RunRequest(task=about["task"], repo=str(repo), accept=about["accept"])
+    return Prepared(request, script, about["name"], about["about"])
+
+
+def _copy(source: Traversable, repo: Path) -> None:
+    """Copy our own files; they are kept as text, so that nobody takes them for this project's code."""
+    for item in source.iterdir():
+        if item.is_dir():
+            _copy(item, repo / item.name)
+        elif item.name.endswith((".py.txt", ".md")):
+            repo.mkdir(parents=True, exist_ok=True)
+            (repo / item.name.removesuffix(".txt")).write_text(item.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _git(repo: Path, *arguments: str) -> None:
+    """Run git in the demo's own repository, with an identity of its own and none of the user's hooks."""
+    own = (
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-c",
+        "user.name=dreamdock demo",
+        "-c",
+        "user.email=demo@dreamdock.invalid",
+    )
+    done = subprocess.run(["git", "-C", str(repo), *own, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UnavailableError("git failed", cause=done.stderr.strip(), hint="git --version")

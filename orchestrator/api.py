@@ -1,0 +1,198 @@
+"""The one door: everything that people and programs can do with runs. Returns values, prints nothing."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from orchestrator import events as e
+from orchestrator.audit import Audit, audited
+from orchestrator.delivery.patch import Applied, apply_patch
+from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, UsageError
+from orchestrator.journal import connection, index, stream
+from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.stream import Writer
+from orchestrator.journal.verify import verify
+from orchestrator.models import key_variable
+from orchestrator.queue import dispatch, queued
+from orchestrator.resolve import resolve
+from orchestrator.runs import Outcome, RunSpec, RunView, State, attempt_id, new_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from redis import Redis
+
+    from orchestrator.events import Event
+    from orchestrator.requests import RunRequest
+    from orchestrator.settings import Settings
+    from sandbox.store import Store
+
+_CANCEL_RETRIES: Final = 5
+
+
+class Listed(NamedTuple):
+    """A run in a list. `place` is its place in the queue, from 1, while it waits there."""
+
+    view: RunView
+    place: int | None
+
+
+def connect(settings: Settings) -> Door:
+    """Return the door to the runs that these settings point at; nothing is sent yet."""
+    return Door(connection.connect(connection.redis_url(settings)), settings)
+
+
+class Door:
+    """The runs of one Redis."""
+
+    def __init__(self, client: Redis, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._who = f"{getpass.getuser()}@{platform.node()}"
+
+    @property
+    def _store(self) -> Store:
+        from sandbox.store import Store  # noqa: PLC0415  # pygit2 takes 40 ms that `ps` doesn't pay.
+
+        return Store(self._settings.state_dir / "repos")
+
+    def resolve(self, request: RunRequest) -> RunSpec:
+        """Resolve a request to a specification; its base commit is in the store afterwards."""
+        return resolve(request, self._settings, self._store, os.environ)
+
+    def policy(self, spec: RunSpec) -> dict[str, Any]:
+        """Return what the run's sandbox would be sealed with, printable."""
+        from sandbox.policy import describe  # noqa: PLC0415  # Only --dry-run asks.
+        from sandbox.spec import SandboxSpec  # noqa: PLC0415  # As above.
+
+        return describe(SandboxSpec(image=spec.image or "dreamdock/base", limits=spec.sandbox))
+
+    def submit(self, spec: RunSpec) -> RunView:
+        """Queue a run. Raises ConfigError where its model needs a key that no living worker has."""
+        self._need_key(spec.model)
+        run_id = new_run_id()
+        view = stream.create(self._client, run_id, self._who, [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        dispatch(self._client, run_id, 1)
+        return view
+
+    def runs(self, *, include_done: bool, limit: int = 50) -> list[Listed]:
+        """Return up to `limit` runs, newest first."""
+        places = {job_id: number for number, job_id in enumerate(queued(self._client), start=1)}
+        found = index.records(self._client, index.newest(self._client, live=not include_done, limit=limit))
+        return [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
+
+    def find(self, ref: str, repo: Path | None = None) -> str:
+        """Return the id that a reference means: a unique prefix, `@` for the latest run, `@-` for the one before.
+
+        With `repo` the latest of that repository, else of all.
+        Raises NotFoundError, or UsageError for an ambiguous prefix.
+        """
+        if ref in {"@", "@-"}:
+            return self._latest(int(ref == "@-"), repo)
+        found = index.matching(self._client, ref) if ref else []
+        if not found:
+            raise NotFoundError(f"there is no run {ref}", hint="dreamdock ps -a")
+        if len(found) > 1:
+            raise UsageError(f"{ref} is ambiguous", cause=f"it may be {', '.join(found[:5])}", hint="type more of it")
+        return found[0]
+
+    def show(self, run_id: str) -> Listed:
+        """Return one run. Raises NotFoundError."""
+        record = index.record(self._client, run_id)
+        waiting = queued(self._client)
+        job_id = attempt_id(run_id, record.attempt)
+        return Listed(record.view, waiting.index(job_id) + 1 if job_id in waiting else None)
+
+    def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
+        """Yield the run's events behind number `after`; with `follow`, as they come, until it is done."""
+        if not follow:
+            yield from stream.read(self._client, run_id, after=after)
+            return
+        for event in stream.follow(self._client, run_id, after=after):
+            if event is None:
+                if index.record(self._client, run_id).view.state is State.DONE:
+                    yield from stream.read(self._client, run_id, after=after)
+                    return
+                continue
+            after = event.seq
+            yield event
+            if isinstance(event.body, e.Finished):
+                return
+
+    def blob(self, run_id: str, name: str) -> bytes:
+        """Return a part of the journal that is kept beside it. Raises JournalError."""
+        return stream.blob(self._client, run_id, name)
+
+    def cancel(self, run_id: str) -> RunView:
+        """Ask for a run's end. One that nobody carries ends at once; else its worker ends it within 2 seconds.
+
+        Raises UsageError for a run that is done.
+        """
+        for _ in range(_CANCEL_RETRIES):
+            journal = Writer(self._client, run_id, who=self._who)
+            if journal.view.state is State.DONE:
+                raise UsageError(f"run {run_id} is over", cause=journal.view.label, hint=f"dreamdock show {run_id}")
+            asked = () if journal.view.cancel_requested else (e.CancelRequested(),)
+            try:
+                journal.append(*asked, e.Finished(outcome=Outcome.CANCELLED, reason="cancelled"), operation="finish")
+            except HeadMovedError:
+                if asked:
+                    journal.append(*asked)
+            return journal.view
+        return index.record(self._client, run_id).view
+
+    def diff(self, run_id: str) -> bytes:
+        """Return the run's patch, from its base to its last committed step; git's format."""
+        journal = list(stream.read(self._client, run_id))
+        last = journal[-1].body if journal else None
+        if isinstance(last, e.Finished) and last.patch:
+            return stream.blob(self._client, run_id, last.patch)
+        repo = index.record(self._client, run_id).view.spec.repo
+        steps = [event.body.patch for event in journal if isinstance(event.body, e.Checkpointed) and event.body.patch]
+        patches = [stream.blob(self._client, run_id, name) for name in steps]
+        return self._store.diff(repo.project, repo.tree, self._store.compose(repo.project, repo.tree, patches))
+
+    def apply(self, run_id: str, repo: Path, *, allow_elsewhere: bool = False) -> Applied:
+        """Put the run's patch onto the working tree of `repo`, whole or not at all. See `delivery.patch`."""
+        project = index.record(self._client, run_id).view.spec.repo.project
+        return apply_patch(repo, self.diff(run_id), project=project, allow_elsewhere=allow_elsewhere)
+
+    def audit(self, run_id: str) -> Audit:
+        """Return what the run did, and whether its journal is as it was written."""
+        entries = tuple(audited(stream.read(self._client, run_id)))
+        return Audit(entries, verify(self._client, run_id))
+
+    def workers(self) -> list[Presence]:
+        """Return the living workers."""
+        return alive(self._client, "worker")
+
+    def keepers(self) -> list[Presence]:
+        """Return the living keepers."""
+        return alive(self._client, "keeper")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def _latest(self, back: int, repo: Path | None) -> str:
+        found = index.records(self._client, index.newest(self._client, live=False, limit=1000))
+        project = self._store.project_of(repo) if repo else None
+        mine = [record.view.id for record in found if project in {None, record.view.spec.repo.project}]
+        if len(mine) <= back:
+            where = "of this repository" if project else "at all"
+            raise NotFoundError(f"there is no such run {where}", hint='dreamdock ps -a, or dreamdock run "…"')
+        return mine[back]
+
+    def _need_key(self, model: str) -> None:
+        variable = key_variable(model)
+        family = model.partition("/")[0]
+        workers = self.workers()
+        if variable and workers and not any(family in worker.models for worker in workers):
+            hint = f"export {variable}=…; dreamdock down; dreamdock up"
+            raise ConfigError(
+                f"no worker has a key for {family}", cause=f"{variable} isn't set where they run", hint=hint
+            )

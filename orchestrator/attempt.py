@@ -1,0 +1,203 @@
+"""One attempt: carries a run from its claim to its end, or to where the next attempt goes on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from orchestrator import events as e
+from orchestrator.agent.loop import Agent, Ending, Kind
+from orchestrator.delivery.acceptance import prove
+from orchestrator.errors import DreamdockError, FencedError, JournalError, UnavailableError
+from orchestrator.journal.handover import hand_over
+from orchestrator.journal.lease import LOST, Lease, claim
+from orchestrator.journal.stream import Writer, follow
+from orchestrator.models import open_model, secrets
+from orchestrator.runs import Outcome
+from orchestrator.settings import narrowed
+from orchestrator.stop import Stop, Stopped
+from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError
+from sandbox.images import base_image
+from sandbox.open import open_sandbox
+from sandbox.policy import describe
+from sandbox.spec import SandboxSpec
+from sandbox.store import Base, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from orchestrator.settings import Settings
+    from sandbox.open import Sandbox
+
+CANCELLED: Final = "cancelled"
+SHUTDOWN: Final = "the worker was shut down"
+_log = structlog.get_logger(__name__)
+_OUTCOMES: Final = {
+    Kind.STEPS: Outcome.LIMIT,
+    Kind.MONEY: Outcome.LIMIT,
+    Kind.TIME: Outcome.TIMED_OUT,
+    Kind.GAVE_UP: Outcome.FAILED,
+}
+
+
+def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop) -> None:
+    """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done."""
+    worker = f"{platform.node()}:{os.getpid()}"
+    fence = claim(client, run_id, number, owner=worker, lease_seconds=settings.lease_seconds)
+    if isinstance(fence, str):
+        _log.info("not claimed", run=run_id, attempt=number, why=fence)
+        return
+    journal = Writer(
+        client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=secrets(os.environ)
+    )
+    with Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop), watched(client, journal, stop):
+        try:
+            journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
+            Attempt(journal, settings, fence, stop).carry()
+        except FencedError as error:
+            _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
+
+
+@contextmanager
+def watched(client: Redis, journal: Writer, stop: Stop) -> Iterator[None]:
+    """Set the stop as soon as somebody asks to cancel, while the block runs."""
+    ended = threading.Event()
+    run_id, after = journal.view.id, len(journal.events)
+    if journal.view.cancel_requested:
+        stop.set(CANCELLED)
+
+    def watch() -> None:
+        seen = after
+        while not ended.is_set():
+            try:
+                for event in follow(client, run_id, after=seen):
+                    if ended.is_set():
+                        return
+                    if event is None:
+                        continue
+                    seen = event.seq
+                    if isinstance(event.body, e.CancelRequested):
+                        stop.set(CANCELLED)
+                        return
+            except UnavailableError:
+                ended.wait(0.5)  # The lease judges how long Redis may be away.
+
+    thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+class Attempt:
+    """The way of a run, from the sandbox to the verdict."""
+
+    def __init__(self, journal: Writer, settings: Settings, fence: int, stop: Stop) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._fence = fence
+        self._stop = stop
+        self._spec = journal.view.spec
+        self._store = Store(settings.state_dir / "repos")
+
+    def carry(self) -> None:
+        """Do the work, prove it, and end the run; or hand it over where this attempt can't end it."""
+        try:
+            ending = self._work()
+            self._end(ending)
+        except Stopped as stopped:
+            self._stopped(stopped.reason)
+        except (ChannelLost, EngineUnavailable) as error:
+            if self._stop.is_set:
+                self._stopped(self._stop.reason)
+            else:
+                hand_over(self._journal, error.message)
+        except JournalError:
+            raise
+        except (DreamdockError, SandboxError) as error:
+            self._finish(Outcome.ERROR, ": ".join(filter(None, (error.message, error.cause))))
+        except Exception as error:
+            _log.exception("an attempt failed", run=self._journal.view.id)
+            self._finish(Outcome.ERROR, f"internal error: {type(error).__name__}: {error}")
+            raise
+
+    def _work(self) -> Ending:
+        model = open_model(self._spec.model, base_url=self._spec.base_url, script=self._spec.script, environ=os.environ)
+        try:
+            with self._opened(self._journal.view.tree) as box:
+                self._journal.append(self._ready(box))
+                return Agent(model, box, self._journal, self._spec, self._stop).run()
+        finally:
+            model.close()
+
+    def _end(self, ending: Ending) -> None:
+        if ending.kind is not Kind.SUBMITTED:
+            self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
+            return
+        if self._spec.accept is None:
+            self._finish(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
+            return
+        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
+        if all(verdict.passed for verdict in verdicts):
+            self._finish(Outcome.SUCCEEDED, "", ending.summary)
+        elif verdicts[0].passed:
+            reason = "the acceptance command passes only with the run's own changes to the tests"
+            self._finish(Outcome.FAILED, reason, ending.summary)
+        else:
+            self._finish(Outcome.FAILED, "the acceptance command fails on the final tree", ending.summary)
+
+    def _stopped(self, reason: str) -> None:
+        if reason == CANCELLED:
+            self._finish(Outcome.CANCELLED, CANCELLED)
+        elif reason != LOST:
+            hand_over(self._journal, reason, to_blame=False)
+
+    def _finish(self, outcome: Outcome, reason: str, summary: str = "") -> None:
+        repo, tree = self._spec.repo, self._journal.view.tree
+        body = e.Finished(
+            outcome=outcome,
+            reason=reason,
+            summary=summary,
+            tree=tree,
+            files=self._store.changed(repo.project, repo.tree, tree),
+            patch=self._journal.blob(self._store.diff(repo.project, repo.tree, tree)),
+        )
+        self._journal.append(body, operation="finish")
+
+    @contextmanager
+    def _opened(self, tree: str) -> Iterator[Sandbox]:
+        """Open a fresh sandbox on a tree; a stop removes its container at once."""
+        self._stop.check()
+        repo = self._spec.repo
+        base = Base(project=repo.project, commit=repo.commit, tree=repo.tree, name=repo.name, source=repo.source)
+        root = self._settings.state_dir / "workspaces"
+        with open_sandbox(self._sandbox_spec(), self._store, base, root, tree=tree) as box:
+            forget = self._stop.on_set(box.kill)
+            try:
+                yield box
+            finally:
+                forget()
+
+    def _sandbox_spec(self) -> SandboxSpec:
+        """Return the sandbox that the record asks for, capped by this worker's own settings."""
+        limits = narrowed(self._settings.sandbox, self._spec.sandbox.model_dump(), who="the run's record")
+        labels = {"dreamdock.run": self._journal.view.id, "dreamdock.fence": str(self._fence)}
+        return SandboxSpec(image=self._spec.image or base_image(), limits=limits, labels=labels)
+
+    def _ready(self, box: Sandbox) -> e.SandboxReady:
+        spec = self._sandbox_spec()
+        return e.SandboxReady(
+            image=spec.image,
+            image_id=box.image_id,
+            container=box.container_id,
+            tree=self._journal.view.tree,
+            policy=describe(spec),
+        )

@@ -1,0 +1,79 @@
+"""Proof: the acceptance command in a fresh sealed container, on the final tree.
+
+If the run changed tests, the command runs once more with the base's test files put back.
+Both results are recorded; the work is accepted when every one of them passed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Protocol
+
+from orchestrator import events as e
+from orchestrator.runs import Acceptance, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from orchestrator.journal.stream import Writer
+    from orchestrator.runs import RunSpec
+    from sandbox.open import Sandbox
+    from sandbox.store import Store
+
+_KEPT_OUTPUT: Final = 8000
+_TEST_FILE: Final = re.compile(
+    r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.py|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
+)
+
+
+class Opener(Protocol):
+    """Opens a fresh sandbox on a tree."""
+
+    def __call__(self, tree: str) -> AbstractContextManager[Sandbox]:
+        """Return the sandbox as a context."""
+
+
+def is_test(path: str) -> bool:
+    """Whether a path is a test's by the usual names of the usual languages."""
+    return bool(_TEST_FILE.search(path))
+
+
+def prove(spec: RunSpec, accept: Acceptance, journal: Writer, store: Store, opened: Opener) -> tuple[Verdict, ...]:
+    """Run the acceptance command on the run's tree; record and return what it said."""
+    project, base, final = spec.repo.project, spec.repo.tree, journal.view.tree
+    trees = [(final, False)]
+    changed = [change.path for change in store.changed(project, base, final) if change.status != "A"]
+    if tests := [path for path in changed if is_test(path)]:
+        trees.append((store.with_paths_from(project, final, base, tests), True))
+    journal.append(e.FinishStarted(command=accept.command, origin=accept.origin))
+    verdicts = []
+    for tree, base_tests in trees:
+        with opened(tree) as box:
+            verdict = _judge(accept.command, box, tree, base_tests=base_tests)
+        journal.append(e.Judged(verdict=verdict))
+        verdicts.append(verdict)
+    return tuple(verdicts)
+
+
+def _judge(command: str, box: Sandbox, tree: str, *, base_tests: bool) -> Verdict:
+    result = box.run(command)
+    return Verdict(
+        command=command,
+        exit_code=result.exit_code,
+        timed_out=result.timed_out,
+        output=result.output[-_KEPT_OUTPUT:].decode(errors="replace"),
+        duration_s=result.duration_s,
+        tree=tree,
+        base_tests=base_tests,
+    )
+
+
+def guess(files: Sequence[str], read: Callable[[str], bytes | None]) -> Acceptance | None:
+    """Guess the acceptance command from the base's files; None where nothing is known to be right."""
+    tops = set(files)
+    pyproject = (read("pyproject.toml") or b"") if "pyproject.toml" in tops else b""
+    python_tests = any(is_test(path) and path.endswith(".py") for path in files)
+    if b"[tool.pytest" in pyproject or "pytest.ini" in tops or python_tests:
+        return Acceptance(command="python3 -m pytest -q", origin="guess")
+    return None

@@ -1,0 +1,116 @@
+"""The keeper: puts in line what fell out of it, and removes what dead attempts left. Any number may run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
+from orchestrator.journal import index
+from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.handover import hand_over
+from orchestrator.journal.presence import Beat, Presence
+from orchestrator.journal.stream import Writer
+from orchestrator.queue import dispatch, queued
+from orchestrator.runs import attempt_id
+from sandbox.container import leftovers
+from sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from orchestrator.settings import Settings
+
+_log = structlog.get_logger(__name__)
+_EVERY_SECONDS: Final = 1.0
+_SWEEP_SECONDS: Final = 5.0
+_MOST: Final = 100_000
+
+
+def serve(settings: Settings) -> None:
+    """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it, and one lease longer."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    name, host = f"{platform.node()}-{os.getpid()}", platform.node()
+    presence = Presence(kind="keeper", name=name, host=host, pid=os.getpid(), version=version("dreamdock"))
+    with connect(redis_url(settings)) as client, Beat(client, presence):
+        keeper = Keeper(client, settings)
+        while not ended.wait(_EVERY_SECONDS):
+            try:
+                keeper.tick()
+            except UnavailableError as error:
+                _log.warning("Redis doesn't answer; waiting for it", why=error.cause)
+                ended.wait(settings.lease_seconds)
+                keeper = Keeper(client, settings)
+            except (DreamdockError, SandboxError) as error:
+                _log.error("a tick failed", why=error.message, cause=error.cause)
+
+
+class Keeper:
+    """Looks after all runs of one Redis, and the containers of this host."""
+
+    def __init__(self, client: Redis, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._idle_since: dict[str, float] = {}
+        self._swept = 0.0
+
+    def tick(self) -> None:
+        """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
+        for record in index.records(self._client, index.pending(self._client)):
+            dispatch(self._client, record.view.id, record.attempt)
+        self._repair()
+        if time.monotonic() - self._swept > _SWEEP_SECONDS:
+            self._sweep()
+            self._swept = time.monotonic()
+
+    def _repair(self) -> None:
+        """Hand over runs whose lease ran out at once, and those that are in no list after one lease.
+
+        Between a worker's pop and its claim a run is in no list for a moment; only one that stays so was lost.
+        """
+        client, now = self._client, time.monotonic()
+        live = index.records(client, index.newest(client, live=True, limit=_MOST))
+        lined_up = {*queued(client), *index.pending(client)}
+        clock = index.now_ms(client)
+        idle: dict[str, float] = {}
+        for record in live:
+            run_id = record.view.id
+            if record.lease_until > clock or run_id in lined_up or attempt_id(run_id, record.attempt) in lined_up:
+                continue
+            idle[run_id] = self._idle_since.get(run_id, now)
+            if record.lease_until or now - idle[run_id] > self._settings.lease_seconds:
+                del idle[run_id]
+                self._hand_over(run_id)
+        self._idle_since = idle
+
+    def _hand_over(self, run_id: str) -> None:
+        journal = Writer(self._client, run_id, who="keeper")
+        try:
+            if hand_over(journal, "its worker died, or lost its lease"):
+                dispatch(self._client, run_id, journal.view.attempt)
+        except HeadMovedError:
+            return  # Somebody else was quicker.
+        _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
+
+    def _sweep(self) -> None:
+        """Remove this host's containers and mounts of runs whose fence is dead.
+
+        The containers are listed before the leases are read: a container can't be younger than its lease.
+        """
+        found = leftovers()
+        live = index.records(self._client, index.newest(self._client, live=True, limit=_MOST))
+        clock = index.now_ms(self._client)
+        owned = {(record.view.id, str(record.fence)) for record in live if record.lease_until > clock}
+        for left in found:
+            if (left.labels.get("dreamdock.run", ""), left.labels.get("dreamdock.fence", "")) not in owned:
+                left.remove()
+                _log.info("removed a container", container=left.id, labels=left.labels)

@@ -1,0 +1,126 @@
+"""The worker: takes attempts from the queue, one at a time, each in a process of its own.
+
+RQ's own worker pops and forks; what can run is fixed by `orchestrator.queue`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import threading
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+import structlog
+from rq import Queue, Worker
+
+from orchestrator import attempt  # The models and the sandbox are imported here, before the fork.
+from orchestrator.errors import DeniedError, UnavailableError
+from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.presence import Beat, Presence
+from orchestrator.models import families_with_key
+from orchestrator.queue import QUEUE, SERIALIZER, AttemptJob
+from orchestrator.runs import ATTEMPT_ID
+from orchestrator.settings import Settings, load
+from orchestrator.stop import Stop
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_log = structlog.get_logger(__name__)
+_PR_SET_PDEATHSIG: Final = 1
+_RECONNECT_SECONDS: Final = 1.0
+
+
+def run_attempt(job_id: str) -> None:
+    """Carry one attempt: the queue's only entry point, in the work-horse."""
+    found = ATTEMPT_ID.match(job_id)
+    if found is None:
+        refuse_entry(job_id)
+        return
+    _die_with_parent()
+    stop = Stop()
+
+    def shut_down(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=stop.set, args=(attempt.SHUTDOWN,)).start()  # A handler must not block.
+
+    signal.signal(signal.SIGTERM, shut_down)
+    settings = load()
+    with connect(redis_url(settings)) as client:
+        attempt.carry(client, settings, found[1], int(found[2]), stop)
+
+
+def refuse_entry(job_id: str) -> None:
+    """Refuse what isn't ours: raises DeniedError, and RQ files the entry as failed."""
+    raise DeniedError(
+        f"queue entry {job_id!r} is not DreamDock's",
+        cause="it names another function",
+        hint="see who writes to this Redis",
+    )
+
+
+class AttemptWorker(Worker):
+    """RQ's worker with our job class; a request to stop reaches the attempt, which releases its run."""
+
+    job_class = AttemptJob
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Pass the request on to the work-horse, and take no more jobs."""
+        if self.horse_pid:
+            os.kill(self.horse_pid, signal.SIGTERM)
+        super().request_stop(signum, frame)
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Ignore impatience: a second signal would kill an attempt that is just releasing its run."""
+
+
+def serve(settings: Settings) -> None:
+    """Take jobs until SIGTERM or SIGINT; while Redis is away, wait for it."""
+    url = redis_url(settings)
+    presence = Presence(
+        kind="worker",
+        name=f"{platform.node()}-{os.getpid()}",
+        host=platform.node(),
+        pid=os.getpid(),
+        version=version("dreamdock"),
+        models=tuple(families_with_key(os.environ)),
+    )
+    with connect(url) as client, Beat(client, presence):
+        while not _work(url, presence.name):
+            _log.warning("Redis doesn't answer; waiting for it")
+            time.sleep(_RECONNECT_SECONDS)
+
+
+def _work(url: str, name: str) -> bool:
+    """Work until asked to stop (true) or Redis goes away (false)."""
+    # RQ sets its own time-outs on the connection, and blocks on it for longer than ours allow.
+    connection = redis.Redis.from_url(url)
+    try:
+        connection.ping()
+        queue = Queue(QUEUE, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
+        worker = AttemptWorker(
+            [queue],
+            name=f"{name}-{time.time_ns():x}",
+            connection=connection,
+            job_class=AttemptJob,
+            serializer=SERIALIZER,
+        )
+        worker.work(logging_level="WARNING", with_scheduler=False)
+        connection.ping()
+    except (redis.ConnectionError, redis.TimeoutError, UnavailableError):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the worker that forked it dies."""
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
