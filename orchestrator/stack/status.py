@@ -1,0 +1,56 @@
+"""What the supervisor says of itself and its children, in one file of the runtime directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.stack.identity import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def worker_names(number: int) -> list[str]:
+    """Return what the workers of this machine are called."""
+    return [f"worker-{count}" for count in range(1, number + 1)]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The supervisor and its children by name; a child that is being restarted is missing."""
+
+    supervisor: Identity
+    children: Mapping[str, Identity]
+    ready: bool
+    """All children were started once."""
+
+    @staticmethod
+    def path(runtime_dir: Path) -> Path:
+        """Return where it is written."""
+        return runtime_dir / "supervisor.json"
+
+    @classmethod
+    def read(cls, runtime_dir: Path) -> Status | None:
+        """Return what the file said when it was written; None where there is none, or it can't be read."""
+        try:
+            value = json.loads(cls.path(runtime_dir).read_text())
+            supervisor = Identity.parse(value["supervisor"])
+            children = {str(name): Identity.parse(child) for name, child in value["children"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if supervisor is None:
+            return None
+        known = {name: child for name, child in children.items() if child is not None}
+        return cls(supervisor=supervisor, children=known, ready=value.get("ready") is True)
+
+    def write(self, runtime_dir: Path) -> None:
+        """Replace the file as a whole."""
+        children = {name: child.dump() for name, child in self.children.items()}
+        value = {"supervisor": self.supervisor.dump(), "children": children, "ready": self.ready}
+        path = self.path(runtime_dir)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(value))
+        fresh.replace(path)

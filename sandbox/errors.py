@@ -1,0 +1,87 @@
+"""What can go wrong in a sandbox, as people see it.
+
+SandboxError               exit code
+├── EngineUnavailable      5    the container engine doesn't answer; safe to retry
+├── ChannelLost            5    the container or its command channel is gone; undo the step and open a new one
+├── ImageUnusable          4    the image can't be started as a sandbox
+│   └── ImageMissing            the engine doesn't have the image
+├── PolicyRefused          6    a rule of the policy can't be had, or was broken; the rule is named
+└── WorkspaceError         1    the workspace can't be made, read or written
+    ├── DiskFull                the host's disk is full
+    ├── FileProblem             a file inside can't be read or written as asked
+    ├── NotARepository     3    the source is no git repository
+    └── RevisionNotFound   3    the repository doesn't have this revision
+"""
+
+from __future__ import annotations
+
+
+class SandboxError(Exception):
+    """An error that is shown to a person in three lines: error, cause, try.
+
+    `message` says what failed, `cause` why (may be empty), `hint` what to type or do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+
+
+class EngineUnavailable(SandboxError):  # noqa: N818  # States what is so; the root carries the suffix.
+    """The container engine doesn't answer."""
+
+    exit_code = 5
+
+
+class ChannelLost(SandboxError):  # noqa: N818  # As above.
+    """The container, or the channel to the runner inside it, is gone: what the last command did is unknown."""
+
+    exit_code = 5
+
+
+class ImageUnusable(SandboxError):  # noqa: N818  # As above.
+    """The image can't be started as a sandbox: no python3, no bash, another architecture."""
+
+    exit_code = 4
+
+
+class ImageMissing(ImageUnusable):
+    """The engine doesn't have the image."""
+
+
+class PolicyRefused(SandboxError):  # noqa: N818  # As above.
+    """A rule of the policy can't be enforced by this engine, or what was asked is against it. `rule` names it."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, rule: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.rule = rule
+
+
+class WorkspaceError(SandboxError):
+    """The workspace can't be made, read or written."""
+
+
+class DiskFull(WorkspaceError):  # noqa: N818  # As above.
+    """The host's disk is full. Checkpoints that were committed stay."""
+
+
+class FileProblem(WorkspaceError):  # noqa: N818  # As above.
+    """A file inside the sandbox can't be read or written as asked: it's missing, a directory, too large, refused."""
+
+
+class NotARepository(WorkspaceError):  # noqa: N818  # As above.
+    """The source is no git repository."""
+
+    exit_code = 3
+
+
+class RevisionNotFound(WorkspaceError):  # noqa: N818  # As above.
+    """The repository doesn't have this revision."""
+
+    exit_code = 3
