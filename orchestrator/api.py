@@ -158,8 +158,15 @@ class Door:
 
     def apply(self, run_id: str, repo: Path, *, allow_elsewhere: bool = False) -> Applied:
         """Put the run's patch onto the working tree of `repo`, whole or not at all. See `delivery.patch`."""
-        project = index.record(self._client, run_id).view.spec.repo.project
-        return apply_patch(repo, self.diff(run_id), project=project, allow_elsewhere=allow_elsewhere)
+        base, patch = index.record(self._client, run_id).view.spec.repo, self.diff(run_id)
+        own = self._store.project_of(repo)
+        if own != base.project:
+            cause = "it has no commits, or is no git repository" if own is None else "its history begins elsewhere"
+            hint = f"dreamdock apply {run_id} --repo PATH"
+            raise NotFoundError(f"{repo} isn't the repository of this run", cause=cause, hint=hint)
+        tree = self._store.compose(base.project, base.tree, [patch])
+        files = self._store.changed(base.project, base.tree, tree)
+        return apply_patch(repo, patch, files, allow_elsewhere=allow_elsewhere)
 
     def audit(self, run_id: str) -> Audit:
         """Return what the run did, and whether its journal is as it was written."""

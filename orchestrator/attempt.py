@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Ending, Kind
+from orchestrator.agent.loop import Agent, Ending
 from orchestrator.delivery.acceptance import prove
 from orchestrator.errors import DreamdockError, FencedError, JournalError, UnavailableError
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.stream import Writer, follow
 from orchestrator.models import open_model, secrets
-from orchestrator.runs import Outcome
+from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import Stop, Stopped
 from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
-from sandbox.policy import describe
+from sandbox.policy import RUN_LABEL, describe
 from sandbox.spec import SandboxSpec
 from sandbox.store import Base, Store
 
@@ -40,10 +40,10 @@ CANCELLED: Final = "cancelled"
 SHUTDOWN: Final = "the worker was shut down"
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
-    Kind.STEPS: Outcome.LIMIT,
-    Kind.MONEY: Outcome.LIMIT,
-    Kind.TIME: Outcome.TIMED_OUT,
-    Kind.GAVE_UP: Outcome.FAILED,
+    "steps": Outcome.LIMIT,
+    "money": Outcome.LIMIT,
+    "time": Outcome.TIMED_OUT,
+    "gave_up": Outcome.FAILED,
 }
 
 
@@ -130,7 +130,9 @@ class Attempt:
             raise
 
     def _work(self) -> Ending:
-        model = open_model(self._spec.model, base_url=self._spec.base_url, script=self._spec.script, environ=os.environ)
+        spec = self._spec
+        accept = spec.accept.command if spec.accept else ""
+        model = open_model(spec.model, os.environ, base_url=spec.base_url, script=spec.script, accept=accept)
         try:
             with self._opened(self._journal.view.tree) as box:
                 self._journal.append(self._ready(box))
@@ -139,7 +141,7 @@ class Attempt:
             model.close()
 
     def _end(self, ending: Ending) -> None:
-        if ending.kind is not Kind.SUBMITTED:
+        if ending.kind != "submitted":
             self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
             return
         if self._spec.accept is None:
@@ -189,7 +191,8 @@ class Attempt:
     def _sandbox_spec(self) -> SandboxSpec:
         """Return the sandbox that the record asks for, capped by this worker's own settings."""
         limits = narrowed(self._settings.sandbox, self._spec.sandbox.model_dump(), who="the run's record")
-        labels = {"dreamdock.run": self._journal.view.id, "dreamdock.fence": str(self._fence)}
+        run_id = self._journal.view.id
+        labels = {STACK_LABEL: self._settings.stack_id, RUN_LABEL: run_id, FENCE_LABEL: str(self._fence)}
         return SandboxSpec(image=self._spec.image or base_image(), limits=limits, labels=labels)
 
     def _ready(self, box: Sandbox) -> e.SandboxReady:

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Value
-from orchestrator.runs import FileChange, Outcome, RunSpec, Verdict
+from orchestrator.runs import Outcome, RunSpec, Verdict
+from sandbox.spec import FileChange
 
 
 class Submitted(Value):
@@ -48,7 +49,7 @@ class SandboxReady(Value):
     image_id: str
     container: str
     tree: str
-    policy: str
+    policy: dict[str, str]
 
 
 class Prompted(Value):

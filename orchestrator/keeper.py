@@ -19,9 +19,10 @@ from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
-from orchestrator.runs import attempt_id
+from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
+from sandbox.policy import RUN_LABEL
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -106,11 +107,11 @@ class Keeper:
 
         The containers are listed before the leases are read: a container can't be younger than its lease.
         """
-        found = leftovers()
+        found = [left for left in leftovers() if left.labels.get(STACK_LABEL) == self._settings.stack_id]
         live = index.records(self._client, index.newest(self._client, live=True, limit=_MOST))
         clock = index.now_ms(self._client)
         owned = {(record.view.id, str(record.fence)) for record in live if record.lease_until > clock}
         for left in found:
-            if (left.labels.get("dreamdock.run", ""), left.labels.get("dreamdock.fence", "")) not in owned:
+            if (left.labels.get(RUN_LABEL, ""), left.labels.get(FENCE_LABEL, "")) not in owned:
                 left.remove()
                 _log.info("removed a container", container=left.id, labels=left.labels)

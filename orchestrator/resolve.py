@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.delivery.acceptance import guess
-from orchestrator.errors import ConfigError, NotFoundError, UsageError
-from orchestrator.models import check_model, default_model
+from orchestrator.errors import UsageError
+from orchestrator.models import SCRIPTED, check_model, default_model, is_scripted, read_script
 from orchestrator.runs import Acceptance, RepoRef, RunSpec
-from orchestrator.settings import ProjectFile, RunLimits, changed, narrowed, parse_project_file
+from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from sandbox.store import Base, Store
-
-_SCRIPTED = "scripted/"
 
 
 def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapping[str, str]) -> RunSpec:
@@ -31,16 +28,17 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
         raise UsageError("the task is empty", hint='dreamdock run "fix the failing tests"')
     model = request.model or settings.model or default_model(environ)
     check_model(model, base_url=request.base_url)
-    script = _script(model)
+    script = read_script(model) if is_scripted(model) else ""
     left_out = () if request.dirty else tuple(store.is_dirty(request.repo))
     base = store.import_commit(request.repo, request.rev, dirty=request.dirty)
     project = _project_file(store, base)
-    limits = narrowed(_limits(request, settings), project.limits, who="dreamdock.toml")
+    limits = changed(settings.limits, request.limits, who="the request")
+    limits = narrowed(limits, project.limits, who="dreamdock.toml")
     sandbox = changed(settings.sandbox, request.sandbox, who="the request")
     return RunSpec(
         task=task,
         repo=RepoRef(project=base.project, commit=base.commit, tree=base.tree, name=base.name, source=base.source),
-        model="scripted" if script else model,
+        model=SCRIPTED if is_scripted(model) else model,
         base_url=request.base_url,
         accept=_accept(request, project, store, base),
         limits=limits,
@@ -49,30 +47,6 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
         script=script,
         left_out=left_out,
     )
-
-
-def _limits(request: RunRequest, settings: Settings) -> RunLimits:
-    return changed(settings.limits, request.limits, who="the request")
-
-
-def _script(model: str) -> str:
-    """Return the text of a scripted model's file: it lies on the submitter's machine, so it travels in the record."""
-    if not model.startswith(_SCRIPTED):
-        return ""
-    path = Path(model.removeprefix(_SCRIPTED)).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise NotFoundError(
-            f"there is no script {path}", cause=str(error), hint="--model scripted/FILE.jsonl"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not a script", cause="it isn't UTF-8 text", hint="--model scripted/FILE.jsonl"
-        ) from error
-    if not text.strip():
-        raise ConfigError(f"{path} is not a script", cause="it is empty", hint="--model scripted/FILE.jsonl")
-    return text
 
 
 def _project_file(store: Store, base: Base) -> ProjectFile:

@@ -16,6 +16,9 @@ from sandbox.spec import Limits
 
 RUN_ID: Final = re.compile(r"^[0-9a-z]{12}$")
 ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})$")
+STACK_LABEL: Final = "dreamdock.stack"
+FENCE_LABEL: Final = "dreamdock.fence"
+"""Labels of a run's containers, beside the sandbox's own RUN_LABEL."""
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -94,15 +97,6 @@ class RunSpec(Value):
     base_url: str = ""
     script: str = ""
     left_out: tuple[str, ...] = ()
-
-
-class FileChange(Value):
-    """A file that a step changed. `status` is git's letter: A, M, D or T. Lines are 0 for binary files."""
-
-    path: str
-    status: str
-    added: int
-    removed: int
 
 
 class Verdict(Value):

@@ -8,6 +8,7 @@ Secrets are not settings: model keys come from the environment or files, and are
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from pathlib import Path
@@ -82,6 +83,11 @@ class Settings(BaseSettings):
     """Limits of each run where no flag says otherwise; a repository's file may lower them."""
     sandbox: Limits = Limits()
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
+
+    @property
+    def stack_id(self) -> str:
+        """A neutral id of this machine's state directory: which containers of the engine are ours."""
+        return hashlib.sha256(str(self.state_dir.resolve()).encode()).hexdigest()[:12]
 
     @classmethod
     def settings_customise_sources(

@@ -72,7 +72,7 @@ class AttemptWorker(Worker):
         """Pass the request on to the work-horse, and take no more jobs."""
         if self.horse_pid:
             os.kill(self.horse_pid, signal.SIGTERM)
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ annotates only a part.
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ignore impatience: a second signal would kill an attempt that is just releasing its run."""

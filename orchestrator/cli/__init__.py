@@ -1,0 +1,16 @@
+"""The command line: it renders, and decides nothing. `main` is the console script."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; without `arguments`, those of the process."""
+    from orchestrator.cli.process import run_command
+
+    return run_command(sys.argv[1:] if arguments is None else arguments)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tomllib
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.demo.source import fetch, unpack
@@ -15,6 +14,7 @@ from orchestrator.requests import RunRequest
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
 REAL: Final = "boltons"
 STAND_IN: Final = "ledger"
@@ -32,14 +32,22 @@ class Prepared(NamedTuple):
 def prepare(state_dir: Path) -> Prepared:
     """Make the demo's repository: of the real project, or, where the package index can't be reached, of our own."""
     try:
-        return make(REAL, state_dir / "demo")
+        return make(bundled(REAL), state_dir / "demo")
     except UnavailableError:
-        return make(STAND_IN, state_dir / "demo")
+        return make(bundled(STAND_IN), state_dir / "demo")
 
 
-def make(name: str, folder: Path) -> Prepared:
-    """Make one demo project's repository afresh under `folder`. Raises UnavailableError where it can't be fetched."""
-    source = resources.files(__package__) / name
+def bundled(name: str) -> Traversable:
+    """Return the folder of one of the demo's projects."""
+    return resources.files(__package__) / name
+
+
+def make(source: Traversable, folder: Path) -> Prepared:
+    """Make a project's repository afresh under `folder`. Raises UnavailableError where it can't be fetched.
+
+    `source` holds project.toml (what it is, and the release to fetch, if any), script.jsonl and our own files.
+    """
+    name = source.name
     about = tomllib.loads((source / "project.toml").read_text(encoding="utf-8"))
     repo = folder / name
     archive = None

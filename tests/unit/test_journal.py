@@ -56,7 +56,7 @@ def test_a_new_run_is_listed_and_pending(client: Redis, run_id: str, spec: RunSp
 
 def test_the_view_in_the_record_is_the_fold_of_the_journal(client: Redis, run_id: str, reply: Reply) -> None:
     writer = owned(client, run_id)
-    writer.append(e.SandboxReady(image="i", image_id="x", container="c", tree="t", policy="{}"))
+    writer.append(e.SandboxReady(image="i", image_id="x", container="c", tree="t", policy={}))
     for number in (1, 2):
         for body in step(number, reply):
             writer.append(body)

@@ -1,0 +1,63 @@
+"""The arguments of each tool, as the model is told of them and as they are checked."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Arguments(BaseModel):
+    # Models send numbers as strings and a field too many: the first is read, the second is named in the error.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bash(_Arguments):
+    """Run a bash command. Standard output and error come back together, with the exit code."""
+
+    command: str
+    timeout: float = Field(0, ge=0, description="Seconds; 0 is the longest allowed.")
+
+
+class Read(_Arguments):
+    """Read a text file, with line numbers."""
+
+    path: str
+    offset: int = Field(1, ge=1, description="First line.")
+    limit: int = Field(400, ge=1, le=2000, description="Number of lines.")
+
+
+class Edit(_Arguments):
+    """Replace text in a file. `old` must occur exactly once, unless replace_all; copy it without line numbers."""
+
+    path: str
+    old: str = Field(min_length=1)
+    new: str
+    replace_all: bool = False
+
+
+class Write(_Arguments):
+    """Write a whole file; directories are made, an existing file is replaced."""
+
+    path: str
+    content: str
+
+
+class Grep(_Arguments):
+    """Search file contents with a regular expression (ripgrep); ignored files are left out."""
+
+    pattern: str = Field(min_length=1)
+    path: str = "."
+    glob: str = Field("", description="Only files like this, for example *.py")
+    ignore_case: bool = False
+
+
+class Glob(_Arguments):
+    """List files by name, for example **/test_*.py; ignored files are left out."""
+
+    pattern: str = Field(min_length=1)
+    path: str = "."
+
+
+class Submit(_Arguments):
+    """End the work: the task is done, or it can't be."""
+
+    summary: str

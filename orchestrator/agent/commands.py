@@ -1,0 +1,82 @@
+"""The tools that run something: bash in the resident shell, grep and glob as single ripgrep processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.agent.shown import clean, cut
+from sandbox.spec import WORKSPACE
+
+if TYPE_CHECKING:
+    from orchestrator.agent.arguments import Bash, Glob, Grep
+    from sandbox.open import Sandbox
+    from sandbox.spec import CommandResult
+
+_SEARCH_SECONDS: Final = 60.0
+_SEARCH_LINES: Final = 200
+_NOT_OURS: Final = ("--glob", "!/.git", "--glob", "!/.dreamdock")
+_NOTHING_FOUND: Final = 1  # ripgrep's exit codes.
+_SEARCH_FAILED: Final = 2
+
+
+def bash(sandbox: Sandbox, arguments: Bash, longest_s: float) -> Outcome:
+    """Run a command in the resident shell for at most `longest_s` seconds."""
+    allowed = min(arguments.timeout or longest_s, longest_s)
+    result = sandbox.run(arguments.command, timeout_s=allowed)
+    text = clean(result.output).rstrip("\n")
+    shown = cut(text, before=max(0, result.total_bytes - len(result.output)))
+    lines = [shown] if shown else []
+    lines.append(f"[{_end(result, allowed)}]")
+    lines += [f"[{note}]" for note in result.notes]
+    return _outcome(result, "\n".join(lines), ok=not result.timed_out)
+
+
+def grep(sandbox: Sandbox, arguments: Grep, longest_s: float) -> Outcome:
+    """Search file contents."""
+    argv = ["rg", "--line-number", "--no-heading", "--with-filename", "--color=never", "--hidden", "--sort=path"]
+    argv += ["--max-columns=300", "--max-columns-preview", *_NOT_OURS]
+    argv += ["--ignore-case"] if arguments.ignore_case else []
+    argv += ["--glob", arguments.glob] if arguments.glob else []
+    return _search(sandbox, [*argv, "--regexp", arguments.pattern, "--", arguments.path], longest_s)
+
+
+def glob(sandbox: Sandbox, arguments: Glob, longest_s: float) -> Outcome:
+    """List files by name."""
+    argv = ["rg", "--files", "--color=never", "--hidden", "--sort=path", *_NOT_OURS, "--glob", arguments.pattern]
+    return _search(sandbox, [*argv, "--", arguments.path], longest_s)
+
+
+def _search(sandbox: Sandbox, argv: list[str], longest_s: float) -> Outcome:
+    result = sandbox.exec(argv, timeout_s=min(_SEARCH_SECONDS, longest_s))
+    text = clean(result.output)
+    if result.timed_out:
+        return failed("the search took too long; search in a smaller path")
+    if result.exit_code == _NOTHING_FOUND and not text.strip():
+        return _outcome(result, "nothing found", ok=True)
+    if result.exit_code not in {0, _NOTHING_FOUND, _SEARCH_FAILED}:
+        return failed(f"the search failed: {cut(text, longest=1000).strip() or _end(result, _SEARCH_SECONDS)}")
+    lines = [line.removeprefix("./") for line in text.splitlines()]
+    found = "\n".join(lines[:_SEARCH_LINES])
+    if len(lines) > _SEARCH_LINES:
+        found += f"\n[… {len(lines) - _SEARCH_LINES:,} lines left out; search more narrowly …]"
+    return _outcome(result, cut(found), ok=result.exit_code != _SEARCH_FAILED)
+
+
+def _end(result: CommandResult, allowed_s: float) -> str:
+    if result.timed_out:
+        return f"timed out after {allowed_s:g} s; its processes were ended"
+    end = f"exit code {result.exit_code}" if result.signal is None else f"ended by signal {result.signal}"
+    return end if result.cwd == WORKSPACE else f"{end}; working directory {clean(result.cwd.encode())}"
+
+
+def _outcome(result: CommandResult, content: str, *, ok: bool) -> Outcome:
+    return Outcome(
+        content,
+        ok=ok,
+        exit_code=result.exit_code,
+        signal=result.signal,
+        timed_out=result.timed_out,
+        duration_s=result.duration_s,
+        total_bytes=result.total_bytes,
+    )

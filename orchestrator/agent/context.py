@@ -1,0 +1,131 @@
+"""What the model is asked with: a projection of the journal, so that a resumed attempt asks with the same bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.agent import tools
+from orchestrator.dialogue import Reply, Request, ToolResult, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.events import Event
+
+
+@dataclass(frozen=True)
+class Context:
+    """The journal as the agent sees it.
+
+    `step` is the last committed one. `open_reply` is a complete reply whose step isn't committed: its calls run
+    (again). `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran. `spent_usd`
+    is what replies of known price cost, undone steps included.
+    """
+
+    system: str = ""
+    dialogue: tuple[Turn | Reply, ...] = ()
+    step: int = 0
+    open_reply: Reply | None = None
+    lost: Counter[str] = field(default_factory=Counter)
+    spent_usd: float = 0.0
+
+    @property
+    def request(self) -> Request:
+        """What the next step's model is asked with."""
+        return Request(system=self.system, tools=tools.specs(), dialogue=self.dialogue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last committed reply called nothing, and nothing was said since."""
+        return bool(self.dialogue) and isinstance(self.dialogue[-1], Reply)
+
+    @property
+    def idle_replies(self) -> int:
+        """How many replies in a row, up to the last committed one, called nothing."""
+        count = 0
+        for said in reversed(self.dialogue):
+            if isinstance(said, Reply):
+                if said.calls:
+                    break
+                count += 1
+        return count
+
+    @property
+    def summary(self) -> str | None:
+        """The summary that the last committed step submitted, or None if it submitted nothing."""
+        replies = (said for said in reversed(self.dialogue) if isinstance(said, Reply))
+        results = self.dialogue[-1].results if self.dialogue and isinstance(self.dialogue[-1], Turn) else ()
+        accepted = {result.call_id for result in results if result.ok}
+        submits = [call for call in next(replies, Reply()).calls if call.name == tools.SUBMIT and call.id in accepted]
+        return str(submits[-1].arguments.get("summary", "")) if submits else None
+
+
+class Projection:
+    """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._system = ""
+        self._dialogue: list[Turn | Reply] = []
+        self._step = 0
+        self._open: Reply | None = None
+        self._results: dict[str, ToolResult] = {}
+        self._running: set[str] = set()
+        self._lost: Counter[str] = Counter()
+        self._spent = 0.0
+
+    def follow(self, events: Sequence[Event]) -> Context:
+        """Return the context after these events. A longer list of the same journal is taken up where it was left."""
+        for event in events[self._taken :]:
+            self._take(event.body)
+        self._taken = len(events)
+        return self._context()
+
+    def _take(self, body: e.Body) -> None:
+        match body:
+            case e.Prompted():
+                self._system = self._system or body.system
+                self._say(Turn(text=body.text))
+            case e.Replied():
+                self._open, self._results, self._running, self._lost = body.reply, {}, set(), Counter()
+                self._spent += body.reply.cost_usd or 0.0
+            case e.CallStarted():
+                self._running.add(body.call.id)
+            case e.CallFinished():
+                self._running.discard(body.result.call_id)
+                self._results[body.result.call_id] = body.result
+            case e.AttemptLost():
+                self._lost.update(self._running if body.to_blame else ())
+                self._running = set()
+            case e.Checkpointed():
+                self._commit(body.step)
+            case _:
+                pass
+
+    def _context(self) -> Context:
+        return Context(
+            system=self._system,
+            dialogue=tuple(self._dialogue),
+            step=self._step,
+            open_reply=self._open,
+            lost=self._lost,
+            spent_usd=self._spent,
+        )
+
+    def _commit(self, step: int) -> None:
+        if self._open is not None:
+            self._dialogue.append(self._open)
+            if self._open.calls:
+                self._say(Turn(results=tuple(self._results[call.id] for call in self._open.calls)))
+        self._step, self._open, self._results = step, None, {}
+
+    def _say(self, turn: Turn) -> None:
+        """Two turns without a reply between them are one: results first, then what is said beside."""
+        if self._dialogue and isinstance(last := self._dialogue[-1], Turn):
+            text = "\n\n".join(filter(None, (last.text, turn.text)))
+            self._dialogue[-1] = Turn(text=text, results=last.results + turn.results)
+        else:
+            self._dialogue.append(turn)

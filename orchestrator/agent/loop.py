@@ -1,0 +1,171 @@
+"""The agent: it asks, carries out, commits, until something says that it's over.
+
+All that it knows is in the journal: what it keeps from step to step is a fold of it, so that another attempt, on
+another worker, goes on where this one stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from orchestrator import events as e
+from orchestrator.agent import tools, wording
+from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.files import repo_notes
+from orchestrator.agent.outcome import failed
+from orchestrator.dialogue import Reply, ToolResult
+from sandbox.errors import ChannelLost
+
+if TYPE_CHECKING:
+    from orchestrator.dialogue import ToolCall
+    from orchestrator.journal.stream import Writer
+    from orchestrator.models.port import Model
+    from orchestrator.runs import RunSpec
+    from orchestrator.stop import Stop
+    from sandbox.open import Sandbox
+
+REMINDERS: Final = 2
+"""How often the model is reminded that a reply must call a tool, before it's given up."""
+MOST_LOST: Final = 2
+"""A call during which this many attempts were lost isn't run again: it probably ends its worker."""
+
+
+class Kind(StrEnum):
+    """What ended the work."""
+
+    SUBMITTED = "submitted"  # The model says that the task is done, or can't be.
+    GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
+    STEPS = "steps"
+    MONEY = "money"
+    TIME = "time"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the agent stopped working. `summary` is the model's own, `reason` ours."""
+
+    kind: Kind
+    summary: str = ""
+    reason: str = ""
+
+
+class Agent:
+    """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step."""
+
+    def __init__(self, model: Model, sandbox: Sandbox, journal: Writer, spec: RunSpec, stop: Stop) -> None:
+        self._model = model
+        self._sandbox = sandbox
+        self._journal = journal
+        self._spec = spec
+        self._stop = stop
+        self._projection = Projection()
+        self._restarted = False
+
+    def run(self) -> Ending:
+        """Work until the task is submitted, given up or a limit is reached.
+
+        Raises Stopped when the stop is set; what the model, the sandbox or the journal raise goes through.
+        """
+        try:
+            self._begin()
+            while (ending := self._ending()) is None:
+                self._step()
+        except ChannelLost:
+            self._stop.check()
+            raise
+        return ending
+
+    def _begin(self) -> None:
+        """Say what the task is; in a later attempt, what was lost on the way."""
+        context = self._context()
+        if not context.system:
+            self._journal.append(
+                e.Prompted(system=wording.system(), text=wording.task(self._spec, repo_notes(self._sandbox)))
+            )
+        elif context.open_reply is not None:
+            self._restarted = True
+        elif context.step and context.summary is None:
+            self._journal.append(e.Prompted(text=wording.fill("restarted", step=str(context.step))))
+
+    def _ending(self) -> Ending | None:
+        """Return why it's over, or None. All of it is read from the journal."""
+        context, limits = self._context(), self._spec.limits
+        if context.summary is not None:
+            return Ending(Kind.SUBMITTED, summary=context.summary)
+        if context.idle_replies > REMINDERS:
+            return Ending(Kind.GAVE_UP, reason=f"the model called no tool in {context.idle_replies} replies")
+        if context.step >= limits.steps:
+            return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
+        if context.spent_usd >= limits.money_usd:
+            return Ending(Kind.MONEY, reason=f"the limit of ${limits.money_usd:.2f} is reached")
+        if self._seconds_left() <= 0:
+            return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
+        return None
+
+    def _step(self) -> None:
+        """One reply with all its calls, in order, and the checkpoint that commits it."""
+        reply = self._reply()
+        for call in reply.calls:
+            self._stop.check()
+            self._carry_out(call)
+        self._commit()
+
+    def _reply(self) -> Reply:
+        """Return the reply that an earlier attempt left behind, else ask for one. As journalled, in both cases."""
+        self._stop.check()
+        if self._context().idle:
+            self._journal.append(e.Prompted(text=wording.fill("reminder")))
+        context = self._context()
+        if context.open_reply is None:
+            reply = self._model.ask(context.request, self._stop)
+            self._journal.append(e.Replied(step=context.step + 1, reply=reply))
+        return self._context().open_reply or Reply()
+
+    def _carry_out(self, call: ToolCall) -> None:
+        context = self._context()
+        step = context.step + 1
+        self._journal.append(e.CallStarted(step=step, call=call))
+        if context.lost[call.id] >= MOST_LOST:
+            outcome = failed(wording.fill("lost_twice"))
+        else:
+            longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
+            outcome = tools.carry_out(self._sandbox, call, longest_s)
+        note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
+        result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
+        self._journal.append(
+            e.CallFinished(
+                step=step,
+                result=result,
+                exit_code=outcome.exit_code,
+                signal=outcome.signal,
+                timed_out=outcome.timed_out,
+                duration_s=outcome.duration_s,
+                total_bytes=outcome.total_bytes,
+            )
+        )
+
+    def _commit(self) -> None:
+        """Take the checkpoint and commit the step with it: from here on it's never lost."""
+        checkpoint = self._sandbox.checkpoint(note=self._journal.head)
+        self._journal.append(
+            e.Checkpointed(
+                step=self._context().step + 1,
+                commit=checkpoint.commit,
+                tree=checkpoint.tree,
+                files=checkpoint.changes,
+                patch=self._journal.blob(checkpoint.patch) if checkpoint.patch else "",
+                inexact=tuple(f"{left.path}: {left.reason}" for left in checkpoint.inexact),
+            )
+        )
+        self._restarted = False
+
+    def _context(self) -> Context:
+        return self._projection.follow(self._journal.events)
+
+    def _seconds_left(self) -> float:
+        started = self._journal.view.started_at
+        spent = (datetime.now(UTC) - started).total_seconds() if started else 0.0
+        return self._spec.limits.seconds - spent

@@ -1,0 +1,23 @@
+"""How a call ended: what the model sees of it, and what the journal keeps beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`ok` is false for a refused or failed tool, not for exit codes. Times in seconds, sizes in bytes."""
+
+    content: str
+    ok: bool = True
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    duration_s: float = 0.0
+    total_bytes: int = 0
+
+
+def failed(reason: str) -> Outcome:
+    """Return a failed tool's outcome: the model reads why, and goes on."""
+    return Outcome(f"error: {reason}", ok=False)

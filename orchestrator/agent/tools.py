@@ -1,0 +1,90 @@
+"""The agent's tools: told to the model in a frozen order, checked, and carried out in the sandbox.
+
+Whatever goes wrong with a call comes back to the model as a result; only a sandbox that is gone ends the step.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from orchestrator.agent import arguments as a
+from orchestrator.agent import commands, files
+from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.dialogue import ToolSpec
+from orchestrator.settings import reasons
+from sandbox.errors import DiskFull, WorkspaceError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from orchestrator.dialogue import ToolCall
+    from sandbox.open import Sandbox
+
+SUBMIT: Final = "submit"
+_TOOLS: Final[dict[str, type[BaseModel]]] = {
+    "bash": a.Bash,
+    "read": a.Read,
+    "edit": a.Edit,
+    "write": a.Write,
+    "grep": a.Grep,
+    "glob": a.Glob,
+    SUBMIT: a.Submit,
+}
+
+
+@cache
+def specs() -> tuple[ToolSpec, ...]:
+    """Return the tools as the model is told of them: the same bytes for every run of this version."""
+    return tuple(
+        ToolSpec(name=name, description=(model.__doc__ or "").strip(), parameters=_schema(model))
+        for name, model in _TOOLS.items()
+    )
+
+
+def carry_out(sandbox: Sandbox, call: ToolCall, longest_s: float) -> Outcome:
+    """Run a call; a command for at most `longest_s` seconds. Raises SandboxError where the sandbox itself fails."""
+    if call.name not in _TOOLS:
+        return failed(f"there is no tool {call.name!r}; the tools are {', '.join(_TOOLS)}")
+    if call.invalid:
+        return failed(f"the arguments are not a JSON object: {call.invalid[:200]!r}; send the call again")
+    try:
+        return _carry_out(sandbox, _TOOLS[call.name].model_validate(call.arguments), longest_s)
+    except ValidationError as error:
+        return failed(f"wrong arguments for {call.name}: {reasons(error)}")
+    except ValueError as error:
+        return failed(f"{call.name} can't take that: {error}")
+    except DiskFull:
+        raise
+    except WorkspaceError as problem:
+        return failed(f"{problem.message}: {problem.cause}" if problem.cause else problem.message)
+
+
+def _carry_out(sandbox: Sandbox, arguments: BaseModel, longest_s: float) -> Outcome:  # noqa: PLR0911  # One each.
+    match arguments:
+        case a.Bash():
+            return commands.bash(sandbox, arguments, longest_s)
+        case a.Read():
+            return files.read(sandbox, arguments)
+        case a.Edit():
+            return files.edit(sandbox, arguments)
+        case a.Write():
+            return files.write(sandbox, arguments)
+        case a.Grep():
+            return commands.grep(sandbox, arguments, longest_s)
+        case a.Glob():
+            return commands.glob(sandbox, arguments, longest_s)
+        case _:
+            return Outcome("submitted")
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of the arguments, without what says nothing to a model."""
+    schema = model.model_json_schema()
+    fields = {
+        name: {key: value for key, value in field.items() if key != "title"}
+        for name, field in schema["properties"].items()
+    }
+    return {"type": "object", "properties": fields, "required": schema["required"]}

@@ -1,0 +1,33 @@
+"""The prompts: the files in prompts/, filled in here and nowhere else."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.runs import RunSpec
+
+
+def system() -> str:
+    """Return the system text: the same for every run of this version."""
+    return _text("system")
+
+
+def task(spec: RunSpec, repo_notes: str) -> str:
+    """Return what the run begins with: the task as given, where it is, what decides, and the repository's notes."""
+    acceptance = fill("accept", command=spec.accept.command) if spec.accept else _text("no_accept")
+    text = fill("task", task=spec.task, name=spec.repo.name, commit=spec.repo.commit[:12], acceptance=acceptance)
+    return f"{text}\n\n{fill('repo_notes', notes=repo_notes)}" if repo_notes else text
+
+
+def fill(name: str, /, **values: str) -> str:
+    """Return the prompt of that name with its `$names` filled in; a value is never read for further names."""
+    return Template(_text(name)).substitute(values)
+
+
+@cache
+def _text(name: str) -> str:
+    return files("orchestrator.agent").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8").strip()

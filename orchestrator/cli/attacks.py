@@ -1,0 +1,86 @@
+"""`dreamdock doctor --attack`: promise, attempt and result of every escape check, on a page that can be signed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from orchestrator.cli import document, layout
+from orchestrator.cli.narrator import Line
+from orchestrator.cli.text import moment, visible
+from orchestrator.errors import ConfigError, DeniedError
+from sandbox import engine, images
+from sandbox.attack import CHECKS, attack
+
+if TYPE_CHECKING:
+    from orchestrator.cli.screen import Screen
+    from orchestrator.settings import Settings
+    from sandbox.attack import Verdict
+
+_AGAIN: Final = "sudo dreamdock doctor --attack"
+
+
+def carry_out(screen: Screen, settings: Settings) -> int:
+    """Attack a real sandbox and print each verdict as it comes. Returns 0 where every promise held, else 1."""
+    if os.geteuid() != 0:
+        raise DeniedError("only root may attack a sandbox", cause="root mounts what a sandbox works on", hint=_AGAIN)
+    about = _about(settings)
+    if not screen.json:
+        layout.facts(screen, about)
+        screen.line()
+    told = []
+    doing = ["opening a sandbox"]
+    with screen.progress(lambda: Text(doing[0], "dim", no_wrap=True, overflow="ellipsis")):
+        for number, verdict in enumerate(attack(about["image"], settings.state_dir / "attack"), start=1):
+            told.append(verdict)
+            doing[0] = f"{number} of {len(CHECKS)} done"
+            if not screen.json:
+                layout.put(screen, lines(verdict))
+    held = sum(verdict.held for verdict in told)
+    if screen.json:
+        verdicts = [asdict(verdict) for verdict in told]
+        document.write("dreamdock.attack/1", {"about": about, "held": held, "of": len(CHECKS), "verdicts": verdicts})
+    else:
+        _sum_up(screen, held)
+    return 0 if held == len(CHECKS) else 1
+
+
+def lines(verdict: Verdict) -> list[Line]:
+    """Return a verdict as labelled lines."""
+    label = "✓ held" if verdict.held else "✗ NOT HELD"
+    style = "" if verdict.held else "red"
+    return [
+        Line(label, Text(visible(verdict.promise), "bold"), prose=True),
+        Line("  attempt", Text(visible(verdict.attempt)), prose=True),
+        Line("  result", Text(visible(verdict.result), style), prose=True),
+    ]
+
+
+def _about(settings: Settings) -> dict[str, str]:
+    """Return what is attacked. Raises EngineUnavailable, ImageMissing, ConfigError."""
+    found = engine.ping()
+    image = settings.image or images.find_base()
+    if image is None:
+        raise ConfigError("the base image isn't built yet", hint="dreamdock up")
+    images.check(image)
+    return {
+        "dreamdock": version("dreamdock"),
+        "image": image,
+        "engine": f"{found.version}, storage {found.storage_driver}, cgroup v{found.cgroup_version}",
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "host": platform.node(),
+        "time": moment(datetime.now(UTC)),
+    }
+
+
+def _sum_up(screen: Screen, held: int) -> None:
+    screen.line()
+    words = f"{held} of {len(CHECKS)} promises held"
+    good = held == len(CHECKS)
+    screen.line(Text(f"{'✓' if good else '✗'} {words}", "green" if good else "red"))

@@ -1,0 +1,34 @@
+"""JSON answers: one document, or one line per event of a stream, always with a schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.events import Event
+    from orchestrator.runs import RunView
+
+
+def write(schema: str, fields: Mapping[str, Any]) -> None:
+    """Print one document on one line. Everything beyond ASCII is escaped, so that it is safe on a terminal too."""
+    sys.stdout.write(json.dumps({"schema": schema, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def event(run_id: str, happened: Event) -> None:
+    """Print an event of a run's journal."""
+    write("dreamdock.event/1", {"run": run_id, "event": happened.model_dump(mode="json")})
+
+
+def run_fields(view: RunView, place: int | None = None) -> dict[str, Any]:
+    """Return a run as JSON: times RFC 3339 in UTC, spans in seconds. A scripted model's text is left out."""
+    return {
+        **view.model_dump(mode="json", exclude={"spec": {"script"}}),
+        "label": view.label,
+        "place": place,
+        "steps_limit": view.spec.limits.steps,
+    }

@@ -1,0 +1,35 @@
+"""A run's journal, printed as it grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import document
+from orchestrator.cli.layout import put
+from orchestrator.cli.narrator import Narrator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.cli.narrator import Line
+    from orchestrator.cli.screen import Screen
+    from orchestrator.events import Event
+    from orchestrator.runs import Outcome
+
+
+def tell(screen: Screen, run_id: str, events: Iterable[Event], *, progress: bool) -> tuple[list[Line], Outcome | None]:
+    """Print events as they come, as words or JSON lines; with `progress` a status line is kept below them.
+
+    Returns the outcome, and what is to be said of it, which isn't printed yet: something may have to stand before it.
+    """
+    narrator = Narrator()
+    with screen.progress(narrator.status if progress else None):
+        for event in events:
+            told = narrator.tell(event)
+            if screen.json:
+                document.event(run_id, event)
+            elif narrator.outcome is None:
+                put(screen, told)
+            if narrator.outcome is not None:
+                return told, narrator.outcome
+    return [], None

@@ -1,0 +1,69 @@
+"""Columns: a label and its text, or a table whose last column takes what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from orchestrator.cli.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from orchestrator.cli.narrator import Line
+    from orchestrator.cli.screen import Screen
+
+LABEL: Final = 14
+_LABELS: Final = {"step": "bold", "outcome": "bold", "✓": "green", "✗": "bold red"}
+_GAP: Final = 2
+_NARROWEST: Final = 20
+
+
+def put(screen: Screen, told: Iterable[Line]) -> None:
+    """Print labelled lines; on a terminal prose is broken under its own column."""
+    for line in told:
+        label = Text(line.label.ljust(LABEL), _LABELS.get(line.label.split(" ")[0], "dim"))
+        rows = _broken(screen, line) if line.prose and screen.tty else [line.text]
+        for number, row in enumerate(rows):
+            gutter = label if number == 0 else Text(" " * LABEL)
+            screen.line(Text.assemble(gutter, row))
+
+
+def facts(screen: Screen, values: Mapping[str, Any]) -> None:
+    """Print names and values in two columns; on a terminal values are broken under their own column."""
+    width = max((cell_len(name) for name in values), default=0) + _GAP
+    for name, value in values.items():
+        text = Text(visible(str(value)))
+        rows = list(text.wrap(screen.answer, max(screen.width - width, _NARROWEST))) if screen.tty else [text]
+        for number, row in enumerate(rows):
+            screen.line(Text.assemble((name.ljust(width) if number == 0 else " " * width, "dim"), row))
+
+
+def _broken(screen: Screen, line: Line) -> list[Text]:
+    rows = list(line.text.wrap(screen.answer, max(screen.width - LABEL, _NARROWEST)))
+    if line.limit is not None and len(rows) > line.limit:
+        rows = rows[: line.limit]
+        rows[-1].rstrip()
+        rows[-1].append(" …")
+    return rows or [Text()]
+
+
+def table(rows: Sequence[Sequence[Text]], *, right: Sequence[int] = ()) -> list[Text]:
+    """Return rows as aligned lines. `right` are the columns whose figures stand at the right."""
+    if not rows:
+        return []
+    widths = [max(cell_len(cell.plain) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        line = Text()
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            pad = " " * (width - cell_len(cell.plain))
+            last = number == len(widths) - 1
+            parts = [Text(pad), cell] if number in right else [cell, Text("" if last else pad)]
+            for part in parts:
+                line.append_text(part)
+            line.append("" if last else " " * _GAP)
+        lines.append(line)
+    return lines

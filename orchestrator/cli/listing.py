@@ -1,0 +1,95 @@
+"""The table of `dreamdock ps`, once or fresh each second."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from orchestrator.cli import document, layout, states
+from orchestrator.cli.text import age, first_line, money, short_ids
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestrator.api import Listed
+    from orchestrator.cli.screen import Screen
+    from orchestrator.runs import RunView
+
+_HEADER: Final = ("ID", "STATE", "STEP", "AGE", "COST", "TASK")
+_FIGURES: Final = (2, 3, 4)
+_NARROWEST: Final = 16
+_EVERY_SECONDS: Final = 1.0
+
+
+def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
+    """Return the runs as aligned lines under a header; only on a terminal are ids short and tasks cut."""
+    short = short_ids(listed.view.id for listed in runs)
+    rows = [[Text(word, "dim") for word in _HEADER]]
+    for view, place in runs:
+        cells = [
+            Text(short[view.id] if screen.tty else view.id, "bold"),
+            states.state(view, place),
+            Text(f"{view.step}/{view.spec.limits.steps}"),
+            Text(age((now - view.created_at).total_seconds())),
+            Text(money(view.cost_usd)),
+        ]
+        rows.append([*cells, Text()])
+    lines = layout.table(rows, right=_FIGURES)
+    for line, (view, _place) in zip(lines[1:], runs, strict=True):
+        line.append_text(_what(view, screen.width - line.cell_len if screen.tty else None))
+    return lines
+
+
+def _what(view: RunView, room: int | None) -> Text:
+    """Return the task, and behind it what the run is doing or why it ended; both get their part of the room."""
+    task = Text(first_line(view.spec.task))
+    doing = first_line(view.reason if view.outcome else view.doing)
+    if not doing:
+        return task
+    if room is not None:
+        task.truncate(max(room // 2, _NARROWEST), overflow="ellipsis")
+    return task.append(f"  {doing}", "dim")
+
+
+def show(screen: Screen, runs: Sequence[Listed], *, everything: bool) -> None:
+    """Print the runs once."""
+    if screen.json:
+        document.write("dreamdock.ps/1", {"runs": [document.run_fields(view, place) for view, place in runs]})
+        return
+    if not runs:
+        screen.say("no runs yet" if everything else "nothing is running; -a shows finished runs")
+        screen.next('dreamdock run "fix the failing tests"')
+        return
+    for line in table(screen, runs, datetime.now(UTC)):
+        screen.line(line)
+
+
+def watch(screen: Screen, runs: Callable[[], Sequence[Listed]]) -> None:
+    """Keep the table on the terminal until q or Ctrl-C; with `--json` print it each second."""
+    if screen.json:
+        while True:
+            show(screen, runs(), everything=True)
+            time.sleep(_EVERY_SECONDS)
+    if not screen.tty:
+        raise UsageError(
+            "--watch needs a terminal", cause="standard output is none", hint="dreamdock ps --watch --json"
+        )
+    from rich.console import Group
+    from rich.live import Live
+
+    from orchestrator.cli.keys import Keys
+
+    with Keys() as keys, Live(console=screen.answer, screen=True, auto_refresh=False) as live:
+        while True:
+            now = datetime.now(UTC)
+            lines = table(screen, runs(), now)
+            for line in lines:
+                line.no_wrap, line.overflow = True, "ellipsis"
+            foot = Text(f"{len(lines) - 1} shown at {now:%H:%M:%S}Z · q leaves", "dim")
+            live.update(Group(*lines, Text(), foot), refresh=True)
+            if keys.pressed("q", within=_EVERY_SECONDS):
+                return

@@ -1,0 +1,31 @@
+"""`dreamdock logs`: what a run did, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import run_argument, with_screen
+
+if TYPE_CHECKING:
+    from orchestrator.cli.screen import Screen
+
+
+@click.command()
+@run_argument
+@click.option("-f", "--follow", is_flag=True, help="Stay until the run is over. Ctrl-C leaves; the run goes on.")
+@with_screen
+def logs(screen: Screen, /, run: str, follow: bool) -> None:
+    """Print what a run did, or follow it.
+
+    With --json one event a line, everything in it; without, only the end of each output.
+    """
+    from orchestrator.cli.door import found
+    from orchestrator.cli.follow import tell
+    from orchestrator.cli.layout import put
+
+    with found(run) as (door, run_id):
+        end, _outcome = tell(screen, run_id, door.events(run_id, follow=follow), progress=follow)
+    if not screen.json:
+        put(screen, end)

@@ -1,0 +1,115 @@
+"""The command's tree: names and one-line helps as data, each command imported when it is called.
+
+`dreamdock --help` therefore imports click and this file, and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Entry(NamedTuple):
+    """A command: where it lives, `module:attribute` below `orchestrator.cli`, and its help in one line."""
+
+    target: str
+    summary: str
+
+
+SECTIONS: Final[dict[str, dict[str, Entry]]] = {
+    "Runs": {
+        "run": Entry("run:run", "Queue a task and follow it (alias: submit)."),
+        "ps": Entry("ps:ps", "List runs."),
+        "show": Entry("show:show", "Show one run."),
+        "logs": Entry("logs:logs", "Print what a run did, or follow it."),
+        "wait": Entry("wait:wait", "Wait for runs to end."),
+        "cancel": Entry("cancel:cancel", "Stop a run; its work is kept."),
+    },
+    "Work": {
+        "diff": Entry("diff:diff", "Print a run's changes as a patch."),
+        "apply": Entry("apply:apply", "Apply a run's changes to a repository."),
+        "audit": Entry("audit:audit", "List what a run executed and wrote; verify its journal."),
+    },
+    "System": {
+        "up": Entry("stack:up", "Start what is missing on this machine."),
+        "down": Entry("stack:down", "Stop what `up` started."),
+        "worker": Entry("worker:worker", "Carry runs forward, in this process."),
+        "keeper": Entry("keeper:keeper", "Resume lost runs and clean up, in this process."),
+        "doctor": Entry("doctor:doctor", "Prove that this machine works; attack a real sandbox."),
+        "config": Entry("config:config", "Look at the settings."),
+        "demo": Entry("demo:demo", "Fix a real bug of a real project, end to end."),
+    },
+}
+ALIASES: Final = {"submit": "run"}
+EXIT_CODES: Final = (
+    (0, "done; for a run: succeeded, proven or not"),
+    (1, "the run or the command failed; a run that was cancelled or ended in an error"),
+    (2, "usage: the command line itself is wrong"),
+    (3, "not found: no such run, repository, revision or file"),
+    (4, "configuration: a setting, an unknown model, a missing credential"),
+    (5, "unavailable: Redis, the engine or an endpoint doesn't answer; safe to try again"),
+    (6, "denied by policy"),
+    (7, "a limit was reached: steps or money; the work is kept"),
+    (8, "pending: you detached, and the run goes on"),
+    (124, "the run's time was up; the work is kept"),
+    (130, "interrupted (Ctrl-C)"),
+    (143, "terminated (SIGTERM)"),
+)
+_COLUMN: Final = 10
+
+
+class Lazy(click.Group):
+    """A group that knows its commands' helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help page."""
+        del ctx
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        name = ALIASES.get(cmd_name, cmd_name)
+        entry = next((section[name] for section in SECTIONS.values() if name in section), None)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(f"orchestrator.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        del ctx
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(_COLUMN), entry.summary) for name, entry in section.items()])
+
+
+def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"dreamdock {version('dreamdock')}")
+        ctx.exit()
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version and exit."
+)
+def cli() -> None:
+    """Long coding jobs in sealed containers: a task goes in, a proven diff comes out.
+
+    RUN in a command is a run's id or the start of it, @ for the latest run of this repository, @- for the one before.
+    """
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run a command. Returns its exit code; errors come out as exceptions."""
+    result = cli.main(list(arguments), prog_name="dreamdock", standalone_mode=False)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,117 @@
+"""Where a command's words go: the answer to stdout, talk to stderr, colour only where it is wanted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.cli.text import short_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_ENDLESS: Final = 1_000_000  # Columns of a pipe: nothing is ever wrapped or cut.
+
+
+def wants_colour(choice: str, environ: Mapping[str, str], *, tty: bool) -> bool:
+    """Decide on colour: `--color` over NO_COLOR over CLICOLOR_FORCE over the terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
+        return True
+    return tty and environ.get("TERM") != "dumb"
+
+
+class Screen:
+    """The two streams of a command.
+
+    `json` asks for documents instead of words; `tty` tells whether a person's terminal reads the answer.
+    """
+
+    def __init__(self, *, json: bool, color: str, answer: TextIO | None = None, talk: TextIO | None = None) -> None:
+        self.json = json
+        self.answer = _console(answer or sys.stdout, color)
+        self.talk = _console(talk or sys.stderr, color)
+        self.tty = self.answer.is_terminal and not json
+        self.live = self.talk.is_terminal and not json and not self.talk.is_dumb_terminal
+        """Whether progress may be drawn."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the answer."""
+        return self.answer.width
+
+    def line(self, text: Text | str = "") -> None:
+        """Print one line of the answer, cut to the terminal's width; on a pipe it is whole."""
+        self.answer.print(_text(text), no_wrap=True, overflow="ellipsis", crop=self.tty)
+
+    def whole(self, text: Text | str) -> None:
+        """Print one line of the answer that is never cut: the terminal breaks it."""
+        self.answer.print(_text(text), soft_wrap=True)
+
+    def say(self, text: Text | str) -> None:
+        """Print one line of talk; nothing with `--json`."""
+        if not self.json:
+            self.talk.print(_text(text), soft_wrap=True)
+
+    def next(self, *commands: str) -> None:
+        """Say what to type next, ready to paste."""
+        for number, command in enumerate(commands):
+            self.say(Text.assemble(("next: " if number == 0 else "      ", "dim"), command))
+
+    @contextmanager
+    def progress(self, status: Callable[[], Text] | None) -> Iterator[None]:
+        """Keep a line of progress below everything that is printed, drawn anew four times a second."""
+        if status is None or not self.live:
+            yield
+            return
+        from rich.live import Live
+
+        answer = self.answer
+        if self.tty:
+            self.answer = self.talk  # Both are the same terminal, and only one may move its cursor.
+        try:
+            with Live(
+                get_renderable=status,
+                console=self.talk,
+                transient=True,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ):
+                yield
+        finally:
+            self.answer = answer
+
+    def id(self, run_id: str) -> str:
+        """Return a run's id: short for a person, whole for a pipe."""
+        return short_ids([run_id])[run_id] if self.tty else run_id
+
+
+def _console(stream: TextIO, color: str) -> Console:
+    """Return rich's console, told everything, so that it reads no variable of the environment itself but the size."""
+    tty = stream.isatty()
+    colour = wants_colour(color, os.environ, tty=tty)  # Standards of every terminal program, not settings of ours.
+    dumb = os.environ.get("TERM") == "dumb"
+    return Console(
+        file=stream,
+        force_terminal=tty and not dumb,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        width=None if tty else _ENDLESS,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def _text(text: Text | str) -> Text:
+    return Text(text) if isinstance(text, str) else text

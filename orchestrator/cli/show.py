@@ -1,0 +1,68 @@
+"""`dreamdock show`: one run, with what it was asked, where it stands, and what proves it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import run_argument, with_screen
+
+if TYPE_CHECKING:
+    from orchestrator.api import Listed
+    from orchestrator.cli.narrator import Line
+    from orchestrator.cli.screen import Screen
+
+
+@click.command()
+@run_argument
+@with_screen
+def show(screen: Screen, /, run: str) -> None:
+    """Show one run.
+
+    What it was asked for, where it stands, what it took, and what its acceptance said.
+    """
+    from orchestrator.cli import document
+    from orchestrator.cli.door import found
+    from orchestrator.cli.layout import put
+
+    with found(run) as (door, run_id):
+        listed = door.show(run_id)
+    if screen.json:
+        document.write("dreamdock.show/1", {"run": document.run_fields(*listed)})
+        return
+    put(screen, lines(listed, datetime.now(UTC)))
+    short = screen.id(run_id)
+    over = (f"dreamdock diff {short}", f"dreamdock audit {short}")
+    screen.next(*(over if listed.view.outcome else (f"dreamdock logs -f {short}", f"dreamdock cancel {short}")))
+
+
+def lines(listed: Listed, now: datetime) -> list[Line]:
+    """Return a run as labelled lines."""
+    from rich.text import Text
+
+    from orchestrator.cli import narrator, states, text
+
+    view, place = listed
+    told = [narrator.Line("run", Text.assemble((view.id, "bold"), (f"  by {text.visible(view.who)}", "dim")))]
+    reason = f": {text.visible(view.reason)}" if view.outcome and view.reason else ""
+    told.append(narrator.Line("state", Text.assemble(states.state(view, place), reason), prose=True))
+    if view.doing:
+        told.append(narrator.Line("doing", Text(text.first_line(view.doing))))
+    told += narrator.describe(view.spec)
+    took = text.duration(((view.ended_at or now) - (view.started_at or view.created_at)).total_seconds())
+    tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
+    steps = f"step {view.step}/{view.spec.limits.steps}"
+    spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
+    told.append(narrator.Line("spent", Text(spent)))
+    told.append(narrator.Line("queued", Text(text.moment(view.created_at))))
+    if view.started_at:
+        attempts = f"  ({text.ordinal(view.attempt)} attempt now)" if view.attempt > 1 else ""
+        told.append(narrator.Line("started", Text(f"{text.moment(view.started_at)}{attempts}")))
+    if view.ended_at:
+        told.append(narrator.Line("ended", Text(text.moment(view.ended_at))))
+    for verdict in view.verdicts:
+        first, *rest = narrator.judged(verdict)
+        told += [narrator.Line("verdict", first), *(narrator.Line("", row) for row in rest)]
+    return told + narrator.summary(view.summary)

@@ -1,0 +1,55 @@
+"""What `dreamdock demo` shows: which project, the run itself, what `ps` says of it, and the audit of what ran."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from orchestrator import settings
+from orchestrator.cli import audit, listing, submission
+from orchestrator.cli.door import opened
+from orchestrator.cli.reporter import TalkReporter
+from orchestrator.cli.text import visible
+from orchestrator.demo import prepare
+from orchestrator.models import default_model, is_scripted
+from orchestrator.stack.up import ensure_up
+
+if TYPE_CHECKING:
+    from orchestrator.cli.screen import Screen
+    from orchestrator.demo import Prepared
+    from orchestrator.requests import RunRequest
+
+
+def carry_out(screen: Screen) -> int:
+    """Run the demo. Returns the run's exit code."""
+    loaded = settings.load()
+    reporter = TalkReporter(screen)
+    ensure_up(loaded, reporter)
+    with reporter.step("fetching the demo's project"):
+        prepared = prepare(loaded.state_dir)
+    screen.say(f"demo: {prepared.name}, {prepared.about}")
+    request = _with_model(screen, prepared, loaded.model or default_model(os.environ))
+    code = submission.carry_out(screen, request)
+    if screen.json:
+        return code
+    with opened() as door:
+        screen.say("")
+        screen.say("what `dreamdock ps -a` says:")
+        listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
+        screen.say("")
+        screen.say("what `dreamdock audit --verify` says:")
+        audit.show(screen, door.audit(door.find("@")), verify=True)
+        screen.say("")
+        screen.say("the stack stays up; on a repository of your own:")
+        screen.next('dreamdock run "fix the failing tests"', "dreamdock doctor --attack", "dreamdock down")
+    return code
+
+
+def _with_model(screen: Screen, prepared: Prepared, model: str) -> RunRequest:
+    """Choose the model, and say plainly where it is none."""
+    if not is_scripted(model):
+        screen.say(f"model: {visible(model)}")
+        return prepared.request.model_copy(update={"model": model})
+    screen.say("no model key is set: a script that ships with dreamdock stands in for a model")
+    screen.say("it knows what to type; every command still runs for real, in a real sealed container")
+    return prepared.request.model_copy(update={"model": f"scripted/{prepared.script}"})

@@ -1,0 +1,133 @@
+"""What `dreamdock run` does: from the words on the command line to the outcome of the run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from orchestrator import settings
+from orchestrator.cli import document, layout, narrator, states
+from orchestrator.cli.door import opened
+from orchestrator.cli.follow import tell
+from orchestrator.cli.patch import coloured
+from orchestrator.cli.reporter import TalkReporter
+from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.requests import RunRequest, read_spec_file
+from orchestrator.stack.up import ensure_up
+
+if TYPE_CHECKING:
+    from orchestrator.api import Door
+    from orchestrator.cli.screen import Screen
+    from orchestrator.runs import RunSpec, RunView
+
+DETACHED: Final = 8
+_DIFF_LINES: Final = 400
+_LIMITS: Final = {"steps": "steps", "money": "money_usd", "seconds": "seconds"}
+_HINT: Final = 'dreamdock run "fix the failing tests"'
+
+
+def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_run: bool = False) -> int:
+    """Resolve a request, start what is missing, submit it and follow it. Returns the exit code."""
+    with opened() as door:
+        spec = door.resolve(request)
+        if dry_run:
+            _plan(screen, door, spec)
+            return 0
+        ensure_up(settings.load(), TalkReporter(screen))
+        view = door.submit(spec)
+        if detach:
+            _detached(screen, view)
+            return 0
+        return _follow(screen, door, view.id, request)
+
+
+def read_request(task: str | None, file: str | None, asked: dict[str, Any]) -> RunRequest:
+    """Put argument, file and flags together; a flag wins over the file. Raises UsageError for an empty task."""
+    spec_file = file is not None and file.endswith(".toml")
+    if task is not None and file is not None and not spec_file:
+        raise UsageError("there are two tasks", cause=f"one is an argument, one is in {file}", hint="leave one out")
+    base = read_spec_file(Path(file)) if file is not None and spec_file else RunRequest()
+    text = _read(task, None if spec_file else file)
+    flags = {key: value for key, value in asked.items() if value not in {None, False}}
+    limits = {key: float(flags.pop(flag)) for flag, key in _LIMITS.items() if flag in flags}
+    origin = {"accept_origin": "flag"} if "accept" in flags else {}
+    words = {} if text is None else {"task": text}
+    request = base.model_copy(update={**flags, **origin, **words, "limits": base.limits | limits})
+    if not request.task.strip():
+        raise UsageError("the task is empty", cause="nothing says what to do", hint=_HINT)
+    return request
+
+
+def _read(task: str | None, file: str | None) -> str | None:
+    if "-" in {task, file}:
+        return sys.stdin.read()
+    if file is None:
+        return task
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {file}", hint="dreamdock run --help") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} can't be read as text", cause=str(error), hint="dreamdock run --help") from error
+
+
+def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:
+    """Print what would run, and what it would be sealed with."""
+    policy = door.policy(spec)
+    if screen.json:
+        document.write("dreamdock.plan/1", {"spec": spec.model_dump(mode="json", exclude={"script"}), "policy": policy})
+        return
+    layout.put(screen, narrator.describe(spec))
+    screen.line()
+    layout.facts(screen, policy)
+    screen.next("the same command without --dry-run")
+
+
+def _detached(screen: Screen, view: RunView) -> None:
+    if screen.json:
+        document.write("dreamdock.run/1", {"run": document.run_fields(view)})
+        return
+    for line in narrator.describe(view.spec):
+        if line.label in {"acceptance", "left out"}:
+            screen.say(Text.assemble((f"{line.label}: ", "dim"), line.text))
+    screen.line(view.id)
+    _come_back(screen, view.id)
+
+
+def _come_back(screen: Screen, run_id: str) -> None:
+    short = screen.id(run_id)
+    screen.next(f"dreamdock logs -f {short}", f"dreamdock cancel {short}")
+
+
+def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int:
+    try:
+        end, outcome = tell(screen, run_id, door.events(run_id, follow=True), progress=True)
+    except KeyboardInterrupt:
+        if screen.json:
+            document.write("dreamdock.detached/1", {"run": run_id})
+        screen.say(f"detached; run {screen.id(run_id)} goes on")
+        _come_back(screen, run_id)
+        return DETACHED
+    if not screen.json:
+        changed = _show_diff(screen, door.diff(run_id))
+        layout.put(screen, end)
+        short = screen.id(run_id)
+        where = "" if request.repo == "." or "://" in request.repo else f" --repo {shlex.quote(request.repo)}"
+        work = (f"dreamdock diff {short}", f"dreamdock apply {short}{where}") if changed else ()
+        screen.next(*work, f"dreamdock audit {short}")
+    return states.EXIT_CODES[outcome] if outcome else 1
+
+
+def _show_diff(screen: Screen, patch: bytes) -> bool:
+    """Print the patch between blank lines; false where there is none."""
+    if not patch:
+        return False
+    screen.line()
+    for line in coloured(patch, limit=_DIFF_LINES):
+        screen.whole(line)
+    screen.line()
+    return True

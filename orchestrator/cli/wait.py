@@ -1,0 +1,42 @@
+"""`dreamdock wait`: block until runs are over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import with_screen
+
+if TYPE_CHECKING:
+    from orchestrator.cli.screen import Screen
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1)
+@with_screen
+def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
+    """Wait for runs to end.
+
+    The exit code is that of the first run, in the order given, that didn't succeed; else 0.
+    Without RUN it waits for @, the latest run of this repository.
+    """
+    from rich.text import Text
+
+    from orchestrator.cli import document, states
+    from orchestrator.cli.door import opened
+
+    codes = []
+    with opened() as door:
+        found = [door.find(run, Path.cwd()) for run in runs or ("@",)]
+        for run_id in found:
+            for _event in door.events(run_id, follow=True):
+                pass
+            view = door.show(run_id).view
+            codes.append(1 if view.outcome is None else states.EXIT_CODES[view.outcome])
+            if screen.json:
+                document.write("dreamdock.run/1", {"run": document.run_fields(view)})
+            else:
+                screen.line(Text.assemble((screen.id(run_id), "bold"), "  ", states.state(view)))
+    return next((code for code in codes if code), 0)

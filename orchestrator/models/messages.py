@@ -1,0 +1,125 @@
+"""Between our dialogue and pydantic-ai's messages. A reply goes back as it came: `Reply.raw` is the message itself."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelRequestPart,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.tools import ToolDefinition
+from pydantic_core import from_json
+
+from orchestrator.dialogue import Reply, Request, ToolCall, ToolSpec, Turn, Usage
+
+if TYPE_CHECKING:
+    from pydantic_ai.usage import RequestUsage
+
+_REASONING_FIELDS = frozenset({"reasoning", "reasoning_content"})
+
+
+def to_messages(request: Request) -> list[ModelMessage]:
+    """Return the request's dialogue, the system text in front. The same dialogue always gives the same messages."""
+    messages: list[ModelMessage] = []
+    for said in request.dialogue:
+        if isinstance(said, Reply):
+            messages.append(_response(said))
+        else:
+            head: list[ModelRequestPart] = [] if messages else [SystemPromptPart(request.system)]
+            messages.append(ModelRequest(parts=head + _parts(said)))
+    return messages
+
+
+def to_tools(specs: tuple[ToolSpec, ...]) -> list[ToolDefinition]:
+    """Return the tools in their frozen order."""
+    return [
+        ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=spec.parameters)
+        for spec in specs
+    ]
+
+
+def received_field(messages: list[ModelMessage]) -> str:
+    """Return the field that reasoning first came in, or the empty string where none has come yet."""
+    parts = (part for message in messages if isinstance(message, ModelResponse) for part in message.parts)
+    ids = (part.id for part in parts if isinstance(part, ThinkingPart))
+    return next((field for field in ids if field in _REASONING_FIELDS), "")
+
+
+def to_reply(response: ModelResponse, cost_usd: float | None) -> Reply:
+    """Return a complete response as our value."""
+    return Reply(
+        text="".join(part.content for part in response.parts if isinstance(part, TextPart)),
+        reasoning="".join(part.content for part in response.parts if isinstance(part, ThinkingPart)),
+        calls=tuple(_call(part) for part in response.parts if isinstance(part, ToolCallPart)),
+        usage=to_usage(response.usage),
+        cost_usd=cost_usd,
+        finish_reason=finish_reason(response),
+        raw=ModelMessagesTypeAdapter.dump_json([response]).decode(),
+    )
+
+
+def finish_reason(response: ModelResponse) -> str:
+    """Return why the reply ended, in the provider's word where pydantic-ai knows none; empty where it didn't say."""
+    details = response.provider_details or {}
+    return response.finish_reason or str(details.get("finish_reason") or "")
+
+
+def to_usage(usage: RequestUsage) -> Usage:
+    """Return the tokens as the provider counted them."""
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cache_read_tokens,
+        reasoning_tokens=usage.details.get("reasoning_tokens", 0),
+    )
+
+
+def _parts(turn: Turn) -> list[ModelRequestPart]:
+    parts: list[ModelRequestPart] = [
+        ToolReturnPart(tool_name=result.name, content=result.content, tool_call_id=result.call_id)
+        for result in turn.results
+    ]
+    if turn.text:
+        parts.append(UserPromptPart(turn.text))
+    return parts
+
+
+def _response(reply: Reply) -> ModelResponse:
+    if reply.raw:
+        return _load(reply.raw)
+    text = [TextPart(reply.text)] if reply.text else []
+    calls = [ToolCallPart(call.name, call.invalid or call.arguments, tool_call_id=call.id) for call in reply.calls]
+    return ModelResponse(parts=[*text, *calls])
+
+
+@lru_cache(maxsize=1024)
+def _load(raw: str) -> ModelResponse:
+    """Return the response that was kept. Every request brings the whole dialogue again; messages aren't changed."""
+    [message] = ModelMessagesTypeAdapter.validate_json(raw)
+    if not isinstance(message, ModelResponse):
+        raise TypeError("what a reply kept is no response")
+    return message
+
+
+def _call(part: ToolCallPart) -> ToolCall:
+    """Arguments that aren't a JSON object are kept as text: the agent answers them with an error result."""
+    arguments: Any = part.args
+    if isinstance(arguments, str):
+        try:
+            arguments = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
+        except ValueError:
+            return ToolCall(id=part.tool_call_id, name=part.tool_name, invalid=str(part.args))
+    if not isinstance(arguments, dict | None):
+        return ToolCall(id=part.tool_call_id, name=part.tool_name, invalid=str(part.args))
+    return ToolCall(id=part.tool_call_id, name=part.tool_name, arguments=arguments or {})

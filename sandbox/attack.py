@@ -1,0 +1,138 @@
+"""The attack: every escape check in a real sandbox, made the way a run's is made.
+
+A check holds only on evidence: its last command has to end with 0. It ends with anything else where an attempt
+succeeds, fails for another reason than refusal, or doesn't come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.check import LIMITS
+from sandbox.checks_host import HOST, IDENTITY
+from sandbox.checks_limits import CHANNEL, STRAIN
+from sandbox.checks_network import NETWORK
+from sandbox.checks_privilege import PRIVILEGE
+from sandbox.errors import ChannelLost, WorkspaceError
+from sandbox.git import git
+from sandbox.open import open_sandbox
+from sandbox.shell import one_line
+from sandbox.spec import SandboxSpec
+from sandbox.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.check import Check
+    from sandbox.open import Sandbox
+    from sandbox.shell import Shell
+
+CHECKS: tuple[Check, ...] = NETWORK + HOST + IDENTITY + PRIVILEGE + CHANNEL + STRAIN
+"""Every check, in the order of the page; those that strain the sandbox come last."""
+
+_RESULT_LENGTH = 400
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one check. `result` is text from inside, made printable."""
+
+    id: str
+    promise: str
+    attempt: str
+    result: str
+    held: bool
+
+
+@dataclass(frozen=True)
+class Bait:
+    """What the checks try to reach on the host: all of it made for the occasion."""
+
+    canary: Path
+    """A file outside every workspace."""
+    token: str
+    """What is written in it."""
+    port: int
+    """A port of the host's loopback on which something listens."""
+    abstract: str
+    """Name of an abstract Unix socket on which something listens."""
+    host: str
+    """The host's name."""
+
+
+@contextlib.contextmanager
+def baited() -> Iterator[Bait]:
+    """Lay out the bait while the block runs."""
+    token = secrets.token_hex(16)
+    with (
+        tempfile.NamedTemporaryFile("w", prefix="dreamdock-canary-") as canary,
+        socket.create_server(("127.0.0.1", 0)) as loopback,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        canary.write(token)
+        canary.flush()
+        Path(canary.name).chmod(0o644)
+        name = f"dreamdock-{secrets.token_hex(8)}"
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        port = loopback.getsockname()[1]
+        yield Bait(canary=Path(canary.name), token=token, port=port, abstract=name, host=socket.gethostname())
+
+
+def attack(image: str, root: Path) -> Iterator[Verdict]:
+    """Open a sandbox below `root`, a directory for workspaces, carry out every check in it, and clean up.
+
+    Takes about ten seconds. Raises what `open_sandbox` raises; what happens inside is told by the verdicts.
+    """
+    with opened(image, root) as box, baited() as bait:
+        for check in CHECKS:
+            yield carry_out(check, box, bait)
+
+
+@contextlib.contextmanager
+def opened(image: str, root: Path) -> Iterator[Sandbox]:
+    """Open a sandbox with the limits of an attack, on a repository without a file."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="attack-", dir=root) as name:
+        folder = Path(name)
+        git("init", "--quiet", "--template=", "--bare", "--", folder / "source")
+        tree = git("mktree", git_dir=folder / "source").out.decode().strip()
+        who = "DreamDock <dreamdock@localhost> 0 +0000"
+        text = f"tree {tree}\nauthor {who}\ncommitter {who}\n\nNothing\n".encode()
+        made = git("hash-object", "-t", "commit", "-w", "--stdin", git_dir=folder / "source", stdin=text)
+        git("update-ref", "HEAD", made.out.decode().strip(), git_dir=folder / "source")
+        store = Store(folder / "repos")
+        base = store.import_commit(folder / "source")
+        spec = SandboxSpec(image=image, limits=LIMITS)
+        with open_sandbox(spec, store, base, folder / "workspaces") as box:
+            yield box
+
+
+def carry_out(check: Check, shell: Shell | Sandbox, bait: Bait) -> Verdict:
+    """Run one check. It never raises for what happens inside: a lost channel is a broken promise."""
+    held, result = False, ""
+    try:
+        for step in check.steps:
+            answer = shell.run(
+                _filled(step.command, bait), timeout_s=step.timeout_s, stdin=_filled(step.stdin, bait).encode()
+            )
+            lines = answer.output.decode("utf-8", "replace").strip().splitlines()
+            result = one_line(lines[-1]) if lines else f"ended with {answer.exit_code}"
+            held = answer.exit_code == 0 and not answer.timed_out
+    except (ChannelLost, WorkspaceError) as error:
+        held, result = False, f"{error.message}: {error.cause}"
+    if len(result) > _RESULT_LENGTH:
+        result = result[:_RESULT_LENGTH] + "…"
+    return Verdict(check.id, check.promise, check.attempt, result, held)
+
+
+def _filled(text: str, bait: Bait) -> str:
+    for name in ("canary", "token", "port", "abstract", "host"):
+        text = text.replace(f"@{name}@", str(getattr(bait, name)))
+    return text

@@ -1,0 +1,131 @@
+"""The command channel: requests to the runner and its answers, framed, over the container's attached stream.
+
+What arrives was written inside the container. The runner's frames can't be forged by what it runs, and yet each length
+is checked against a bound, every header must be the answer that is waited for, and anything else ends the channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from sandbox.errors import ChannelLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEADER_BYTES = 1 << 20
+"""Longest header that is accepted, in bytes."""
+
+_LENGTHS = struct.Struct(">II")
+_ENGINE_FRAME = struct.Struct(">BxxxI")
+_STDERR = 2
+_CHUNK = 1 << 18
+
+
+class Channel:
+    """One request at a time; `close` may be called from any thread and ends a request that waits."""
+
+    def __init__(self, stream: socket.socket, *, reason: Callable[[], str]) -> None:
+        """Take over `stream`, the engine's attached stream. `reason` is asked why the container ended."""
+        self._stream = stream
+        self._reason = reason
+        self._turn = threading.Lock()
+        self._lost = ""
+        self._raw = bytearray()
+        self._data = bytearray()
+        self._complaints = bytearray()
+        self._next_id = 0
+
+    def request(
+        self, header: dict[str, Any], body: bytes = b"", *, timeout_s: float, most: int = 0
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send a request, return the header and body of its answer.
+
+        `timeout_s` is the time in seconds after which the runner counts as dead, `most` the longest body in bytes that
+        is accepted. Raises ChannelLost, also for every later request.
+        """
+        with self._turn:
+            if self._lost:
+                raise self._loss()
+            self._next_id += 1
+            text = json.dumps({**header, "id": self._next_id}).encode()
+            deadline = time.monotonic() + timeout_s
+            try:
+                self._send(_LENGTHS.pack(len(text), len(body)) + text + body, deadline)
+                return self._answer(self._next_id, deadline, most)
+            except (OSError, ValueError) as error:
+                raise self._loss(error) from error
+
+    def hello(self, *, timeout_s: float) -> dict[str, Any]:
+        """Wait for the runner's first frame, at most `timeout_s` seconds. Raises ChannelLost."""
+        with self._turn:
+            try:
+                return self._answer(0, time.monotonic() + timeout_s, 0)[0]
+            except (OSError, ValueError) as error:
+                raise self._loss(error) from error
+
+    def close(self, reason: str) -> None:
+        """End the channel from any thread: a request that waits, and every later one, raises ChannelLost."""
+        self._lost = self._lost or reason
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_RDWR)
+
+    def _loss(self, error: Exception | None = None) -> ChannelLost:
+        """Close, and say why: what was given as the reason, else what was seen and what the engine knows."""
+        if not self._lost:
+            complaint = self._complaints.decode("utf-8", "backslashreplace").strip().splitlines()[-1:]
+            said = f"the runner said: {complaint[0][:200]!r}" if complaint else ""
+            self.close("; ".join(part for part in (str(error), self._reason(), said) if part))
+        return ChannelLost("the sandbox is gone", cause=self._lost, hint="run the step again: its changes are undone")
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        self._stream.settimeout(_left(deadline))
+        self._stream.sendall(data)
+
+    def _answer(self, wanted: int, deadline: float, most: int) -> tuple[dict[str, Any], bytes]:
+        head, body = _LENGTHS.unpack(self._take(_LENGTHS.size, deadline))
+        if head > HEADER_BYTES or body > most:
+            raise ValueError("the runner's answer is larger than agreed")
+        header = json.loads(self._take(head, deadline))
+        if not isinstance(header, dict) or header.get("id") != wanted:
+            raise ValueError("the runner answered something else")
+        return header, self._take(body, deadline)
+
+    def _take(self, count: int, deadline: float) -> bytes:
+        while len(self._data) < count:
+            self._receive(deadline)
+        data = bytes(self._data[:count])
+        del self._data[:count]
+        return data
+
+    def _receive(self, deadline: float) -> None:
+        """Read once, and sort the engine's frames into answers and complaints (the runner's standard error)."""
+        self._stream.settimeout(_left(deadline))
+        chunk = self._stream.recv(_CHUNK)
+        if not chunk:
+            raise ConnectionError("the stream ended")
+        self._raw += chunk
+        while len(self._raw) >= _ENGINE_FRAME.size:
+            kind, length = _ENGINE_FRAME.unpack_from(self._raw)
+            end = _ENGINE_FRAME.size + length
+            if len(self._raw) < end:
+                return
+            part = self._raw[_ENGINE_FRAME.size : end]
+            del self._raw[:end]
+            if kind == _STDERR:
+                self._complaints = (self._complaints + part)[-4096:]
+            else:
+                self._data += part
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the runner doesn't answer")
+    return left

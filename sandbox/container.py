@@ -1,0 +1,256 @@
+"""One container per sandbox: made by the policy, attached before it starts, removed when it's done."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import requests
+
+from sandbox import engine
+from sandbox.channel import Channel
+from sandbox.errors import (
+    ChannelLost,
+    DiskFull,
+    EngineUnavailable,
+    ImageMissing,
+    ImageUnusable,
+    PolicyRefused,
+    SandboxError,
+    WorkspaceError,
+)
+from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
+from sandbox.shell import Shell
+from sandbox.spec import WORKSPACE
+from sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from sandbox.spec import SandboxSpec
+
+START_S = 60.0
+"""Longest time from the container's start to the runner's first word, in seconds."""
+
+REMOVAL_S = 30.0
+"""Longest wait for a removal that somebody else began, in seconds."""
+
+_NOT_FOUND = 404
+_REMOVAL_RUNS = 409
+_RULES = ("swap", "memory", "cpu", "pids", "seccomp", "no-new-privileges", "capabilit", "ulimit", "tmpfs", "sysctl")
+
+
+class Container:
+    """A running container and its shell. Make it with `start`."""
+
+    def __init__(self, client: Any, container_id: str, image_id: str) -> None:
+        self.id = container_id
+        """The engine's id of the container, 64 hex digits."""
+        self.image_id = image_id
+        """The image as it was found: `sha256:` and 64 hex digits, whatever its name means later."""
+        self.shell: Shell
+        self._client = client
+        self._channel: Channel | None = None
+        self._attached: Any = None
+        self._removal = threading.Lock()
+
+    @classmethod
+    def start(cls, spec: SandboxSpec, *, workspace: Path) -> Container:
+        """Make and start a container over `workspace`: a directory of the job's uid, on a mount that is shared.
+
+        Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
+        WorkspaceError. Nothing half-made stays.
+        """
+        with _translated(spec.image), contextlib.closing(engine.client()) as client:
+            image = client.api.inspect_image(spec.image)
+        settings = container_settings(
+            spec,
+            workspace=workspace,
+            runner_source=runner_source(),
+            seccomp=seccomp_profile(),
+            volumes=tuple(image["Config"].get("Volumes") or ()),
+        )
+        settings["Image"] = image["Id"]  # The one that was looked at, even if the name moves meanwhile.
+        return cls.launch(settings, spec)
+
+    @classmethod
+    def launch(cls, settings: dict[str, Any], spec: SandboxSpec) -> Container:
+        """Make and start a container with exactly these settings; see `start`."""
+        client = engine.client()
+        with _translated(spec.image):
+            made = client.api.create_container_from_config(settings, f"{LABEL}-{secrets.token_hex(6)}")
+        container = cls(client, made["Id"], settings["Image"])
+        try:
+            _refuse_warnings(made.get("Warnings") or [])
+            with _translated(spec.image):
+                container._attach_and_start(spec)
+        except BaseException:
+            container.close()
+            raise
+        return container
+
+    def kill(self) -> None:
+        """Remove the container, from any thread and as often as you like: a call that waits raises ChannelLost."""
+        if self._channel is not None:
+            self._channel.close("it was ended on request")
+        with self._removal, _translated(""):  # The one who comes second waits until it's really gone.
+            _remove(self._client, self.id)
+
+    def close(self) -> None:
+        """Remove the container and let go of the engine; for the thread that uses it. Idempotent."""
+        try:
+            self.kill()
+        finally:
+            if self._attached is not None:
+                getattr(self._attached, "_sock", self._attached).close()
+                self._attached.close()
+            self._client.close()
+
+    def _attach_and_start(self, spec: SandboxSpec) -> None:
+        """Attach, then start: the other way round, first words are lost."""
+        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self._attached = self._client.api.attach_socket(self.id, streams)
+        stream: socket.socket = getattr(self._attached, "_sock", self._attached)
+        self._channel = Channel(stream, reason=self._why_ended)
+        self._client.api.start(self.id)
+        hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
+        try:
+            hello = self._channel.hello(timeout_s=START_S)
+        except ChannelLost as lost:
+            raise ImageUnusable(
+                f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
+            ) from lost
+        if not hello.get("bash"):
+            raise ImageUnusable(f"the image {spec.image} has no bash", hint=hint)
+        self.shell = Shell(self._channel, spec.limits)
+
+    def _why_ended(self) -> str:
+        try:
+            state = self._client.api.inspect_container(self.id)["State"]
+        except docker.errors.NotFound:
+            return "the container was removed"
+        except (docker.errors.DockerException, requests.RequestException):
+            return "the engine doesn't answer"
+        if state.get("Running"):
+            return "the container still runs"
+        memory = ", memory ran out" if state.get("OOMKilled") else ""
+        return f"the container ended with code {state.get('ExitCode')}{memory}"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A container of this host's engine, and the labels that say whose it is."""
+
+    id: str
+    labels: dict[str, str]
+    workspace: Path
+
+    def remove(self) -> None:
+        """Remove the container, then unmount and delete its workspace. Raises EngineUnavailable, WorkspaceError."""
+        with _translated(""), contextlib.closing(engine.client()) as client:
+            _remove(client, self.id)
+        room = self.workspace.parent
+        if room.parent.name == "open":  # Workspace's layout; anything else isn't ours to delete.
+            Workspace.discard(room.parent.parent, room.name)
+
+
+def leftovers() -> list[Leftover]:
+    """Return the sandboxes of this host's engine that may be nobody's: those of runs, and those that have ended.
+
+    Raises EngineUnavailable.
+    """
+    with _translated(""), contextlib.closing(engine.client()) as client:
+        found = client.api.containers(all=True, filters={"label": f"{LABEL}={SANDBOX}"})
+    return [
+        Leftover(item["Id"], item["Labels"], Path(_source(item)))
+        for item in found
+        if RUN_LABEL in item["Labels"] or item["State"] in {"exited", "dead"}
+    ]
+
+
+@functools.cache
+def runner_source() -> str:
+    """Return the runner's text, as it goes into the command line."""
+    return resources.files("sandbox.runner").joinpath("runner.py").read_text("utf-8")
+
+
+@functools.cache
+def seccomp_profile() -> str:
+    """Return the text of our own seccomp profile."""
+    return resources.files("sandbox").joinpath("seccomp.json").read_text("utf-8")
+
+
+def _source(item: dict[str, Any]) -> str:
+    return next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
+
+
+def _remove(client: Any, container_id: str) -> None:
+    """Remove a container; where somebody else is already at it, wait until it's gone."""
+    deadline = time.monotonic() + REMOVAL_S
+    while True:
+        try:
+            client.api.remove_container(container_id, force=True, v=True)
+        except docker.errors.APIError as error:
+            if error.status_code == _NOT_FOUND:
+                return
+            if error.status_code != _REMOVAL_RUNS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _refuse_warnings(warnings: list[str]) -> None:
+    """Refuse an engine that can't enforce a limit: it makes the container without it, and only warns."""
+    for warning in warnings:
+        rule = _rule(warning)
+        raise PolicyRefused(
+            f"the engine can't enforce a rule of the policy: {rule}",
+            rule=rule,
+            cause=warning,
+            hint="enable the kernel's cgroup controller for it, for example with swapaccount=1 on its command line",
+        )
+
+
+@contextlib.contextmanager
+def _translated(image: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound as error:
+        raise ImageMissing(f"the engine has no image {image}", hint="dreamdock up builds the base image") from error
+    except docker.errors.APIError as error:
+        raise _meaning(error, image) from error
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise EngineUnavailable(
+            "the container engine doesn't answer", cause=str(error)[:200], hint="dreamdock up"
+        ) from error
+
+
+def _meaning(error: Any, image: str) -> SandboxError:
+    text = str(error.explanation or error)
+    lower = text.lower()
+    if "no space left" in lower:
+        return DiskFull("the engine's disk is full", cause=text, hint="free some space: docker system df shows where")
+    if any(sign in lower for sign in ("exec format", "executable file not found", "python3")):
+        return ImageUnusable(
+            f"the image {image} can't be started", cause=text, hint="use an image with python3 and bash"
+        )
+    if "bind source" in lower or "not a shared or slave mount" in lower:
+        return WorkspaceError("the engine can't mount the workspace", cause=text, hint="dreamdock doctor")
+    if error.status_code == _NOT_FOUND:
+        return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
+    rule = _rule(text)
+    return PolicyRefused(f"the engine refuses a rule of the policy: {rule}", rule=rule, cause=text)
+
+
+def _rule(text: str) -> str:
+    return next((word for word in _RULES if word in text.lower()), "container settings")

@@ -1,0 +1,68 @@
+"""Puts the difference between two trees into a fresh upper layer, so that the overlay shows exactly the second one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from sandbox.objects import EMPTY_TREE, EXECUTABLE, GITLINK, LINK, Entry, Objects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_OPAQUE = "trusted.overlay.opaque"
+
+
+def materialise(objects: Objects, base_tree: str, tree: str, upper: Path, uid: int) -> None:
+    """Fill an empty upper layer, owned by `uid`, that isn't mounted yet. Raises OSError, WorkspaceError."""
+    root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _Writer(objects, uid).fill(root, base_tree, tree)
+    finally:
+        os.close(root)
+
+
+class _Writer:
+    def __init__(self, objects: Objects, uid: int) -> None:
+        self._objects = objects
+        self._uid = uid
+
+    def fill(self, here: int, base: str, wanted: str) -> None:
+        before, after = self._objects.tree(base), self._objects.tree(wanted)
+        for name in before.keys() | after.keys():
+            was, now = before.get(name), after.get(name)
+            if was == now:
+                continue
+            if now is None:
+                os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
+            elif now.is_tree or now.mode == GITLINK:
+                self._folder(here, name, was, now)
+            else:
+                self._file(here, name, now)
+
+    def _folder(self, here: int, name: bytes, was: Entry | None, now: Entry) -> None:
+        os.mkdir(name, 0o755, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+        try:
+            os.fchmod(inner, 0o755)
+            os.fchown(inner, self._uid, self._uid)
+            continued = was is not None and was.is_tree and now.is_tree
+            if was is not None and not continued:
+                os.setxattr(inner, _OPAQUE, b"y")
+            if now.is_tree:
+                self.fill(inner, was.oid if was is not None and continued else EMPTY_TREE, now.oid)
+        finally:
+            os.close(inner)
+
+    def _file(self, here: int, name: bytes, now: Entry) -> None:
+        data = self._objects.read(now.oid)
+        if now.mode == LINK:
+            os.symlink(data, name, dir_fd=here)
+            os.chown(name, self._uid, self._uid, dir_fd=here, follow_symlinks=False)
+            return
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=here)
+        with open(file, "wb") as target:  # noqa: PTH123  # Opened relative to a directory, by descriptor.
+            target.write(data)
+            os.fchmod(target.fileno(), 0o755 if now.mode == EXECUTABLE else 0o644)
+            os.fchown(target.fileno(), self._uid, self._uid)

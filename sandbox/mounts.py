@@ -1,0 +1,101 @@
+"""The three system calls of a workspace: bind, overlay, unmount.
+
+Called directly instead of through mount(8), which costs a process each and rewrites relative paths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from sandbox.errors import WorkspaceError
+from sandbox.git import printable
+from sandbox.objects import disk_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 2, 4, 8, 32, 4096
+_SHARED = 1 << 20
+_CLONE_FS = 0x200
+_NOT_MOUNTED, _BUSY = 22, 16  # EINVAL, EBUSY
+# Ours, whatever the kernel was built with: renamed directories are recorded, copies are whole, nothing else is stored.
+_OPTIONS = "redirect_dir=on,metacopy=off,index=off,xino=off"
+
+
+def bind_closed(path: Path) -> None:
+    """Make a directory a mount of its own on which no set-uid bit, device or program works. Raises WorkspaceError."""
+    _mount(str(path), str(path), None, _BIND, "")
+    try:
+        _mount(None, str(path), None, _REMOUNT | _BIND | _NOSUID | _NODEV | _NOEXEC, "")
+    except WorkspaceError:
+        unmount(path)
+        raise
+
+
+def mount_overlay(root: Path, *, lower: str, upper: str, work: str, merged: str) -> None:
+    """Mount an overlay whose four directories are named relative to `root`, so that the mount table names nothing else.
+
+    The names are ours: no comma, no colon. Raises WorkspaceError.
+    """
+    data = f"lowerdir={lower},upperdir={upper},workdir={work},{_OPTIONS}"
+    failed: list[BaseException] = []
+
+    def in_root() -> None:
+        # The current directory belongs to the process; a thread of its own can have another one.
+        try:
+            _unshare()
+            os.chdir(root)
+            _mount("workspace", merged, "overlay", _NOSUID | _NODEV, data)
+        except (OSError, WorkspaceError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=in_root)
+    thread.start()
+    thread.join()
+    for error in failed:
+        raise disk_error(error, "mounting the workspace") if isinstance(error, OSError) else error
+
+
+def share(path: Path) -> None:
+    """Let what is mounted at or below a mount point later show in the container that got it. Raises WorkspaceError."""
+    _mount(None, str(path), None, _SHARED, "")
+
+
+def unmount(path: Path) -> bool:
+    """Unmount; False when nothing was mounted there.
+
+    Raises WorkspaceError when a process still uses it: detached lazily, it would stay for that process to write to.
+    """
+    if _libc().umount2(os.fsencode(path), 0) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code == _NOT_MOUNTED or not path.exists():
+        return False
+    if code == _BUSY:
+        raise WorkspaceError(
+            f"the workspace is still in use: {printable(str(path))}",
+            cause="a process survived that has a file or its working directory there",
+            hint=f"find it with: fuser -vm {printable(str(path))}",
+        )
+    raise disk_error(OSError(code, os.strerror(code)), "unmounting the workspace")
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str) -> None:
+    arguments = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    if _libc().mount(*arguments, ctypes.c_ulong(flags), data.encode()) == 0:
+        return
+    code = ctypes.get_errno()
+    hint = "the worker needs root, and a file system that overlays can be put on (ext4, xfs, btrfs)"
+    raise WorkspaceError("the workspace can't be mounted", cause=os.strerror(code), hint=hint)
+
+
+def _unshare() -> None:
+    if _libc().unshare(_CLONE_FS) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,193 @@
+"""One project's git objects: read from the shared store, written as one pack at a time.
+
+Trees are handled as raw bytes, because names in them are bytes that need not be text, and because libgit2's own
+builders look at the disk again for every new object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pygit2
+
+from sandbox.errors import DiskFull, WorkspaceError
+from sandbox.git import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+TREE, FILE, EXECUTABLE, LINK, GITLINK = 0o040000, 0o100644, 0o100755, 0o120000, 0o160000
+_KINDS = {
+    b"blob": pygit2.enums.ObjectType.BLOB,
+    b"tree": pygit2.enums.ObjectType.TREE,
+    b"commit": pygit2.enums.ObjectType.COMMIT,
+}
+_FLUSH_BYTES = 64 << 20  # What may wait in memory; a step that changes more becomes several packs.
+_TREES_KEPT = 8192  # Parsed directories in memory; the least recently used goes first.
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a tree: its mode (git's five) and the id of what it names, 40 hex digits."""
+
+    mode: int
+    oid: str
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether this is a directory."""
+        return self.mode == TREE
+
+
+class _Memory(pygit2.OdbBackend):
+    """The objects that aren't on disk yet, where libgit2 finds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[str, tuple[pygit2.enums.ObjectType, bytes]] = {}
+
+    def read_cb(self, oid: pygit2.Oid) -> tuple[pygit2.enums.ObjectType, bytes]:
+        return self.objects[str(oid)]
+
+    def read_header_cb(self, oid: pygit2.Oid) -> tuple[pygit2.enums.ObjectType, int]:
+        kind, data = self.objects[str(oid)]
+        return kind, len(data)
+
+    def read_prefix_cb(self, prefix: str) -> tuple[pygit2.enums.ObjectType, bytes, pygit2.Oid]:
+        # pygit2 looks every id up as a prefix, full ones too.
+        kind, data = self.objects[prefix]
+        return kind, data, pygit2.Oid(hex=prefix)
+
+    def exists_cb(self, oid: pygit2.Oid) -> bool:
+        return str(oid) in self.objects
+
+    def refresh_cb(self) -> None:
+        """Nothing changes behind our back."""
+
+
+class Objects:
+    """Reads and writes one repository's objects; new ones stay in memory until `flush`.
+
+    The object directory is opened by itself: no configuration of the repository is read and its owner may be another.
+    Not for use by several threads at once.
+    """
+
+    def __init__(self, git_dir: Path) -> None:
+        self._folder = git_dir / "objects"
+        self._memory = _Memory()
+        self._odb = pygit2.Odb(str(self._folder))
+        self._odb.add_backend(self._memory, 100)  # Asked first.
+        self._repository = pygit2.Repository()
+        self._repository.set_odb(self._odb)
+        self._pending: dict[str, int] = {}
+        self._pending_bytes = 0
+        self._trees: OrderedDict[str, Mapping[bytes, Entry]] = OrderedDict()
+
+    def tree(self, oid: str) -> Mapping[bytes, Entry]:
+        """Return a directory's entries by name. Raises WorkspaceError for a tree that names a way out of itself."""
+        if oid == EMPTY_TREE:
+            return {}
+        known = self._trees.get(oid)
+        if known is None:
+            known = _parsed(oid, self.read(oid))
+            self._trees[oid] = known
+            if len(self._trees) > _TREES_KEPT:
+                self._trees.popitem(last=False)
+        else:
+            self._trees.move_to_end(oid)
+        return known
+
+    def read(self, oid: str) -> bytes:
+        """Return an object's content. Raises WorkspaceError when the store doesn't have it."""
+        try:
+            return bytes(self._odb.read(pygit2.Oid(hex=oid))[1])
+        except (KeyError, pygit2.GitError) as error:
+            raise WorkspaceError(f"the store has no object {oid}", cause=printable(str(error))) from error
+
+    def put(self, kind: bytes, data: bytes, *, keep: bool = True, present: str = "") -> str:
+        """Add an object (`blob`, `tree` or `commit`) and return its id.
+
+        One that isn't kept is forgotten at the next `flush`; `present` is an id that the store is known to have.
+        """
+        digest = hashlib.sha1(b"%s %d\0" % (kind, len(data)), usedforsecurity=False)
+        digest.update(data)
+        oid = digest.hexdigest()
+        if oid == present:
+            return oid
+        if oid not in self._memory.objects:
+            self._memory.objects[oid] = (_KINDS[kind], data)
+        if keep and oid not in self._pending:
+            self._pending[oid] = len(data)
+            self._pending_bytes += len(data)
+            if self._pending_bytes > _FLUSH_BYTES:
+                self.flush()
+        return oid
+
+    def put_tree(self, entries: Iterable[tuple[bytes, Entry]], *, keep: bool = True, present: str = "") -> str:
+        """Add a directory and return its id."""
+        # Git sorts a directory as though its name ended in a slash.
+        ordered = sorted(entries, key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])
+        data = b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in ordered)
+        return self.put(b"tree", data, keep=keep, present=present)
+
+    def diff(self, old: str, new: str) -> Iterator[pygit2.Patch]:
+        """Yield libgit2's comparison of two trees file by file, binary files in full."""
+        flags = pygit2.enums.DiffOption.SHOW_BINARY
+        before, after = (self._repository[pygit2.Oid(hex=oid)].peel(pygit2.Tree) for oid in (old, new))
+        for piece in before.diff_to_tree(after, flags=flags):
+            if piece is not None:  # libgit2's word for "nothing to say".
+                yield piece
+
+    def flush(self) -> None:
+        """Write what is kept as one pack, which survives the process. Raises DiskFull, leaving nothing half-made."""
+        if self._pending:
+            builder = pygit2.PackBuilder(self._repository)
+            builder.set_threads(1)
+            for oid in self._pending:
+                builder.add(pygit2.Oid(hex=oid))
+            try:
+                builder.write(str(self._folder / "pack"))
+            except pygit2.GitError as error:
+                raise _write_error(error) from error
+        self._memory.objects.clear()
+        self._pending.clear()
+        self._pending_bytes = 0
+
+
+def disk_error(error: OSError, what: str) -> WorkspaceError:
+    """Return the error to show for a failed system call while `what` was being done."""
+    cause = f"{error.strerror}: {printable(os.fsdecode(error.filename))}" if error.filename else str(error.strerror)
+    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return DiskFull(f"the disk is full: {what}", cause=cause, hint="free some space, then try again")
+    return WorkspaceError(f"failed: {what}", cause=cause)
+
+
+def _write_error(error: pygit2.GitError) -> WorkspaceError:
+    said = printable(str(error))
+    if "No space left" in said or "quota exceeded" in said:
+        return DiskFull("the disk is full: writing a checkpoint", cause=said, hint="free some space, then try again")
+    return WorkspaceError("failed: writing a checkpoint", cause=said)
+
+
+def _parsed(oid: str, data: bytes) -> Mapping[bytes, Entry]:
+    entries: dict[bytes, Entry] = {}
+    start = 0
+    while start < len(data):
+        space = data.index(b" ", start)
+        end = data.index(b"\0", space)
+        name = data[space + 1 : end]
+        if name in (b"", b".", b"..") or b"/" in name or name.lower() == b".git":
+            raise WorkspaceError(f"tree {oid} holds a name that git refuses: {printable(name)!r}")
+        mode = int(data[start:space], 8)
+        # Old repositories hold modes such as 100664; git reads them as one of its own five.
+        if mode not in (TREE, LINK, GITLINK):
+            mode = EXECUTABLE if mode & 0o100 else FILE
+        entries[name] = Entry(mode, data[end + 1 : end + 21].hex())
+        start = end + 21
+    return entries

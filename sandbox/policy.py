@@ -1,0 +1,215 @@
+"""The policy: what the engine is told about a sandbox, and what people are told about it. Pure; no I/O.
+
+`container_settings` is the complete body of the engine's "create container" request. What isn't named here is the
+engine's default, and nothing else in the project adds to it. `describe` says the same in words.
+Docker 20.10 and later, Podman 4.3 and later (through its Docker-compatible socket); cgroup v1 and v2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.spec import HOME, JOB_UID, WORKSPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sandbox.spec import Limits, SandboxSpec
+
+LABEL, SANDBOX = "dreamdock", "sandbox"
+"""Every container that DreamDock makes carries this label; a sandbox's with this value."""
+
+RUN_LABEL = "dreamdock.run"
+"""The label that says which run a sandbox belongs to."""
+
+HOSTNAME = "sandbox"
+
+INTERPRETER = ("python3", "-I", "-S", "-c")
+"""How PID 1 starts: Python, apart from the environment and from installed packages."""
+
+RUN_MB = 16
+SHM_MB = 64
+"""Sizes of /run and /dev/shm in MiB, at most."""
+
+TMPFS_SHARE, SHM_SHARE, RUN_SHARE = 4, 8, 16
+"""Which part of the memory limit these may fill at most: files in memory outlive a process that memory ran out for."""
+
+ENVIRONMENT = {
+    "HOME": HOME,
+    "USER": HOSTNAME,
+    "LOGNAME": HOSTNAME,
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+"""All that is set beside what the image sets: no secret, nothing of the host's environment."""
+
+MASKED_PATHS = (
+    # What the engines mask by default.
+    *(
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/scsi",
+    ),
+    *("/proc/sched_debug", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"),
+    # What tells of the host: its disks, modules, boot parameters, devices, kernel addresses, locks, identity.
+    *("/proc/buddyinfo", "/proc/bus", "/proc/cmdline", "/proc/config.gz", "/proc/consoles", "/proc/devices"),
+    *("/proc/diskstats", "/proc/dma", "/proc/driver", "/proc/fs", "/proc/iomem", "/proc/ioports", "/proc/irq"),
+    *("/proc/kallsyms", "/proc/key-users", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags"),
+    *(
+        "/proc/locks",
+        "/proc/mdstat",
+        "/proc/misc",
+        "/proc/modules",
+        "/proc/mtrr",
+        "/proc/pagetypeinfo",
+        "/proc/partitions",
+    ),
+    *("/proc/pressure", "/proc/slabinfo", "/proc/softirqs", "/proc/swaps", "/proc/sys/kernel/random/boot_id"),
+    *("/proc/sysrq-trigger", "/proc/tty", "/proc/vmallocinfo", "/proc/zoneinfo"),
+    *("/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices/LNXSYSTM:00", "/sys/devices/pci0000:00"),
+    *(
+        "/sys/devices/platform",
+        "/sys/devices/pnp0",
+        "/sys/devices/virtual",
+        "/sys/hypervisor",
+        "/sys/kernel/boot_params",
+    ),
+    *("/sys/kernel/btf", "/sys/kernel/debug", "/sys/kernel/iommu_groups", "/sys/kernel/notes", "/sys/kernel/security"),
+    *("/sys/kernel/slab", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo", "/sys/module", "/sys/power"),
+)
+"""Covered by an empty file or directory. A path that the kernel doesn't have is passed over."""
+
+READONLY_PATHS = ("/proc/sys", "/proc/sysvipc")
+"""Read-only beside all of /sys; the rest of /proc belongs to root, which nobody inside is."""
+
+
+def container_settings(
+    spec: SandboxSpec, *, workspace: Path, runner_source: str, seccomp: str, volumes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the body of the engine's "create container" request.
+
+    `workspace` is the host's directory that appears at /workspace, `runner_source` the text of the runner (it goes
+    into the command line, never into a mount), `seccomp` the text of the profile. `volumes` are the paths that the
+    image declares as volumes: the engine would put writable directories of the host's disk there; memory covers them.
+    """
+    limits = spec.limits
+    memory = limits.memory_mb * 1024 * 1024
+    tmp_mb, shm_mb, run_mb = temporary_mb(limits)
+    tmpfs = {
+        "/tmp": _tmpfs(tmp_mb, "mode=1777"),  # noqa: S108  # A path inside the sandbox.
+        "/run": _tmpfs(run_mb, f"mode=0700,uid={JOB_UID},gid={JOB_UID}"),
+    }
+    tmpfs |= {path: _tmpfs(run_mb, "mode=1777") for path in volumes if path not in {*tmpfs, WORKSPACE}}
+    return {
+        "Image": spec.image,
+        "Entrypoint": [*INTERPRETER, runner_source, str(limits.pids)],
+        "Cmd": [],
+        "User": f"{JOB_UID}:{JOB_UID}",
+        "WorkingDir": "/",
+        "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        "Hostname": HOSTNAME,
+        "Labels": {**spec.labels, LABEL: SANDBOX},
+        "Healthcheck": {"Test": ["NONE"]},  # An image's own would be run by the engine, outside our channel.
+        # The channel is the container's own streams. When the worker's end closes, the runner leaves.
+        "Tty": False,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Dns": ["127.0.0.1"],  # The engine would copy the host's servers and domains into resolv.conf.
+            "DnsSearch": ["."],
+            "DnsOptions": ["ndots:1"],
+            "Privileged": False,
+            "CapDrop": ["ALL"],
+            "CapAdd": [],
+            "GroupAdd": [],
+            "SecurityOpt": ["no-new-privileges", f"seccomp={seccomp}"],
+            "MaskedPaths": list(MASKED_PATHS),
+            "ReadonlyPaths": list(READONLY_PATHS),
+            "IpcMode": "private",
+            "CgroupnsMode": "private",
+            "PidMode": "",
+            "UTSMode": "",
+            "ReadonlyRootfs": True,
+            "Mounts": [
+                {
+                    "Type": "bind",
+                    "Source": str(workspace),
+                    "Target": WORKSPACE,
+                    "ReadOnly": False,
+                    "BindOptions": {"Propagation": "rslave"},
+                }
+            ],
+            "Tmpfs": tmpfs,
+            "ShmSize": shm_mb * 1024 * 1024,
+            "Devices": [],
+            "Sysctls": {"kernel.shm_rmid_forced": "1"},  # Shared memory ends with its last process, as all memory does.
+            "Memory": memory,
+            "MemorySwap": memory,  # Memory and swap together: none.
+            "CpuPeriod": 100_000,
+            "CpuQuota": round(limits.cpus * 100_000),
+            "PidsLimit": limits.pids,
+            "Ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "nofile", "Soft": limits.files, "Hard": limits.files},
+                {
+                    "Name": "nproc",
+                    "Soft": 20000,
+                    "Hard": 20000,
+                },  # Counted per uid over all sandboxes; pids is the limit.
+            ],
+            "Init": False,  # `kill -9 -1` would end the engine's init, and the container with it.
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": {"Type": "none", "Config": {}},  # A log driver would also store what goes over the channel.
+        },
+    }
+
+
+def temporary_mb(limits: Limits) -> tuple[int, int, int]:
+    """Return the sizes of /tmp, /dev/shm and /run in MiB."""
+    sizes = ((limits.tmpfs_mb, TMPFS_SHARE), (SHM_MB, SHM_SHARE), (RUN_MB, RUN_SHARE))
+    tmp, shm, run = (min(size, limits.memory_mb // share) for size, share in sizes)
+    return tmp, shm, run
+
+
+def describe(spec: SandboxSpec) -> dict[str, str]:
+    """Return the policy in words, rule by rule, in the order in which a reader asks."""
+    limits = spec.limits
+    tmp_mb, shm_mb, run_mb = temporary_mb(limits)
+    return {
+        "image": spec.image,
+        "network": "none: no interface but an own loopback; only local, IP and netlink sockets can be made at all",
+        "user": f"{JOB_UID}:{JOB_UID}, which no account has",
+        "capabilities": "none, and none can be gained (no-new-privileges)",
+        "system calls": "an own list of what is allowed, 64-bit only: no namespaces, mounts, io_uring, tracing, keys",
+        "root file system": "the image, read-only",
+        "host files": f"the workspace at {WORKSPACE}, nothing else",
+        "environment": "what the image sets, and " + ", ".join(ENVIRONMENT),
+        "host name": HOSTNAME,
+        "proc and sys": f"{len(MASKED_PATHS)} paths that tell of the host are covered",
+        "memory": f"{limits.memory_mb} MiB, no swap",
+        "cpu": f"{limits.cpus:g} cores",
+        "processes": f"{limits.pids}",
+        "open files": f"{limits.files} per process",
+        "temporary files": f"in memory: /tmp {tmp_mb} MiB, /dev/shm {shm_mb} MiB, /run {run_mb} MiB",
+        "time of a command": f"{limits.command_seconds:g} s unless the caller says otherwise",
+        "output of a command": f"{limits.output_kb} KiB kept, head and tail",
+        "logs of the engine": "none",
+    }
+
+
+def _tmpfs(size_mb: int, options: str) -> str:
+    return f"rw,exec,nosuid,nodev,size={size_mb}m,{options}"

@@ -1,0 +1,150 @@
+"""Pristine checkouts: one per (project, commit, job's uid), made once, then only ever the lower layer of overlays.
+
+A checkout holds each file byte for byte as the commit has it: no filter runs, no line ending is converted.
+Its `.git` is small and disposable: the base commit without its history, no remotes, no hooks, none of the source's
+configuration.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sandbox.errors import WorkspaceError
+from sandbox.git import git
+from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, Objects, disk_error
+from sandbox.trees import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sandbox.store import Base, Store
+
+RESERVED = (b".git", b".dreamdock")  # At the workspace's top: never part of a checkpoint.
+_CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = false
+\tcheckStat = minimal
+\ttrustctime = false
+\tprotectHFS = false
+\tprotectNTFS = false
+[user]
+\tname = dreamdock
+\temail = dreamdock@localhost
+[gc]
+\tauto = 0
+[init]
+\tdefaultBranch = main
+"""
+_RAW = "* -text !eol -ident -filter -working-tree-encoding\n"
+_AGENT = "dreamdock <dreamdock@localhost> 946684800 +0000"  # A fixed date: the same tree gives the same commit.
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """A cached checkout: `tree` is the lower layer, `rules` a skeleton that holds the base's ignore files alone."""
+
+    name: str
+    tree: Path
+    rules: Path
+
+
+def pristine(store: Store, base: Base, root: Path, uid: int) -> Pristine:
+    """Return the checkout of a commit below `root`, made if it isn't there. Raises WorkspaceError, DiskFull.
+
+    Several workers may ask at once: one makes it, the others wait. What a killed worker left half made is removed.
+    """
+    name = hashlib.sha256(f"{base.project} {base.commit} {uid}".encode()).hexdigest()[:16]  # Tells a run nothing.
+    place = root / name
+    if not place.is_dir():
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(root / f"{name}.lock"):
+            if not place.is_dir():
+                _make(store, base, root / f"{name}.part", place, uid)
+    return Pristine(name, place / "tree", place / "rules")
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory that may hold anything, never crossing into a mount. Raises WorkspaceError."""
+    # Python's own walk recurses, and a run can nest directories deeper than that goes.
+    done = subprocess.run(["rm", "-rf", "--one-file-system", "--", path], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise WorkspaceError(f"can't remove {path}", cause=done.stderr.decode(errors="replace").strip()[:300])
+
+
+def _make(store: Store, base: Base, part: Path, place: Path, uid: int) -> None:
+    remove_tree(part)
+    try:
+        part.mkdir(mode=0o700)
+        _check_out(store.git_dir(base.project), store.objects(base.project), base.tree, part / "tree")
+        _copy_rules(store.objects(base.project), base.tree, part / "rules")
+        _give(part / "tree", uid)
+        part.rename(place)
+    except OSError as error:
+        remove_tree(part)
+        raise disk_error(error, "checking out the repository") from error
+    except BaseException:
+        remove_tree(part)
+        raise
+
+
+def _give(tree: Path, uid: int) -> None:
+    done = subprocess.run(["chown", "-hR", "--", f"{uid}:{uid}", tree], capture_output=True, check=False)
+    if done.returncode != 0:
+        cause = done.stderr.decode(errors="replace").strip()[:300]
+        raise WorkspaceError(
+            "the checkout can't be given to the job's account", cause=cause, hint="run the worker as root"
+        )
+
+
+def _check_out(git_dir: Path, objects: Objects, tree: str, target: Path) -> None:
+    git("init", "--quiet", "--template=", "--initial-branch=main", "--", target)
+    target.chmod(0o755)
+    inner = target / ".git"
+    (inner / "config").write_text(_CONFIG)
+    (inner / "info").mkdir()
+    (inner / "info" / "attributes").write_text(_RAW)
+    (inner / "info" / "exclude").write_text("/.dreamdock/\n")
+    message = f"tree {tree}\nauthor {_AGENT}\ncommitter {_AGENT}\n\nBase of this run\n"
+    commit = objects.put(b"commit", message.encode())
+    if tree == EMPTY_TREE:
+        objects.put(b"tree", b"")
+    objects.flush()
+    packs = inner / "objects" / "pack"
+    git(
+        "pack-objects",
+        "--quiet",
+        "--revs",
+        packs / "pack",
+        git_dir=git_dir,
+        stdin=f"{commit}\n".encode(),
+        timeout_s=3600,
+    )
+    inside = partial(git, git_dir=inner, work_tree=target, cwd=target)
+    inside("update-ref", "refs/heads/main", commit)
+    inside("read-tree", "--reset", "-u", commit, timeout_s=3600)
+
+
+def _copy_rules(objects: Objects, tree: str, target: Path) -> None:
+    target.mkdir()
+    for path, entry in files(objects, tree):
+        if entry.mode in (FILE, EXECUTABLE) and path.rpartition(b"/")[2] == b".gitignore":
+            copy = target / os.fsdecode(path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(objects.read(entry.oid))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

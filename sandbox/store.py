@@ -1,0 +1,250 @@
+"""The shared store: one bare git repository per project, filled by whoever queues a run and read by the workers.
+
+`<root>/<project>.git`, named after the repository's first commit, so that clones of it are one project.
+For a shallow source that is the commit at its boundary: a full and a shallow clone are two projects.
+Everything is kept alive by `refs/dreamdock/base/<commit>`; nothing is collected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from sandbox.errors import NotARepository, RevisionNotFound, WorkspaceError
+from sandbox.git import GitFailed, checked_revision, git, printable
+from sandbox.objects import EMPTY_TREE, Objects, disk_error
+from sandbox.source import human_name, is_url, local_view, shown
+from sandbox.trees import edited, files, find, patch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sandbox.spec import FileChange
+
+_PROJECT = re.compile(r"[0-9a-f]{12}")
+_DEEPEST = 200  # Directories inside each other; the same bound holds for what a run may make.
+_FETCH = (
+    "-c",
+    "fetch.unpackLimit=1",
+    "fetch",
+    "--quiet",
+    "--no-tags",
+    "--no-recurse-submodules",
+    "--no-write-fetch-head",
+    "--update-shallow",
+)
+_INCOMING = "refs/dreamdock/incoming"
+_HOUR = 3600.0
+
+
+class Base(BaseModel):
+    """What a run starts from: a commit in the store, and where people know it from.
+
+    `project` is 12 hex digits, `commit` and `tree` are 40; `name` and `source` are for people, without passwords.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    project: str
+    commit: str
+    tree: str
+    name: str
+    source: str
+
+
+class Store:
+    """The store below one directory. Safe for several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def import_commit(self, source: str | Path, rev: str = "HEAD", *, dirty: bool = False) -> Base:
+        """Copy a commit and its history into the store, under the caller's own rights, and say what it is.
+
+        `dirty` takes the working tree of a local repository along, as a commit on top; the source itself isn't written.
+        Raises NotARepository, RevisionNotFound, DiskFull, each with a hint.
+        """
+        with _disk("copying the repository into the store"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            if is_url(source):
+                project, commit = self._from_url(str(source), checked_revision(rev))
+            else:
+                with local_view(source, rev) as view:
+                    commit = view.with_working_tree() if dirty else view.commit
+                    known = _project(view.git_dir, commit)
+                    project, _ = self._take(str(view.git_dir), commit, known=known, as_user=False)
+        git_dir = self.git_dir(project)
+        tree = git("rev-parse", "--verify", f"{commit}^{{tree}}", git_dir=git_dir).out.decode().strip()
+        _refuse_depth(git_dir, tree)
+        return Base(project=project, commit=commit, tree=tree, name=human_name(source), source=shown(source))
+
+    def is_dirty(self, source: str | Path, rev: str = "HEAD") -> list[str]:
+        """Return the paths of a local repository that a run from `rev` leaves out; none for a URL or a bare one."""
+        if is_url(source):
+            return []
+        with local_view(source, rev) as view:
+            return view.left_out()
+
+    def project_of(self, source: str | Path) -> str | None:
+        """Return the project id of a local repository; None where there is none, or no commit yet."""
+        try:
+            with local_view(source, "HEAD") as view:
+                return _project(view.git_dir, view.commit)
+        except (NotARepository, RevisionNotFound):
+            return None
+
+    def git_dir(self, project: str) -> Path:
+        """Return the project's bare repository. Raises NotARepository when there is none."""
+        path = self.root / f"{project}.git"
+        if not _PROJECT.fullmatch(project) or not path.is_dir():
+            raise NotARepository(
+                f"the store has no project {printable(project)}", hint="queue a run from the repository"
+            )
+        return path
+
+    def objects(self, project: str) -> Objects:
+        """Open the project's objects; one per thread."""
+        return Objects(self.git_dir(project))
+
+    def diff(self, project: str, old_tree: str, new_tree: str) -> bytes:
+        """Return the difference of two trees as a patch for `git apply`: binary files in full, no renames."""
+        return patch(self.objects(project), old_tree, new_tree)[0]
+
+    def changed(self, project: str, old_tree: str, new_tree: str) -> tuple[FileChange, ...]:
+        """Return the files that differ between two trees."""
+        return patch(self.objects(project), old_tree, new_tree)[1]
+
+    def compose(self, project: str, base_tree: str, patches: Sequence[bytes]) -> str:
+        """Return the tree that the patches lead to, applied in order. Raises WorkspaceError when one doesn't apply."""
+        wanted = [item for item in patches if item]
+        if not wanted:
+            return base_tree
+        git_dir = self.git_dir(project)
+        with _disk("applying patches"), tempfile.TemporaryDirectory(prefix="dreamdock-") as name:
+            room = Path(name)
+            here = partial(git, git_dir=git_dir, index=room / "index")
+            here("read-tree", *(["--empty"] if base_tree == EMPTY_TREE else [base_tree]))
+            for start in range(0, len(wanted), 100):
+                paths = []
+                for number, item in enumerate(wanted[start : start + 100], start):
+                    paths.append(room / f"{number}.patch")
+                    paths[-1].write_bytes(item)
+                here("apply", "--cached", "--whitespace=nowarn", "--", *paths)
+            return here("write-tree").out.decode().strip()
+
+    def with_paths_from(self, project: str, tree: str, other_tree: str, paths: Iterable[str]) -> str:
+        """Return `tree` with those paths as `other_tree` has them; a path that it doesn't have goes.
+
+        Paths are as `list_files` gives them; a directory's path takes everything below it.
+        """
+        objects = self.objects(project)
+        names = [os.fsencode(path.rstrip("/")) for path in paths]
+        result = edited(objects, tree, {name: find(objects, other_tree, name) for name in names})
+        objects.flush()
+        return result
+
+    def read_file(self, project: str, tree: str, path: str) -> bytes | None:
+        """Return a file's content (of a link: where it points to), None when the tree has no such file."""
+        objects = self.objects(project)
+        entry = find(objects, tree, os.fsencode(path))
+        return None if entry is None or entry.mode in (0o040000, 0o160000) else objects.read(entry.oid)
+
+    def list_files(self, project: str, tree: str) -> list[str]:
+        """Return every path of a tree in order; bytes that aren't UTF-8 are kept as surrogates (see os.fsencode)."""
+        return sorted(os.fsdecode(path) for path, _ in files(self.objects(project), tree))
+
+    def _from_url(self, url: str, rev: str) -> tuple[str, str]:
+        # Which project a URL is shows only in its history: remembered, so that the next time only news is fetched.
+        note = self.root / "urls" / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        known = note.read_text() if note.is_file() else None
+        try:
+            project, commit = self._take(url, rev, known=known, as_user=True)
+        except GitFailed as error:
+            if "couldn't find remote ref" in error.cause or "not our ref" in error.cause:
+                hint = "name a branch, a tag or a full commit id that the remote has"
+                raise RevisionNotFound(f"{shown(url)} has no revision {rev!r}", cause=error.cause, hint=hint) from error
+            hint = "check the URL and your access with: git ls-remote URL"
+            raise NotARepository(f"{shown(url)} can't be fetched", cause=error.cause, hint=hint) from error
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(project)
+        return project, commit
+
+    def _take(self, source: str, rev: str, *, known: str | None, as_user: bool) -> tuple[str, str]:
+        """Fetch into a repository of its own, which borrows from `known`, and move the result over when it's whole."""
+        with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name:
+            room = Path(name) / "r.git"
+            _init(room)
+            lender = self.root / f"{known}.git" if known and _PROJECT.fullmatch(known) else None
+            if lender is not None and lender.is_dir():
+                (room / "objects/info").mkdir(exist_ok=True)
+                (room / "objects/info/alternates").write_text(f"{lender.absolute() / 'objects'}\n")
+                if (lender / "shallow").is_file():
+                    shutil.copyfile(lender / "shallow", room / "shallow")
+            git(*_FETCH, "--", source, f"{rev}:{_INCOMING}", git_dir=room, as_user=as_user, timeout_s=_HOUR)
+            found = git("rev-parse", "--verify", "--quiet", f"{_INCOMING}^{{commit}}", git_dir=room, check=False)
+            if found.code != 0:
+                raise RevisionNotFound(f"{printable(rev)!r} is no commit", hint="name a branch, a tag or a commit")
+            commit = found.out.decode().strip()
+            project = _project(room, commit)
+            if lender is None or project == known:
+                _move(room, self._made(project))
+                git("update-ref", f"refs/dreamdock/base/{commit}", commit, git_dir=self.git_dir(project))
+                return project, commit
+        # The remote's history was replaced by another: what was borrowed isn't there.
+        return self._take(source, rev, known=None, as_user=as_user)
+
+    def _made(self, project: str) -> Path:
+        """Return the project's repository; made beside its place and moved there, so that nobody sees half of one."""
+        path = self.root / f"{project}.git"
+        if not path.is_dir():
+            with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name:
+                fresh = Path(name) / "r.git"
+                _init(fresh)
+                try:
+                    fresh.rename(path)
+                except OSError:
+                    if not path.is_dir():  # Else somebody else was faster.
+                        raise
+        return path
+
+
+def _init(path: Path) -> None:
+    # Group-readable at most: the store's directory decides who that is.
+    git("init", "--quiet", "--bare", "--shared=0660", "--template=", "--initial-branch=main", "--", path)
+
+
+def _move(fetched: Path, project: Path) -> None:
+    """Move the packs over, each complete before its index makes it visible, then the boundary of a shallow history."""
+    for path in sorted((fetched / "objects/pack").iterdir(), key=lambda item: item.suffix == ".idx"):
+        path.rename(project / "objects/pack" / path.name)
+    if (fetched / "shallow").is_file():
+        shutil.copyfile(fetched / "shallow", fetched / "shallow.new")
+        (fetched / "shallow.new").rename(project / "shallow")
+
+
+def _project(git_dir: Path, commit: str) -> str:
+    roots = git("rev-list", "--max-parents=0", commit, "--", git_dir=git_dir, timeout_s=_HOUR).out.split()
+    return min(roots)[:12].decode()
+
+
+def _refuse_depth(git_dir: Path, tree: str) -> None:
+    folders = git("ls-tree", "-r", "-d", "-z", "--name-only", tree, git_dir=git_dir).out
+    if max((name.count(b"/") for name in folders.split(b"\0")), default=0) >= _DEEPEST:
+        raise WorkspaceError(f"the repository nests directories more than {_DEEPEST} deep")
+
+
+@contextmanager
+def _disk(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, what) from error

@@ -1,0 +1,69 @@
+"""What can be typed wrongly or be missing: an exit code, three lines, and nothing half-made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from e2e.kit import Stack
+
+pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "x", "--model", "nobody/nothing"], 4, "unknown model"),
+        (["run", "x", "--model", "kimi/kimi-k2.6"], 4, "key"),
+        (["run", "x", "--model", "scripted/none.jsonl"], 4, "script"),
+        (["run", "x", "--repo", "missing"], 3, "missing"),
+        (["run", "x", "--repo", "."], 3, "git"),
+        (["run", "   ", "--repo", "repo"], 2, "empty"),
+        (["run", "-f", "missing.toml"], 3, "missing.toml"),
+        (["run", "-f", "spec.toml"], 4, "colour"),
+        (["run", "x", "--repo", "repo", "--rev", "nowhere"], 3, "nowhere"),
+        (["run", "x", "--repo", "repo", "--rev", "--upload-pack=touch x"], 3, "revision"),
+        (["run", "x", "--repo", "repo", "--steps", "0"], 2, "steps"),
+        (["show", "nothing"], 3, "no run"),
+        (["logs", "@"], 3, "no such run"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_an_error_is_three_lines_and_its_exit_code(
+    stack: Stack, repo: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    repo.rename(tmp_path / "repo")
+    (tmp_path / "spec.toml").write_text('task = "x"\nrepo = "repo"\ncolour = "red"\n')
+    before = len(stack.json("ps", "-a")["runs"])
+    done = stack(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) <= 3, done.stderr
+    assert lines[0].startswith("error: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(stack.json("ps", "-a")["runs"]) == before, "nothing half-made stays behind"
+
+
+def test_a_missing_image_ends_the_run_with_the_reason(stack: Stack, repo: Path) -> None:
+    done = stack("run", "x", "--repo", str(repo), "--image", "nobody/has-this:1", "--model", "scripted")
+    assert done.returncode != 0
+    assert "nobody/has-this:1" in done.stdout + done.stderr
+
+
+def test_redis_away_is_unavailable(stack: Stack) -> None:
+    environ = stack.environ | {"DREAMDOCK_REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = stack("ps", env=environ)
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: Redis doesn't answer")
+
+
+def test_an_engine_away_is_unavailable(stack: Stack, repo: Path) -> None:
+    environ = stack.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    done = stack("run", "x", "--repo", str(repo), env=environ, stdin=None)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert done.stderr.splitlines()[-3].startswith("error:") or done.stderr.startswith("error:")

@@ -1,0 +1,97 @@
+"""What dies is carried on, what is foreign is refused: real kills, real queue entries."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.kit import MEND, SUBMIT, Stack
+
+from orchestrator.journal.connection import connect, redis_url
+from orchestrator.queue import QUEUE_KEY
+from orchestrator.runs import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
+
+
+def owner_pid(stack: Stack, run_id: str) -> int:
+    claims = [event.body for event in stack.door.events(run_id) if event.body.type == "claimed"]
+    return int(claims[-1].worker.rpartition(":")[2])
+
+
+def test_a_killed_work_horse_is_resumed_where_it_was(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    path = script("echo one > one.txt; export KEPT=no", MEND, "sleep 5; echo again >> again.txt", SUBMIT)
+    run_id = stack.detached(path, repo)
+    until(lambda: "sleep 5" in stack.door.show(run_id).view.doing)
+    os.kill(owner_pid(stack, run_id), signal.SIGKILL)
+    assert stack("wait", run_id).returncode == 0
+    view = stack.door.show(run_id).view
+    assert (view.outcome, view.attempt, view.step) == (Outcome.SUCCEEDED, 2, 4)
+    steps = [event.body.step for event in stack.door.events(run_id) if event.body.type == "checkpointed"]
+    assert steps == [1, 2, 3, 4], "every step once and in order"
+    diff = stack.door.diff(run_id).decode()
+    assert "+one" in diff
+    assert diff.count("+again") == 1, "the step that was undone left nothing behind"
+    replies = [event.body.step for event in stack.door.events(run_id) if event.body.type == "replied"]
+    assert replies == [1, 2, 3, 4], "a reply that was journalled is reused, not asked for again"
+    assert stack.door.audit(run_id).check.ok
+    assert stack.containers(run_id) == []
+
+
+def test_a_worker_that_is_stopped_releases_its_run(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    run_id = stack.detached(script("echo one > one.txt", "sleep 20", MEND, SUBMIT), repo)
+    until(lambda: "sleep 20" in stack.door.show(run_id).view.doing)
+    os.kill(stack.door.workers()[0].pid, signal.SIGTERM)
+    lost = until(lambda: [e.body for e in stack.door.events(run_id) if e.body.type == "attempt_lost"])
+    assert not lost[0].to_blame
+    stack("cancel", run_id)
+    until(lambda: stack.door.show(run_id).view.outcome is Outcome.CANCELLED)
+
+
+def test_a_container_removed_by_hand_is_replaced(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    from sandbox import engine  # noqa: PLC0415  # Only this test reaches around the door.
+
+    run_id = stack.detached(script("echo one > one.txt", "sleep 4", MEND, SUBMIT), repo)
+    until(lambda: "sleep 4" in stack.door.show(run_id).view.doing)
+    for container in stack.containers(run_id):
+        engine.client().containers.get(container).remove(force=True)
+    assert stack("wait", run_id).returncode == 0
+    assert stack.door.show(run_id).view.attempt == 2
+
+
+@pytest.mark.parametrize("job_id", ["evil", "abcdefghjkmn-a1", "../x", "a b"])
+def test_a_queue_entry_that_names_another_function_runs_nothing(
+    stack: Stack, repo: Path, script: Callable[..., Path], tmp_path: Path, until: Any, job_id: str
+) -> None:
+    proof = tmp_path / "executed"
+    entry = {
+        "data": json.dumps(["os.system", None, [f"touch {proof}"], {}]),
+        "status": "queued",
+        "origin": "runs",
+        "created_at": "yesterday",
+        "timeout": "soon",
+        "success_callback_name": "os.getcwd",
+        "failure_callback_name": "os.getcwd",
+        "webhooks": json.dumps([{"url": "http://127.0.0.1:9/"}]),
+    }
+    with connect(redis_url(stack.settings)) as client:
+        client.hset(f"rq:job:{job_id}", mapping=entry)
+        client.sadd("rq:queues", QUEUE_KEY)
+        client.rpush(QUEUE_KEY, job_id)
+        until(lambda: client.lpos(QUEUE_KEY, job_id) is None)
+    run_id = stack.detached(script(MEND, SUBMIT), repo)
+    assert stack("wait", run_id).returncode == 0, "the worker goes on"
+    assert not proof.exists()

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import get_args
+
+import pytest
+from rich.cells import cell_len
+from rich.text import Text
+
+from orchestrator import events as e
+from orchestrator.cli import layout
+from orchestrator.cli.narrator import Narrator, call_line, describe
+from orchestrator.cli.screen import Screen
+from orchestrator.dialogue import Reply, ToolCall, ToolResult, Usage
+from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
+from sandbox.spec import FileChange
+
+BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
+HOSTILE = "\x1b[2J\x07\r\u202e\u2028\x9b"
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def verdict(*, passed: bool = True, base_tests: bool = False, output: str = "1 passed\n") -> Verdict:
+    code = 0 if passed else 1
+    return Verdict(
+        command="pytest",
+        exit_code=code,
+        timed_out=False,
+        output=output,
+        duration_s=2.0,
+        tree="t",
+        base_tests=base_tests,
+    )
+
+
+def tell(*bodies: e.Body, narrator: Narrator | None = None) -> list[str]:
+    """Return what a narrator says of these events, a second apart, as plain lines `label|text`."""
+    narrator = narrator or Narrator()
+    told = []
+    for number, body in enumerate(bodies, start=1):
+        event = e.Event(seq=number, at=BEGAN + timedelta(seconds=number), who="ann@host", body=body)
+        told += [f"{line.label}|{line.text.plain}" for line in narrator.tell(event)]
+    return told
+
+
+def bash(step: int, command: str, output: str, **ended: object) -> list[e.Body]:
+    call = ToolCall(id=f"c{step}", name="bash", arguments={"command": command})
+    result = ToolResult(call_id=call.id, name="bash", content=output)
+    finished = {"exit_code": 0, "duration_s": 0.83, **ended}
+    reply = Reply(calls=(call,), usage=Usage(input_tokens=900, output_tokens=100), cost_usd=0.5)
+    return [
+        e.Replied(step=step, reply=reply),
+        e.CallStarted(step=step, call=call),
+        e.CallFinished.model_validate({"step": step, "result": result, **finished}),
+    ]
+
+
+def test_every_kind_of_event_has_its_words() -> None:
+    kinds = [kind.model_fields["type"].default for kind in get_args(get_args(e.Body)[0])]
+    assert len(kinds) >= 14
+    assert all(callable(getattr(Narrator(), f"_{kind}", None)) for kind in kinds)
+
+
+def test_a_step_shows_its_command_the_end_of_its_output_and_how_it_ended(spec: RunSpec) -> None:
+    output = "".join(f"line {n}\n" for n in range(8)) + "[exit code 1]"
+    files = (FileChange(path="src/x.py", status="M", added=3, removed=1),)
+    told = tell(
+        e.Submitted(spec=spec),
+        *bash(3, "make test\nmake lint", output, exit_code=1),
+        e.Checkpointed(step=3, commit="c", tree="t", files=files, inexact=("big.bin, 900 MB",)),
+    )
+    assert (
+        told[-9:]
+        == [
+            "step 3/200|$ make test … (+1 line)",
+            "|  … 3 lines above",
+            *(f"|  line {n}" for n in range(3, 8)),
+            "|✗ exit 1 · 0.8 s",
+            "|M src/x.py +3 -1",
+            "|! not in the checkpoint: big.bin, 900 MB",
+        ][1:]
+    )
+    assert "step 3/200|$ make test … (+1 line)" in told
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        ({"timed_out": True, "exit_code": None, "duration_s": 600.0}, "✗ timed out · 10 min"),
+        ({"signal": 9, "exit_code": None}, "✗ killed by SIGKILL · 0.8 s"),
+        ({"signal": 99, "exit_code": None}, "✗ killed by signal 99 · 0.8 s"),
+        ({"exit_code": None}, "✗ it was refused · 0.8 s"),
+        ({"exit_code": 0}, "✓ exit 0 · 0.8 s"),
+    ],
+)
+def test_how_a_command_ended_is_said_in_words(ended: dict[str, object], words: str) -> None:
+    assert tell(*bash(1, "x", "it was refused", **ended))[-1] == f"|{words}"
+
+
+def test_quick_tools_take_one_line_and_say_why_they_failed() -> None:
+    calls = [ToolCall(id="a", name="read", arguments={"path": "x.py"}), ToolCall(id="b", name="edit", invalid="{")]
+    told = tell(
+        e.Replied(step=1, reply=Reply(text="Look first.", calls=tuple(calls))),
+        *(e.CallStarted(step=1, call=call) for call in calls),
+        e.CallFinished(step=1, result=ToolResult(call_id="a", name="read", content="1 import os")),
+        e.CallFinished(step=1, result=ToolResult(call_id="b", name="edit", content="error: not JSON", ok=False)),
+    )
+    assert told == ["step 1/0|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
+
+
+def test_money_and_tokens_add_up_and_an_unknown_price_stays_unknown(spec: RunSpec) -> None:
+    narrator = Narrator()
+    tell(e.Submitted(spec=spec), *bash(1, "a", ""), *bash(2, "b", ""), narrator=narrator)
+    assert narrator.spent(BEGAN + timedelta(seconds=11)) == "10 s · 2.0k tokens · $1.00"
+    assert narrator.status().plain.startswith("step 2/200 · ")
+    tell(e.Replied(step=3, reply=Reply()), narrator=narrator)
+    assert narrator.spent().endswith("$?")
+
+
+def test_an_undone_step_is_named_and_what_proved_it_forgotten(spec: RunSpec) -> None:
+    told = tell(
+        e.Submitted(spec=spec),
+        e.Judged(verdict=verdict()),
+        e.AttemptLost(attempt=1, reason="its worker died", void_step=5),
+        e.Dispatched(attempt=2, reason="its worker died"),
+        e.Finished(outcome=Outcome.SUCCEEDED),
+    )
+    assert told[-3:-1] == ["attempt 1|! lost: its worker died; step 5 was undone", "queued|again, as attempt 2"]
+    assert "succeeded (unproven)" in told[-1]
+
+
+def test_acceptance_says_where_the_command_comes_from_and_what_it_proves() -> None:
+    told = tell(
+        e.FinishStarted(command="pytest", origin="guess"),
+        e.Judged(verdict=verdict()),
+        e.Judged(verdict=verdict(passed=False, base_tests=True, output="a\n1 failed\n")),
+        e.Finished(outcome=Outcome.FAILED, reason="it fails", summary="I did\n\nthis"),
+    )
+    assert told == [
+        "acceptance|$ pytest  in a fresh container (guessed from the repository)",
+        "|  1 passed",
+        "|✓ passed · exit 0 · 2.0 s",
+        "|  a",
+        "|  1 failed",
+        "|✗ failed · exit 1 · 2.0 s · with the base's test files put back",
+        "summary|I did",
+        "|this",
+        "outcome|✗ failed: it fails · 0 steps · 0 ms · 0 tokens · $0.00",
+    ]
+
+
+def test_the_sandbox_is_told_by_the_rules_one_asks_for_first() -> None:
+    policy = {"network": "none: no interface", "capabilities": "none, and none can be gained", "cpu": "2 cores"}
+    ready = e.SandboxReady(image="i", image_id="x", container="c", tree="t", policy=policy)
+    assert tell(ready) == ["sandbox|i, sealed: network none, capabilities none"]
+
+
+def test_what_was_asked_for_names_guess_script_and_what_is_left_out(spec: RunSpec) -> None:
+    accept = Acceptance(command="pytest", origin="guess")
+    asked = spec.model_copy(update={"accept": accept, "left_out": tuple(f"f{n}" for n in range(10))})
+    told = {line.label: line.text.plain for line in describe(asked)}
+    assert told["acceptance"].startswith("$ pytest  (guessed")
+    assert "every command runs for real" in told["model"]
+    assert told["left out"] == "f0, f1, f2, f3, f4, f5, f6, f7 and 2 more: not committed; --dirty takes them along"
+    assert "unproven" in {line.label: line.text.plain for line in describe(spec)}["acceptance"]
+
+
+def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
+    repo = spec.repo.model_copy(update={"name": HOSTILE, "source": HOSTILE})
+    accept = Acceptance(command=HOSTILE + "x", origin=HOSTILE)
+    wild = spec.model_copy(
+        update={"task": f"x{HOSTILE}", "repo": repo, "model": HOSTILE, "accept": accept, "left_out": (HOSTILE,)}
+    )
+    call = ToolCall(id="r", name=HOSTILE, arguments={"path": HOSTILE, "pattern": 3})
+    changed = (FileChange(path=HOSTILE, status="M", added=0, removed=0),)
+    bodies: list[e.Body] = [
+        e.Submitted(spec=wild),
+        e.Dispatched(attempt=2, reason=HOSTILE),
+        e.Claimed(attempt=1, fence=1, worker=HOSTILE, host=HOSTILE),
+        e.SandboxReady(image=HOSTILE, image_id="", container="", tree="", policy={"network": HOSTILE}),
+        e.Prompted(text=HOSTILE),
+        *bash(1, HOSTILE, HOSTILE, exit_code=None),
+        e.Replied(step=2, reply=Reply(text=HOSTILE)),
+        e.CallStarted(step=2, call=call),
+        e.CallFinished(step=2, result=ToolResult(call_id="r", name=HOSTILE, content=HOSTILE, ok=False)),
+        e.CallFinished(step=2, result=ToolResult(call_id="unknown", name=HOSTILE, content=HOSTILE)),
+        e.Checkpointed(step=2, commit="", tree="", files=changed, inexact=(HOSTILE,)),
+        e.FinishStarted(command=HOSTILE, origin=HOSTILE),
+        e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
+        e.CancelRequested(),
+        e.AttemptLost(attempt=1, reason=HOSTILE),
+        e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),
+    ]
+    assert {body.type for body in bodies} == {k.model_fields["type"].default for k in get_args(get_args(e.Body)[0])}
+    narrator = Narrator()
+    for number, body in enumerate(bodies, start=1):
+        told = narrator.tell(e.Event(seq=number, at=BEGAN, who=HOSTILE, body=body))
+        words = narrator.status().plain + "".join(line.label + line.text.plain for line in told)
+        assert not {char for char in words if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}, body.type
+
+
+def test_a_call_that_is_no_string_is_still_told() -> None:
+    assert call_line(ToolCall(id="x", name="grep", arguments={"pattern": ["a"], "path": "src"})) == "grep ['a'] src"
+
+
+def test_prose_is_broken_under_its_own_column_and_other_lines_are_cut(spec: RunSpec) -> None:
+    terminal = Terminal()
+    screen = Screen(json=False, color="never", answer=terminal, talk=StringIO())
+    screen.answer.width = 60
+    asked = spec.model_copy(update={"task": "mend " * 60, "repo": spec.repo.model_copy(update={"source": "/x" * 90})})
+    layout.put(screen, describe(asked))
+    rows = terminal.getvalue().splitlines()
+    assert all(cell_len(row) <= 60 for row in rows)
+    assert rows[1].startswith(" " * layout.LABEL + "mend")
+    assert rows[2].endswith("…")
+    assert rows[3].startswith("repository")
+    assert rows[3].endswith("…")
+
+
+def test_a_table_aligns_wide_characters_and_figures() -> None:
+    rows = [[Text("日本"), Text("5"), Text("x")], [Text("a"), Text("100"), Text("y")]]
+    lines = [line.plain for line in layout.table(rows, right=(1,))]
+    assert lines == ["日本    5  x", "a     100  y"]

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator import events as e
+from orchestrator.dialogue import Reply, ToolResult
+from orchestrator.journal import keys
+from orchestrator.journal.lease import claim
+from orchestrator.journal.stream import Writer, create
+from orchestrator.runs import Outcome, RunSpec, Verdict, new_run_id
+from sandbox.spec import FileChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+    Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.needs_redis
+
+COMMAND = [sys.executable, "-m", "orchestrator.cli"]
+PATCH = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+\x1b[31mb\n"
+
+
+@pytest.fixture
+def environ(redis_server: str, tmp_path: Path) -> dict[str, str]:
+    own = {
+        "DREAMDOCK_REDIS_URL": redis_server,
+        "DREAMDOCK_STATE_DIR": str(tmp_path / "state"),
+        "DREAMDOCK_RUNTIME_DIR": str(tmp_path / "run"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "TERM": "xterm-256color",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    return {name: value for name, value in os.environ.items() if "COLOR" not in name} | own
+
+
+@pytest.fixture
+def cli(client: Redis, environ: dict[str, str], tmp_path: Path) -> Cli:
+    assert client.ping()
+
+    def run(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        argv = [*COMMAND, *arguments]
+        environment = environ | more
+        return subprocess.run(
+            argv, capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=tmp_path
+        )
+
+    return run
+
+
+@contextmanager
+def running(arguments: list[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a command whose output is read while it runs; whatever happens, it isn't left behind."""
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def queue(client: Redis, spec: RunSpec, **changes: Any) -> str:
+    run_id = new_run_id()
+    create(client, run_id, "ann@host", [e.Submitted(spec=spec.model_copy(update=changes)), e.Dispatched(attempt=1)])
+    return run_id
+
+
+def start(client: Redis, run_id: str, reply: Reply) -> Writer:
+    fence = claim(client, run_id, 1, owner="w1", lease_seconds=60)
+    assert isinstance(fence, int)
+    writer = Writer(client, run_id, who="w1", fence=fence, lease_seconds=60)
+    writer.append(e.Claimed(attempt=1, fence=fence, worker="w1", host="h"))
+    writer.append(e.SandboxReady(image="i", image_id="x", container="c", tree="t", policy={}))
+    writer.append(e.Replied(step=1, reply=reply), e.CallStarted(step=1, call=reply.calls[0]))
+    return writer
+
+
+def end(writer: Writer, outcome: Outcome = Outcome.SUCCEEDED, patch: bytes = PATCH) -> None:
+    result = ToolResult(call_id="c1", name="bash", content="1 passed\n[exit code 0]")
+    files = (FileChange(path="x", status="M", added=1, removed=1),)
+    verdict = Verdict(command="pytest", exit_code=0, timed_out=False, output="1 passed", duration_s=1.0, tree="t")
+    writer.append(e.CallFinished(step=1, result=result, exit_code=0, duration_s=0.5, total_bytes=9))
+    writer.append(e.Checkpointed(step=1, commit="c" * 40, tree="1" * 40, files=files, patch=writer.blob(patch)))
+    writer.append(e.FinishStarted(command="pytest", origin="guess"), e.Judged(verdict=verdict))
+    body = e.Finished(outcome=outcome, summary="Mended.", tree="1" * 40, files=files, patch=writer.blob(patch))
+    writer.append(body, operation="finish")
+
+
+@pytest.fixture
+def finished(client: Redis, spec: RunSpec, reply: Reply) -> str:
+    run_id = queue(client, spec)
+    end(start(client, run_id, reply))
+    return run_id
+
+
+def test_ps_lists_what_is_not_done_with_full_ids_on_a_pipe(
+    client: Redis, cli: Cli, spec: RunSpec, finished: str
+) -> None:
+    waiting = queue(client, spec, task="mend\x1b[2J it\nall of it")
+    done = cli("ps")
+    header, row = done.stdout.splitlines()
+    assert header.split() == ["ID", "STATE", "STEP", "AGE", "COST", "TASK"]
+    assert row.startswith(f"{waiting}  ○ queued")
+    assert row.endswith("mend␛[2J it … (+1 line)")
+    assert finished not in done.stdout
+    assert finished in cli("ps", "-a").stdout
+
+
+def test_ps_in_json_is_one_document_with_a_schema(client: Redis, cli: Cli, spec: RunSpec, finished: str) -> None:
+    waiting = queue(client, spec, script="x" * 5000)
+    told = json.loads(cli("ps", "-a", "--json").stdout)
+    assert told["schema"] == "dreamdock.ps/1"
+    first, second = told["runs"]
+    assert (first["id"], first["state"], first["outcome"], first["steps_limit"]) == (waiting, "queued", None, 200)
+    assert (second["id"], second["state"], second["outcome"]) == (finished, "done", "succeeded")
+    assert second["created_at"].endswith("Z")
+    assert "script" not in first["spec"]
+
+
+def test_ps_of_nothing_says_so_on_stderr(cli: Cli) -> None:
+    done = cli("ps")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nothing is running" in done.stderr
+
+
+def test_colour_is_forced_into_a_pipe_and_taken_from_it(cli: Cli, finished: str) -> None:
+    assert finished in cli("ps", "-a").stdout
+    assert "\x1b[32m" in cli("ps", "-a", CLICOLOR_FORCE="1").stdout
+    assert "\x1b" not in cli("ps", "-a", CLICOLOR_FORCE="1", NO_COLOR="1").stdout
+    assert "\x1b[32m" in cli("ps", "-a", "--color", "always", NO_COLOR="1").stdout
+
+
+def test_show_tells_state_cost_and_verdict(cli: Cli, finished: str) -> None:
+    done = cli("show", finished[:7])
+    assert f"run           {finished}" in done.stdout
+    assert "state         ✓ succeeded" in done.stdout
+    assert "step 1/200" in done.stdout
+    assert "$0.2500" in done.stdout
+    assert "✓ passed · exit 0 · 1.0 s" in done.stdout
+    assert f"dreamdock diff {finished}" in done.stderr
+    assert json.loads(cli("show", finished, "--json").stdout)["run"]["label"] == "succeeded"
+
+
+def test_logs_tell_the_run_step_by_step(cli: Cli, finished: str) -> None:
+    told = cli("logs", finished).stdout.splitlines()
+    assert "step 1/200    look" in told
+    assert "              ✓ exit 0 · 0.5 s" in told
+    assert "              M x +1 -1" in told
+    assert told[-2] == "summary       Mended."
+    assert told[-1].startswith("outcome       ✓ succeeded · 1 step · ")
+
+
+def test_logs_in_json_are_one_event_a_line(cli: Cli, finished: str) -> None:
+    rows = [json.loads(line) for line in cli("logs", finished, "--json").stdout.splitlines()]
+    assert {row["schema"] for row in rows} == {"dreamdock.event/1"}
+    assert {row["run"] for row in rows} == {finished}
+    assert [row["event"]["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[-1]["event"]["body"]["type"] == "finished"
+
+
+def test_following_ends_with_the_run_and_wait_takes_its_exit_code(
+    client: Redis, cli: Cli, environ: dict[str, str], spec: RunSpec, reply: Reply
+) -> None:
+    run_id = queue(client, spec)
+    writer = start(client, run_id, reply)
+    with running(["logs", "-f", run_id], environ) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline() for _ in range(9)]
+        assert "$ pytest -q" in seen[-1], seen
+        end(writer, Outcome.LIMIT)
+        assert "■ limit" in process.stdout.read()
+        assert process.wait(timeout=10) == 0
+    waited = cli("wait", run_id)
+    assert (waited.returncode, waited.stdout.split()[-1]) == (7, "limit")
+
+
+def test_a_run_that_nobody_carries_is_cancelled_at_once(client: Redis, cli: Cli, spec: RunSpec) -> None:
+    run_id = queue(client, spec)
+    done = cli("cancel", run_id)
+    assert (done.returncode, done.stdout.strip()) == (0, f"{run_id}  ⊘ cancelled")
+    again = cli("cancel", run_id, "--json")
+    assert (again.returncode, json.loads(again.stdout)["exit_code"]) == (2, 2)
+
+
+def test_a_diff_on_a_pipe_is_the_patch_byte_for_byte(cli: Cli, environ: dict[str, str], finished: str) -> None:
+    argv = [*COMMAND, "diff", finished]
+    done = subprocess.run(argv, capture_output=True, check=True, env=environ)
+    assert done.stdout == PATCH
+    told = json.loads(cli("diff", finished, "--json").stdout)
+    assert (told["encoding"], told["patch"].encode()) == ("utf-8", PATCH)
+
+
+def test_a_diff_that_is_not_utf8_is_base64_in_json(client: Redis, cli: Cli, spec: RunSpec, reply: Reply) -> None:
+    run_id = queue(client, spec)
+    end(start(client, run_id, reply), patch=b"caf\xe9\n")
+    told = json.loads(cli("diff", run_id, "--json").stdout)
+    assert (told["encoding"], base64.b64decode(told["patch"])) == ("base64", b"caf\xe9\n")
+
+
+def test_the_audit_lists_what_ran_and_verifies_the_chain(client: Redis, cli: Cli, finished: str) -> None:
+    listed = cli("audit", finished)
+    assert "pytest -q" in listed.stdout
+    assert "✓ verified" not in listed.stdout
+    assert cli("audit", finished, "--verify").stdout.splitlines()[-1].startswith("✓ verified · 11 events chained")
+    told = json.loads(cli("audit", finished, "--json").stdout)
+    assert (told["verified"], told["broken_at"]) == (True, None)
+    client.hset(keys.record(finished), "head", "0" * 64)
+    broken = cli("audit", finished)
+    assert (broken.returncode, "✗ not as it was written" in broken.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [("show", "zzzzzz"), ("logs", "@"), ("diff", "@-"), ("cancel", "nope")])
+def test_a_run_that_is_not_there_is_not_found(cli: Cli, arguments: tuple[str, ...]) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_an_ambiguous_id_is_a_mistake_of_usage(client: Redis, cli: Cli, spec: RunSpec) -> None:
+    ids = [queue(client, spec) for _ in range(33)]  # 32 first characters: two have to be the same.
+    first = max((run_id[0] for run_id in ids), key=[run_id[0] for run_id in ids].count)
+    done = cli("show", first)
+    assert (done.returncode, "ambiguous" in done.stderr) == (2, True)
+
+
+def test_the_latest_run_is_at(client: Redis, cli: Cli, spec: RunSpec, finished: str) -> None:
+    latest = queue(client, spec)
+    assert json.loads(cli("show", "@", "--json").stdout)["run"]["id"] == latest
+    assert json.loads(cli("show", "@-", "--json").stdout)["run"]["id"] == finished
+
+
+def test_redis_that_is_away_is_unavailable(cli: Cli, tmp_path: Path) -> None:
+    done = cli("ps", DREAMDOCK_REDIS_URL=f"unix://{tmp_path}/none.sock")
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: Redis doesn't answer\ncause: ")
+    assert "try:" in done.stderr
+
+
+def test_a_misspelt_variable_is_a_mistake_of_configuration(cli: Cli) -> None:
+    done = cli("ps", "--json", DREAMDOCK_REDIS="x")
+    assert (done.returncode, json.loads(done.stdout)["exit_code"]) == (4, 4)
+
+
+def test_settings_say_where_they_come_from_and_hide_passwords(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "config" / "dreamdock").mkdir(parents=True)
+    (tmp_path / "config" / "dreamdock" / "config.toml").write_text("[limits]\nsteps = 7\n")
+    done = cli("config", "show", "--json", DREAMDOCK_REDIS_URL="redis://ann:secret@h/0", DREAMDOCK_WORKERS="3")
+    told = json.loads(done.stdout)["settings"]
+    assert told["redis_url"] == {"value": "redis://ann:***@h/0", "origin": "DREAMDOCK_REDIS_URL"}
+    assert told["workers"]["origin"] == "DREAMDOCK_WORKERS"
+    assert told["limits.steps"] == {"value": 7, "origin": str(tmp_path / "config" / "dreamdock" / "config.toml")}
+    assert told["image"] == {"value": None, "origin": "default"}
+
+
+def on_a_terminal(
+    arguments: list[str], environ: dict[str, str], *, keys: bytes = b"", interrupt: bool = False, after: float = 2.0
+) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal of 100 columns; type keys or interrupt it after some seconds.
+
+    Returns the exit code and everything that was written.
+    """
+    main, side = pty.openpty()
+    argv, began, shown = [*COMMAND, *arguments], time.monotonic(), b""
+    environ = environ | {"COLUMNS": "100"}
+    with (
+        subprocess.Popen(argv, stdin=side, stdout=side, stderr=side, env=environ) as process,
+        os.fdopen(main, "r+b", 0) as end,
+    ):
+        os.close(side)
+        try:
+            while time.monotonic() - began < 30:
+                if (keys or interrupt) and time.monotonic() - began > after:
+                    if interrupt:
+                        process.send_signal(signal.SIGINT)
+                    else:
+                        end.write(keys)
+                    keys, interrupt = b"", False
+                if select.select([end], [], [], 0.1)[0]:
+                    shown += end.read(65536)
+        except OSError:  # Its last writer has gone.
+            pass
+        finally:
+            if time.monotonic() - began >= 30:
+                process.kill()
+        return process.wait(timeout=10), shown.decode()
+
+
+def test_a_terminal_gets_short_ids_and_colours(environ: dict[str, str], client: Redis, finished: str) -> None:
+    assert client.ping()
+    code, shown = on_a_terminal(["ps", "-a"], environ)
+    assert code == 0
+    assert finished[:6] in shown
+    assert finished not in shown
+    assert "\x1b[32m✓ succeeded" in shown
+
+
+def test_a_terminal_never_gets_what_a_patch_would_have_it_obey(environ: dict[str, str], finished: str) -> None:
+    _code, shown = on_a_terminal(["diff", finished], environ)
+    assert "␛[31mb" in shown
+    assert "\x1b[31mb" not in shown
+
+
+def test_watching_shows_the_table_until_q(environ: dict[str, str], finished: str) -> None:
+    began = time.monotonic()
+    code, shown = on_a_terminal(["ps", "-a", "--watch"], environ, keys=b"q")
+    assert code == 0
+    assert finished[:6] in shown
+    assert "q leaves" in shown
+    assert shown.count("\x1b[?1049h") == shown.count("\x1b[?1049l") == 1
+    assert time.monotonic() - began < 10
+
+
+def test_following_on_a_terminal_keeps_progress_below_and_ctrl_c_leaves(
+    client: Redis, environ: dict[str, str], spec: RunSpec, reply: Reply
+) -> None:
+    run_id = queue(client, spec)
+    start(client, run_id, reply)
+    code, shown = on_a_terminal(["logs", "-f", run_id], environ, interrupt=True)
+    assert code == 130
+    assert "step 1/200 · " in shown
+    assert "110 tokens · $0.2500" in shown
+    assert shown.count("\x1b[?25h") >= 1  # The cursor is back.
+
+
+def test_watching_in_json_is_a_line_each_second(environ: dict[str, str], finished: str) -> None:
+    with running(["ps", "-a", "--watch", "--json"], environ) as process:
+        assert process.stdout is not None
+        rows = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+    assert [row["runs"][0]["id"] for row in rows] == [finished, finished]
+
+
+def test_waiting_for_several_takes_the_first_failure(client: Redis, cli: Cli, spec: RunSpec, reply: Reply) -> None:
+    first, second = queue(client, spec), queue(client, spec)
+    end(start(client, first, reply))
+    later = threading.Timer(1.0, lambda: end(start(client, second, reply), Outcome.TIMED_OUT))
+    later.start()
+    done = cli("wait", first, second, "--json")
+    later.join()
+    assert done.returncode == 124
+    assert [json.loads(line)["run"]["outcome"] for line in done.stdout.splitlines()] == ["succeeded", "timed_out"]
