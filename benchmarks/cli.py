@@ -29,7 +29,7 @@ ROUNDS: Final = 21
 RUNS: Final = 50
 BARE: Final = (sys.executable, "-I", "-S", "-c", "pass")
 """Without site-packages, whose start-up hooks are a matter of the installation."""
-QUIET_SECONDS: Final = 0.010
+QUIET_SECONDS: Final = 0.008
 """A bare start on a quiet machine of the anchors' size."""
 HELP_SECONDS: Final = 0.15
 PS_SECONDS: Final = 0.6

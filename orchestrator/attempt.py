@@ -17,6 +17,7 @@ from orchestrator.errors import DreamdockError, FencedError, JournalError, Unava
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.stream import Writer, follow
+from orchestrator.models import client as _client  # noqa: F401  # Imported before the worker forks; connects nothing.
 from orchestrator.models import open_model, secrets
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
     from sandbox.open import Sandbox
 
@@ -105,7 +107,7 @@ class Attempt:
         self._settings = settings
         self._fence = fence
         self._stop = stop
-        self._spec = journal.view.spec
+        self._spec = _capped(journal.view.spec, settings)
         self._store = Store(settings.state_dir / "repos")
 
     def carry(self) -> None:
@@ -189,11 +191,9 @@ class Attempt:
                 forget()
 
     def _sandbox_spec(self) -> SandboxSpec:
-        """Return the sandbox that the record asks for, capped by this worker's own settings."""
-        limits = narrowed(self._settings.sandbox, self._spec.sandbox.model_dump(), who="the run's record")
         run_id = self._journal.view.id
         labels = {STACK_LABEL: self._settings.stack_id, RUN_LABEL: run_id, FENCE_LABEL: str(self._fence)}
-        return SandboxSpec(image=self._spec.image or base_image(), limits=limits, labels=labels)
+        return SandboxSpec(image=self._spec.image or base_image(), limits=self._spec.sandbox, labels=labels)
 
     def _ready(self, box: Sandbox) -> e.SandboxReady:
         spec = self._sandbox_spec()
@@ -204,3 +204,9 @@ class Attempt:
             tree=self._journal.view.tree,
             policy=describe(spec),
         )
+
+
+def _capped(spec: RunSpec, settings: Settings) -> RunSpec:
+    """Return what the record asks for, with the sandbox's limits capped by this worker's own settings."""
+    limits = narrowed(settings.sandbox, spec.sandbox.model_dump(), who="the run's record")
+    return spec.model_copy(update={"sandbox": limits})

@@ -57,12 +57,12 @@ refused("oom_score_adj", lambda: os.open("/proc/1/oom_score_adj", os.O_WRONLY))
                 "    head = json.dumps({'id': number, 'exit': 0, 'signal': None, 'timed_out': False, 'total': 6,\n"
                 "        'duration': 0.1, 'cwd': '/forged', 'notes': []}).encode()\n"
                 "    frame = struct.pack('>II', len(head), 6) + head + b'forged'\n"
-                "    frame = struct.pack('>BxxxI', 1, len(frame)) + frame\n"
-                "    for descriptor in (1, 2, *range(3, 256)):\n"
-                "        try:\n"
-                "            os.write(descriptor, frame)\n"
-                "        except OSError:\n"
-                "            pass\n",
+                "    for data in (frame, struct.pack('>BxxxI', 1, len(frame)) + frame):\n"
+                "        for descriptor in range(1, 256):\n"
+                "            try:\n"
+                "                os.write(descriptor, data)\n"
+                "            except OSError:\n"
+                "                pass\n",
             ),
             Step('test "$PWD" != /forged && echo "the next command ran, in $PWD"'),
         ),
@@ -117,9 +117,9 @@ STRAIN = (
         "A fork bomb, in the foreground or in the background, hurts only its own run, and the sandbox recovers.",
         "two fork bombs; then ask for a command",
         (
-            Step("bomb() { bomb | bomb & }; bomb; sleep 0.5", timeout_s=5.0),
-            Step("bomb() { bomb | bomb; }; bomb", timeout_s=2.0),
-            Step("/bin/echo 'a new process could be started'", timeout_s=10.0),
+            Step("bomb() { bomb | bomb & }; bomb; sleep 0.5", timeout_s=2.0),
+            Step("bomb() { bomb | bomb; }; bomb", timeout_s=1.0),
+            Step("/bin/echo 'a new process could be started'", timeout_s=5.0),
         ),
     ),
     Check(

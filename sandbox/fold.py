@@ -15,7 +15,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.git import printable
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, GITLINK, LINK, TREE, Entry, Objects, disk_error
@@ -54,8 +54,7 @@ class _Folder:
     tree: str = EMPTY_TREE
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where the walk is: the path, the base's own directory there, and the base's directory that shines through."""
 
     path: bytes
@@ -104,7 +103,7 @@ class Folder:
         entries: dict[bytes, Entry | None] = {}
         for name, status in self._listed(here, place, own).items():
             if stat.S_ISDIR(status.st_mode):
-                entries[name] = self._directory(here, name, place)
+                entries[name] = self._directory(here, name, place, own.get(name), lower.get(name))
                 continue
             facts = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             known = before.seen.get(name)
@@ -144,21 +143,20 @@ class Folder:
                 del found[name]
         return found
 
-    def _directory(self, here: int, name: bytes, place: _Place) -> Entry | None:
+    def _directory(
+        self, here: int, name: bytes, place: _Place, own: Entry | None, shining: Entry | None
+    ) -> Entry | None:
         path = place.path + name
         if place.depth >= _DEEPEST or len(path) > _LONGEST:
             self._leave_out(path, f"nested too deep (directories {_DEEPEST}, bytes of a path {_LONGEST})")
             return None
-        own = self._objects.tree(place.own).get(name)
-        shining = self._objects.tree(place.lower).get(name)
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
         try:
             if shining is not None and shining.mode == GITLINK:
                 if os.listdir(inner):  # noqa: PTH208  # A path could lead elsewhere by now; the descriptor can't.
                     self._leave_out(path, "inside a submodule")
                 return shining
-            lower_path = self._lower_path(inner, name, place)
-            lower = None if lower_path is None else find(self._objects, self._base, lower_path)
+            lower_path, lower = self._continued(inner, name, place, shining)
             below = _Place(
                 path + b"/",
                 own.oid if own is not None and own.is_tree else EMPTY_TREE,
@@ -171,17 +169,22 @@ class Folder:
             os.close(inner)
         return None if tree == EMPTY_TREE else Entry(TREE, tree)
 
-    def _lower_path(self, folder: int, name: bytes, place: _Place) -> bytes | None:
-        """Return which directory of the base continues below this one of the upper layer, None for none."""
+    def _continued(
+        self, folder: int, name: bytes, place: _Place, shining: Entry | None
+    ) -> tuple[bytes | None, Entry | None]:
+        """Return what of the base continues below this directory of the upper layer, and where the base has it."""
         marks = os.listxattr(folder)
         if _OPAQUE in marks and os.getxattr(folder, _OPAQUE) == b"y":
-            return None
-        if _REDIRECT in marks:
-            target = os.getxattr(folder, _REDIRECT)
-            if target.startswith(b"/"):
-                return target.strip(b"/")
-            name = target
-        return None if place.lower_path is None else place.lower_path + name
+            return None, None
+        path = None if place.lower_path is None else place.lower_path + name
+        if _REDIRECT not in marks:
+            return path, shining
+        target = os.getxattr(folder, _REDIRECT)
+        if target.startswith(b"/"):
+            path = target.strip(b"/")
+        elif place.lower_path is not None:
+            path = place.lower_path + target
+        return path, None if path is None else find(self._objects, self._base, path)
 
     def _file(
         self, here: int, name: bytes, place: _Place, status: os.stat_result, shining: Entry | None

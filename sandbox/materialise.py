@@ -30,10 +30,8 @@ class _Writer:
 
     def fill(self, here: int, base: str, wanted: str) -> None:
         before, after = self._objects.tree(base), self._objects.tree(wanted)
-        for name in before.keys() | after.keys():
+        for name in {name for name, _ in before.items() ^ after.items()}:
             was, now = before.get(name), after.get(name)
-            if was == now:
-                continue
             if now is None:
                 os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
             elif now.is_tree or now.mode == GITLINK:

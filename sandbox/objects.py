@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pygit2
 
@@ -29,11 +27,10 @@ _KINDS = {
     b"commit": pygit2.enums.ObjectType.COMMIT,
 }
 _FLUSH_BYTES = 64 << 20  # What may wait in memory; a step that changes more becomes several packs.
-_TREES_KEPT = 8192  # Parsed directories in memory; the least recently used goes first.
+_TREES_KEPT = 8192  # Parsed directories in memory; beyond that all are forgotten.
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a tree: its mode (git's five) and the id of what it names, 40 hex digits."""
 
     mode: int
@@ -87,20 +84,14 @@ class Objects:
         self._repository.set_odb(self._odb)
         self._pending: dict[str, int] = {}
         self._pending_bytes = 0
-        self._trees: OrderedDict[str, Mapping[bytes, Entry]] = OrderedDict()
+        self._trees: dict[str, Mapping[bytes, Entry]] = {EMPTY_TREE: {}}
 
     def tree(self, oid: str) -> Mapping[bytes, Entry]:
         """Return a directory's entries by name. Raises WorkspaceError for a tree that names a way out of itself."""
-        if oid == EMPTY_TREE:
-            return {}
         known = self._trees.get(oid)
         if known is None:
             known = _parsed(oid, self.read(oid))
-            self._trees[oid] = known
-            if len(self._trees) > _TREES_KEPT:
-                self._trees.popitem(last=False)
-        else:
-            self._trees.move_to_end(oid)
+            self._remember(oid, known)
         return known
 
     def read(self, oid: str) -> bytes:
@@ -134,7 +125,14 @@ class Objects:
         # Git sorts a directory as though its name ended in a slash.
         ordered = sorted(entries, key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])
         data = b"".join(b"%o %s\0%s" % (entry.mode, name, bytes.fromhex(entry.oid)) for name, entry in ordered)
-        return self.put(b"tree", data, keep=keep, present=present)
+        oid = self.put(b"tree", data, keep=keep, present=present)
+        self._remember(oid, dict(ordered))
+        return oid
+
+    def _remember(self, oid: str, entries: Mapping[bytes, Entry]) -> None:
+        if len(self._trees) >= _TREES_KEPT:
+            self._trees = {EMPTY_TREE: {}}
+        self._trees[oid] = entries
 
     def diff(self, old: str, new: str) -> Iterator[pygit2.Patch]:
         """Yield libgit2's comparison of two trees file by file, binary files in full."""

@@ -79,7 +79,7 @@ class View:
         if self.work_tree is None or not self.left_out():
             return self.commit
         here = partial(git, git_dir=self.git_dir, work_tree=self.work_tree, cwd=self.work_tree)
-        git("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=self._pathspecs(), as_user=True)
+        here("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=self._pathspecs(), as_user=True)
         tree = here("write-tree").out.decode().strip()
         # The same content gives the same commit, and with it the same cached checkout.
         date = here("log", "-1", "--format=%ct", self.commit, "--").out.decode().strip()

@@ -29,10 +29,8 @@ def changes(objects: Objects, old: str, new: str, prefix: bytes = b"") -> Iterat
     if old == new:
         return
     before, after = objects.tree(old), objects.tree(new)
-    for name in sorted(before.keys() | after.keys()):
+    for name in sorted({name for name, _ in before.items() ^ after.items()}):
         was, now = before.get(name), after.get(name)
-        if was == now:
-            continue
         path = prefix + name
         old_dir = was.oid if was is not None and was.is_tree else EMPTY_TREE
         new_dir = now.oid if now is not None and now.is_tree else EMPTY_TREE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def apply(screen: Screen, /, run: str, repo: str, allow_elsewhere: bool) -> None
     Files that run on your machine or elsewhere by themselves (CI workflows, Makefile, .envrc, hooks, editor tasks) are
     named, and applied only after a yes.
     """
-    from orchestrator.cli import document, narrator
+    from orchestrator.cli import document, wording
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
@@ -37,12 +38,12 @@ def apply(screen: Screen, /, run: str, repo: str, allow_elsewhere: bool) -> None
         files = [file.model_dump(mode="json") for file in done.files]
         document.write("dreamdock.apply/1", {"run": run_id, "files": files, "elsewhere": list(done.asks)})
         return
-    for line in narrator.changes(done.files, limit=None):
+    for line in wording.changes(done.files, limit=None):
         screen.line(line)
     if not done.files:
         screen.say("the run changed nothing")
         return
-    screen.next("git diff" if repo == "." else f"git -C {repo} diff")
+    screen.next("git status" if repo == "." else f"git -C {shlex.quote(repo)} status")
 
 
 def _apply(screen: Screen, door: Door, run_id: str, repo: Path, *, allow_elsewhere: bool) -> Applied:

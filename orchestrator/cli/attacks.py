@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import document, layout
-from orchestrator.cli.narrator import Line
 from orchestrator.cli.text import moment, visible
+from orchestrator.cli.wording import Line
 from orchestrator.errors import ConfigError, DeniedError
 from sandbox import engine, images
 from sandbox.attack import CHECKS, attack

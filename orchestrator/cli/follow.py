@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from orchestrator.cli import document
 from orchestrator.cli.layout import put
 from orchestrator.cli.narrator import Narrator
+from orchestrator.cli.wording import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.cli.narrator import Line
     from orchestrator.cli.screen import Screen
     from orchestrator.events import Event
     from orchestrator.runs import Outcome
@@ -23,6 +25,8 @@ def tell(screen: Screen, run_id: str, events: Iterable[Event], *, progress: bool
     Returns the outcome, and what is to be said of it, which isn't printed yet: something may have to stand before it.
     """
     narrator = Narrator()
+    if not screen.json:
+        put(screen, [Line("run", Text(screen.id(run_id), "bold"))])
     with screen.progress(narrator.status if progress else None):
         for event in events:
             told = narrator.tell(event)

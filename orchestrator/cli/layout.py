@@ -12,8 +12,8 @@ from orchestrator.cli.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from orchestrator.cli.narrator import Line
     from orchestrator.cli.screen import Screen
+    from orchestrator.cli.wording import Line
 
 LABEL: Final = 14
 _LABELS: Final = {"step": "bold", "outcome": "bold", "✓": "green", "✗": "bold red"}

@@ -47,7 +47,7 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
 def _what(view: RunView, room: int | None) -> Text:
     """Return the task, and behind it what the run is doing or why it ended; both get their part of the room."""
     task = Text(first_line(view.spec.task))
-    doing = first_line(view.reason if view.outcome else view.doing)
+    doing = states.why(view.outcome, view.reason) if view.outcome else first_line(view.doing)
     if not doing:
         return task
     if room is not None:

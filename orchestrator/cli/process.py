@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -14,7 +14,7 @@ import click
 from orchestrator.cli.root import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
 INTERRUPTED: Final = 130
@@ -41,12 +41,10 @@ class Manner(NamedTuple):
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; whatever goes wrong is shown in three lines, or as JSON."""
     manner = Manner.of(arguments)
-    _listen()
     try:
-        try:
+        with _terminable():
             result = cli.main(list(arguments), prog_name="dreamdock", standalone_mode=False)
-        finally:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code
@@ -75,10 +73,17 @@ def _reader_left() -> int:
     return 1  # As click does where the pipe breaks in the middle.
 
 
-def _listen() -> None:
-    """Turn SIGTERM into an exit that restores the terminal."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exit that restores the terminal, while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

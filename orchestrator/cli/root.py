@@ -55,7 +55,7 @@ EXIT_CODES: Final = (
     (5, "unavailable: Redis, the engine or an endpoint doesn't answer; safe to try again"),
     (6, "denied by policy"),
     (7, "a limit was reached: steps or money; the work is kept"),
-    (8, "pending: you detached, and the run goes on"),
+    (8, "pending: you detached and the run goes on, or it is still being cancelled"),
     (124, "the run's time was up; the work is kept"),
     (130, "interrupted (Ctrl-C)"),
     (143, "terminated (SIGTERM)"),

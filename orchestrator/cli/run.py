@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,5 +42,5 @@ def run(screen: Screen, /, task: str | None, file: str | None, detach: bool, dry
     """
     from orchestrator.cli import submission
 
-    request = submission.read_request(task, file, asked)
+    request = submission.read_request(task, file, asked, sys.stdin)
     return submission.carry_out(screen, request, detach=detach, dry_run=dry_run)

@@ -11,8 +11,8 @@ from orchestrator.cli.options import run_argument, with_screen
 
 if TYPE_CHECKING:
     from orchestrator.api import Listed
-    from orchestrator.cli.narrator import Line
     from orchestrator.cli.screen import Screen
+    from orchestrator.cli.wording import Line
 
 
 @click.command()
@@ -42,27 +42,28 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     """Return a run as labelled lines."""
     from rich.text import Text
 
-    from orchestrator.cli import narrator, states, text
+    from orchestrator.cli import states, text, wording
 
     view, place = listed
-    told = [narrator.Line("run", Text.assemble((view.id, "bold"), (f"  by {text.visible(view.who)}", "dim")))]
-    reason = f": {text.visible(view.reason)}" if view.outcome and view.reason else ""
-    told.append(narrator.Line("state", Text.assemble(states.state(view, place), reason), prose=True))
+    told = [wording.Line("run", Text.assemble((view.id, "bold"), (f"  by {text.visible(view.who)}", "dim")))]
+    why = states.why(view.outcome, view.reason) if view.outcome else ""
+    reason = f": {why}" if why else ""
+    told.append(wording.Line("state", Text.assemble(states.state(view, place), reason), prose=True))
     if view.doing:
-        told.append(narrator.Line("doing", Text(text.first_line(view.doing))))
-    told += narrator.describe(view.spec)
+        told.append(wording.Line("doing", Text(text.first_line(view.doing))))
+    told += wording.describe(view.spec)
     took = text.duration(((view.ended_at or now) - (view.started_at or view.created_at)).total_seconds())
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
     steps = f"step {view.step}/{view.spec.limits.steps}"
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
-    told.append(narrator.Line("spent", Text(spent)))
-    told.append(narrator.Line("queued", Text(text.moment(view.created_at))))
+    told.append(wording.Line("spent", Text(spent)))
+    told.append(wording.Line("queued", Text(text.moment(view.created_at))))
     if view.started_at:
         attempts = f"  ({text.ordinal(view.attempt)} attempt now)" if view.attempt > 1 else ""
-        told.append(narrator.Line("started", Text(f"{text.moment(view.started_at)}{attempts}")))
+        told.append(wording.Line("started", Text(f"{text.moment(view.started_at)}{attempts}")))
     if view.ended_at:
-        told.append(narrator.Line("ended", Text(text.moment(view.ended_at))))
+        told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     for verdict in view.verdicts:
-        first, *rest = narrator.judged(verdict)
-        told += [narrator.Line("verdict", first), *(narrator.Line("", row) for row in rest)]
-    return told + narrator.summary(view.summary)
+        first, *rest = wording.judged(verdict)
+        told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
+    return told + wording.summary(view.summary)

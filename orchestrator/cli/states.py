@@ -41,6 +41,11 @@ EXIT_CODES: Final[dict[Outcome, int]] = {
 }
 
 
+def why(outcome: Outcome, reason: str) -> str:
+    """Return why a run ended so, harmless; nothing where the outcome says it all."""
+    return "" if reason == outcome else visible(reason)
+
+
 def mark(value: State | Outcome, words: str) -> Text:
     """Return the glyph of a state or outcome and these words, in its colour."""
     look = LOOKS[value]
@@ -53,6 +58,6 @@ def state(view: RunView, place: int | None = None) -> Text:
         return mark(view.outcome, view.label)
     if view.cancel_requested:
         return mark(view.state, f"{view.state} (cancelling)")
-    why = ordinal(place) if place is not None else visible(view.reason)
-    waits = view.state in {State.QUEUED, State.WAITING} and why
-    return mark(view.state, f"{view.state} ({why})" if waits else view.state)
+    waits_for = ordinal(place) if place is not None else visible(view.reason)
+    waits = view.state in {State.QUEUED, State.WAITING} and waits_for
+    return mark(view.state, f"{view.state} ({waits_for})" if waits else view.state)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rich.text import Text
 
 from orchestrator import settings
-from orchestrator.cli import document, layout, narrator, states
+from orchestrator.cli import document, layout, states, wording
 from orchestrator.cli.door import opened
 from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
@@ -45,13 +44,13 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
         return _follow(screen, door, view.id, request)
 
 
-def read_request(task: str | None, file: str | None, asked: dict[str, Any]) -> RunRequest:
+def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdin: TextIO) -> RunRequest:
     """Put argument, file and flags together; a flag wins over the file. Raises UsageError for an empty task."""
     spec_file = file is not None and file.endswith(".toml")
     if task is not None and file is not None and not spec_file:
         raise UsageError("there are two tasks", cause=f"one is an argument, one is in {file}", hint="leave one out")
     base = read_spec_file(Path(file)) if file is not None and spec_file else RunRequest()
-    text = _read(task, None if spec_file else file)
+    text = _read(task, None if spec_file else file, stdin)
     flags = {key: value for key, value in asked.items() if value not in {None, False}}
     limits = {key: float(flags.pop(flag)) for flag, key in _LIMITS.items() if flag in flags}
     origin = {"accept_origin": "flag"} if "accept" in flags else {}
@@ -62,9 +61,9 @@ def read_request(task: str | None, file: str | None, asked: dict[str, Any]) -> R
     return request
 
 
-def _read(task: str | None, file: str | None) -> str | None:
+def _read(task: str | None, file: str | None, stdin: TextIO) -> str | None:
     if "-" in {task, file}:
-        return sys.stdin.read()
+        return stdin.read()
     if file is None:
         return task
     try:
@@ -81,7 +80,7 @@ def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:
     if screen.json:
         document.write("dreamdock.plan/1", {"spec": spec.model_dump(mode="json", exclude={"script"}), "policy": policy})
         return
-    layout.put(screen, narrator.describe(spec))
+    layout.put(screen, wording.describe(spec))
     screen.line()
     layout.facts(screen, policy)
     screen.next("the same command without --dry-run")
@@ -91,7 +90,7 @@ def _detached(screen: Screen, view: RunView) -> None:
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return
-    for line in narrator.describe(view.spec):
+    for line in wording.describe(view.spec):
         if line.label in {"acceptance", "left out"}:
             screen.say(Text.assemble((f"{line.label}: ", "dim"), line.text))
     screen.line(view.id)

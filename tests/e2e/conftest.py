@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.kit import SECRET, Stack
+from kit import SECRET, Stack
 
 from orchestrator import api, settings
 from orchestrator.demo import bundled, make

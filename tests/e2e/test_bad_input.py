@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from e2e.kit import Stack
+    from kit import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
 
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.nee
     ("arguments", "code", "words"),
     [
         (["run", "x", "--model", "nobody/nothing"], 4, "unknown model"),
-        (["run", "x", "--model", "kimi/kimi-k2.6"], 4, "key"),
-        (["run", "x", "--model", "scripted/none.jsonl"], 4, "script"),
+        (["run", "x", "--repo", "repo", "--model", "kimi/kimi-k2.6"], 4, "key"),
+        (["run", "x", "--model", "scripted/none.jsonl"], 3, "no script"),
         (["run", "x", "--repo", "missing"], 3, "missing"),
         (["run", "x", "--repo", "."], 3, "git"),
         (["run", "   ", "--repo", "repo"], 2, "empty"),
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.nee
         (["run", "x", "--repo", "repo", "--rev", "--upload-pack=touch x"], 3, "revision"),
         (["run", "x", "--repo", "repo", "--steps", "0"], 2, "steps"),
         (["show", "nothing"], 3, "no run"),
-        (["logs", "@"], 3, "no such run"),
+        (["logs", "zzzz"], 3, "no run"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

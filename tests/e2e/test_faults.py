@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.kit import MEND, SUBMIT, Stack
+from kit import MEND, SUBMIT, Stack
 
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.queue import QUEUE_KEY

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.kit import MEND, SECRET, SUBMIT, Stack
+from kit import MEND, SECRET, SUBMIT, Stack
 
 from orchestrator.demo import bundled, make
 from orchestrator.runs import Outcome, State

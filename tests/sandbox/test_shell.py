@@ -46,9 +46,11 @@ def names(box: Sandbox) -> list[str]:
 
 
 def test_directory_variables_and_functions_persist(box: Sandbox) -> None:
-    box.run("cd /tmp; export EXPORTED='a  b'; plain=$'two\nlines'; list=(1 '2 3'); umask 027; greet() { echo \"hi $1\"; }")
+    box.run(
+        "cd /tmp; export EXPORTED='a  b'; plain=$'two\nlines'; list=(1 '2 3'); umask 027; greet() { echo \"hi $1\"; }"
+    )
     result = box.run('pwd; printenv EXPORTED; echo "$plain" "${list[1]}"; umask; greet you; cd -')
-    assert text(result) == "/tmp\na  b\ntwo\nlines 2 3\n0027\nhi you\n/workspace\n"
+    assert text(result) == "/tmp\na  b\ntwo\nlines 2 3\n0027\nhi you\n/workspace\n"  # noqa: S108  # Paths inside.
     assert result.cwd == "/workspace"
 
 
@@ -59,7 +61,7 @@ def test_what_was_unset_stays_unset(box: Sandbox) -> None:
 
 def test_a_function_that_hides_a_builtin_doesnt_break_the_shell(box: Sandbox) -> None:
     box.run("cd() { echo hidden; }; printf() { echo hidden; }; trap() { echo hidden; }; builtin cd /tmp")
-    assert text(box.run("builtin pwd")) == "/tmp\n"
+    assert text(box.run("builtin pwd")) == "/tmp\n"  # noqa: S108  # Paths inside.
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_function_that_hides_a_builtin_doesnt_break_the_shell(box: Sandbox) ->
         ("cat <<END\nopen document", 0, None),
         ("set -n; echo x", 0, None),
         ("exec >/dev/null 2>&1 </dev/null", 0, None),
-        ("for fd in {3..250}; do eval \"exec $fd>&-\"; done 2>/dev/null", 0, None),
+        ('for fd in {3..250}; do eval "exec $fd>&-"; done 2>/dev/null', 0, None),
         ("trap 'exit 9' EXIT", 9, None),
         ("return 5 2>/dev/null; exit 6", 6, None),
         ("nonexistent-program", 127, None),
@@ -99,7 +101,7 @@ def test_a_directory_that_is_gone_is_told_and_left(box: Sandbox) -> None:
     box.run("mkdir -p /tmp/gone && cd /tmp/gone && rmdir /tmp/gone")
     result = box.run("pwd")
     assert text(result).splitlines()[-1] == "/workspace"
-    assert "/tmp/gone is gone" in text(result)
+    assert "/tmp/gone is gone" in text(result)  # noqa: S108  # Paths inside.
 
 
 def test_state_that_is_too_large_or_hostile_is_dropped_and_told(box: Sandbox) -> None:
@@ -130,7 +132,7 @@ def test_a_program_alone_has_no_state(box: Sandbox) -> None:
 
 def test_output_is_binary_safe_and_merged_in_order(box: Sandbox) -> None:
     every = bytes(range(256))
-    box.write("/tmp/bytes", every * 3)
+    box.write("/tmp/bytes", every * 3)  # noqa: S108  # Paths inside.
     assert box.run("cat /tmp/bytes").output == every * 3
     assert text(box.run("echo 1; echo 2 >&2; echo 3")) == "1\n2\n3\n"
 
@@ -258,7 +260,10 @@ def test_files_are_written_with_their_directories_and_keep_their_mode(box: Sandb
     box.run("chmod 751 new/deep/file; ln -s deep/file new/link")
     box.write("new/link", b"two")
     assert box.read("new/deep/file", limit=3) == b"two"
-    assert text(box.run("stat -c '%a %u' new/deep/file; readlink new/link; ls -A new/deep")) == "751 61357\ndeep/file\nfile\n"
+    assert (
+        text(box.run("stat -c '%a %u' new/deep/file; readlink new/link; ls -A new/deep"))
+        == "751 61357\ndeep/file\nfile\n"
+    )
 
 
 @pytest.mark.parametrize(

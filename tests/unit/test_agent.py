@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -381,9 +382,9 @@ def test_the_first_request_is_small_and_each_extends_the_one_before(start: Any, 
         box.run("rm AGENTS.md")
         fake.answers = [chat("Look.", reasoning="Hm.", calls=[call])] * 3
         fake.answers.append(chat("", calls=[("c9", "submit", '{"summary": "done"}')]))
-        model = ApiModel(choose("openai-compatible/m", base_url=fake.url), SecretStr("sk-fake-0123456789"), Patience())
-        assert Agent(model, box, journal, spec, Stop()).run().kind is Kind.SUBMITTED
-        model.close()
+        chosen = choose("openai-compatible/m", base_url=fake.url)
+        with closing(ApiModel(chosen, SecretStr("sk-fake-0123456789"), Patience())) as model:
+            assert Agent(model, box, journal, spec, Stop()).run().kind is Kind.SUBMITTED
     assert len(fake.asked[0].raw) <= 6 * 1024
     for before, after in zip(fake.asked, fake.asked[1:], strict=False):
         shared = before.raw[: before.raw.index(b'"messages":[')]

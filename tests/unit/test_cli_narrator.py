@@ -11,8 +11,9 @@ from rich.text import Text
 
 from orchestrator import events as e
 from orchestrator.cli import layout
-from orchestrator.cli.narrator import Narrator, call_line, describe
+from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.screen import Screen
+from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Usage
 from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
 from sandbox.spec import FileChange

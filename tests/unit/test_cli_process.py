@@ -3,10 +3,8 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -144,12 +142,3 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         done = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
         os.close(write)
         assert (done.returncode, done.stderr) == (1, "")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_end_a_command_with_their_code(number: int, code: int) -> None:
-    argv = [sys.executable, "-m", "orchestrator.cli", "run", "-"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}) as process:
-        time.sleep(0.8)  # It has to be at the point where it reads the task.
-        process.send_signal(number)
-        assert process.wait(timeout=10) == code

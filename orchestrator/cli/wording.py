@@ -1,0 +1,143 @@
+"""The pieces that a run is told with: values in, words for people out. Whatever strangers wrote is made harmless."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from rich.text import Text
+
+from orchestrator.cli import states
+from orchestrator.cli.text import duration, first_line, lines, money, plural, tail, visible
+from orchestrator.runs import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator import events as e
+    from orchestrator.dialogue import ToolCall
+    from orchestrator.runs import RunSpec, Verdict
+    from sandbox.spec import FileChange
+
+ACCEPTANCE_LINES: Final = 12
+PROSE_LINES: Final = 3
+FILES: Final = 8
+ORIGINS: Final = {
+    "flag": "from --accept",
+    "spec file": "from the spec file",
+    "dreamdock.toml": "from the repository's dreamdock.toml",
+    "guess": "guessed from the repository; --accept CMD overrides it",
+}
+_HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
+_RULES: Final = ("network", "capabilities", "host files")
+_STATUS_STYLES: Final = {"A": "green", "M": "yellow", "D": "red"}
+
+
+class Line(NamedTuple):
+    """A line with its label in the left column, which is empty where the one above still holds.
+
+    `prose` is broken between words where it is too long for a terminal, at most `limit` times; anything else is cut.
+    """
+
+    label: str
+    text: Text
+    prose: bool = False
+    limit: int | None = None
+
+
+def describe(spec: RunSpec) -> list[Line]:
+    """Return what a run was asked for."""
+    repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
+    model = visible(spec.model)
+    if spec.model.split("/")[0] == "scripted":
+        model += "  (no model is asked; every command runs for real)"
+    limits = f"{spec.limits.steps} steps · {money(spec.limits.money_usd)} · {duration(spec.limits.seconds)}"
+    told = [
+        Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
+        Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
+        Line("model", Text(model), prose=True),
+        Line("acceptance", _acceptance(spec), prose=True),
+        Line("limits", Text(limits)),
+    ]
+    if spec.left_out:
+        names = ", ".join(visible(path) for path in spec.left_out[:FILES])
+        more = f" and {len(spec.left_out) - FILES} more" if len(spec.left_out) > FILES else ""
+        what = f"{names}{more}: not committed; --dirty takes {'it' if len(spec.left_out) == 1 else 'them'} along"
+        told.append(Line("left out", Text(what, "yellow"), prose=True))
+    return told
+
+
+def judged(verdict: Verdict) -> list[Text]:
+    """Return the end of an acceptance command's output, and what it proves."""
+    told = [Text(f"  {row}", "dim") for row in tail(verdict.output, 2 if verdict.passed else ACCEPTANCE_LINES)]
+    took = duration(verdict.duration_s)
+    words = f"timed out after {took}" if verdict.timed_out else f"exit {verdict.exit_code} · {took}"
+    again = " · with the base's test files put back" if verdict.base_tests else ""
+    look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
+    result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
+    return [*told, Text.assemble(result, f" · {words}{again}")]
+
+
+def summary(text: str) -> list[Line]:
+    """Return what the agent says it did."""
+    rows = [row for row in lines(text) if row][:ACCEPTANCE_LINES]
+    return [Line("" if number else "summary", Text(row), prose=True) for number, row in enumerate(rows)]
+
+
+def changes(files: Sequence[FileChange], *, limit: int | None = FILES) -> list[Text]:
+    """Return changed files, one a line: `M src/x.py +3 -1`; behind `limit` how many more there are."""
+    told = []
+    for file in files[:limit]:
+        letter = (file.status, _STATUS_STYLES.get(file.status, "yellow"))
+        counted = f" +{file.added} -{file.removed}" if file.added or file.removed else ""
+        told.append(Text.assemble(letter, f" {visible(file.path)}", (counted, "dim")))
+    if limit is not None and len(files) > limit:
+        told.append(Text(f"… and {plural(len(files) - limit, 'file')} more", "dim"))
+    return told
+
+
+def call_line(call: ToolCall) -> str:
+    """Return a call in one line: a command as in a shell, anything else by its name and its telling argument."""
+    if call.invalid:
+        return f"{visible(call.name)}: its arguments can't be read"
+    if call.name == "bash":
+        return f"$ {first_line(str(call.arguments.get('command', '')))}"
+    told = [first_line(_word(call.arguments[key])) for key in ("pattern", "path") if key in call.arguments]
+    return " ".join([visible(call.name), *told])
+
+
+def sealed(policy: Mapping[str, str]) -> str:
+    """Return the rules that a reader asks for first, in short; the whole policy is in `run --dry-run`."""
+    return ", ".join(f"{name} {re.split('[:,]', policy[name])[0]}" for name in _RULES if name in policy)
+
+
+def printed(content: str) -> str:
+    """Return what a command printed: the result without the line on how it ended, which is told apart."""
+    ends = list(_HOW_IT_ENDED.finditer(content))
+    return content[: ends[-1].start()] + content[ends[-1].end() :].removeprefix("\n") if ends else content
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _acceptance(spec: RunSpec) -> Text:
+    if spec.accept is None:
+        return Text("none: the result will be unproven; --accept CMD names one", "yellow")
+    origin = ORIGINS.get(spec.accept.origin, visible(spec.accept.origin))
+    return Text.assemble(f"$ {first_line(spec.accept.command)}", (f"  ({origin})", "dim"))
+
+
+def ended(body: e.CallFinished) -> Text:
+    """Return how a command ended. Its exit code is data: only the glyph judges it."""
+    took = (f" · {duration(body.duration_s)}", "dim")
+    if body.timed_out:
+        return Text.assemble(("✗ timed out", "red"), took)
+    if body.signal is not None:
+        name = signal.Signals(body.signal).name if body.signal in set(signal.Signals) else f"signal {body.signal}"
+        return Text.assemble((f"✗ killed by {name}", "red"), took)
+    if body.exit_code is None:
+        return Text.assemble(("✗ ", "red"), first_line(body.result.content) or "it didn't run", took)
+    glyph = ("✓ ", "green") if body.exit_code == 0 else ("✗ ", "red")
+    return Text.assemble(glyph, f"exit {body.exit_code}", took)
