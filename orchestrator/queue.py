@@ -1,8 +1,4 @@
-"""RQ, safely: the only way onto the queue, and a job class that can run nothing but an attempt.
-
-RQ imports and calls whatever function a job names, and calls back and posts to wherever it says.
-Here the function is a constant, the only argument is the job's own id, and everything else in the entry is ignored.
-"""
+"""The only way onto RQ's queue, written in RQ's own form; `orchestrator.job` is what a worker makes of an entry."""
 
 from __future__ import annotations
 
@@ -10,12 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rq.job import Job, JobStatus
-from rq.serializers import JSONSerializer
-
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
-from orchestrator.runs import ATTEMPT_ID, attempt_id
+from orchestrator.runs import attempt_id
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -23,7 +16,6 @@ if TYPE_CHECKING:
 QUEUE: Final = "runs"
 QUEUE_KEY: Final = f"rq:queue:{QUEUE}"
 ENTRY_POINT: Final = "orchestrator.worker.run_attempt"
-REFUSAL: Final = "orchestrator.worker.refuse_entry"
 
 
 def dispatch(client: Redis, run_id: str, attempt: int) -> bool:
@@ -33,10 +25,10 @@ def dispatch(client: Redis, run_id: str, attempt: int) -> bool:
     fields: dict[str, Any] = {
         "created_at": now,
         "enqueued_at": now,
-        "data": _data(job_id),
+        "data": call(ENTRY_POINT, job_id),
         "description": job_id,
         "origin": QUEUE,
-        "status": JobStatus.QUEUED.value,
+        "status": "queued",
         "timeout": -1,
         "result_ttl": 0,
         "failure_ttl": 86_400,
@@ -54,35 +46,6 @@ def queued(client: Redis) -> list[str]:
     return [job_id.decode(errors="replace") for job_id in found]
 
 
-class AttemptJob(Job):
-    """A job whose function is a constant.
-
-    An entry that names another function, or whose id isn't an attempt's, becomes a call of `refuse_entry`.
-    Only the status is taken from Redis; callbacks, web hooks, retries, dependencies and results never are.
-    """
-
-    def restore(self, raw_data: dict[bytes, bytes]) -> None:
-        """Take an entry from Redis."""
-        status = raw_data.get(b"status", b"").decode(errors="replace")
-        ours = ATTEMPT_ID.match(self.id) and raw_data.get(b"data") == _data(self.id)
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
-        super().restore(
-            {
-                b"created_at": now,
-                b"enqueued_at": now,
-                b"data": _data(self.id) if ours else _data(self.id, REFUSAL),
-                b"description": self.id.encode(),
-                b"origin": QUEUE.encode(),
-                b"status": (status if status in set(JobStatus) else JobStatus.QUEUED.value).encode(),
-                b"timeout": b"-1",
-                b"result_ttl": b"0",
-                b"failure_ttl": b"86400",
-            }
-        )
-
-
-def _data(job_id: str, function: str = ENTRY_POINT) -> bytes:
+def call(function: str, job_id: str) -> bytes:
+    """Return a call in RQ's JSON form: a function's name, and the job's own id as its only argument."""
     return json.dumps([function, None, [job_id], {}]).encode()
-
-
-SERIALIZER: Final = JSONSerializer

@@ -1,6 +1,6 @@
 """The worker: takes attempts from the queue, one at a time, each in a process of its own.
 
-RQ's own worker pops and forks; what can run is fixed by `orchestrator.queue`.
+RQ's own worker pops and forks; what can run is fixed by `orchestrator.job`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from rq import Queue, Worker
 
 from orchestrator import attempt  # The models and the sandbox are imported here, before the fork.
 from orchestrator.errors import DeniedError, UnavailableError
+from orchestrator.job import SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.models import families_with_key
-from orchestrator.queue import QUEUE, SERIALIZER, AttemptJob
+from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID
 from orchestrator.settings import Settings, load
 from orchestrator.stop import Stop

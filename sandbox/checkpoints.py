@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from sandbox.objects import EMPTY_TREE
 from sandbox.trees import patch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sandbox.spec import FileChange
     from sandbox.store import Store
     from sandbox.workspace import Workspace
@@ -65,11 +68,8 @@ class Checkpointer:
 
         Raises WorkspaceError, DiskFull.
         """
-        tree, inexact = self._folder.fold()
-        if tree == EMPTY_TREE:
-            self._objects.put(b"tree", b"")
-        self._objects.flush()
-        return Fold(tree, inexact)
+        with self._all_or_nothing():
+            return self._fold()
 
     def checkpoint(self, *, note: str) -> Checkpoint:
         """Commit the workspace as it is now on top of the last checkpoint; no process may be running in it.
@@ -77,16 +77,34 @@ class Checkpointer:
         `note` is the commit's message: it carries the journal's head.
         Raises WorkspaceError, DiskFull; the checkpoint before stays the last one.
         """
+        with self._all_or_nothing():
+            fold = self._fold()
+            commit = self._commit(fold.tree, note)
+            diff, changes = patch(self._objects, self._tree, fold.tree)
+        self._parent, self._tree = commit, fold.tree
+        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact)
+
+    def _fold(self) -> Fold:
         tree, inexact = self._folder.fold()
         if tree == EMPTY_TREE:
             self._objects.put(b"tree", b"")
+        return Fold(tree, inexact)
+
+    def _commit(self, tree: str, note: str) -> str:
         stamp = f"{_WHO} {int(time.time())} +0000"
         text = f"tree {tree}\nparent {self._parent}\nauthor {stamp}\ncommitter {stamp}\n\n{note}\n"
-        commit = self._objects.put(b"commit", text.encode("utf-8", "backslashreplace"))
-        diff, changes = patch(self._objects, self._tree, tree)
-        self._objects.flush()
-        self._parent, self._tree = commit, tree
-        return Checkpoint(commit, tree, changes, diff, inexact)
+        return self._objects.put(b"commit", text.encode("utf-8", "backslashreplace"))
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Write what was put meanwhile; after a failure nothing is remembered of it, so that the next try starts afresh."""
+        try:
+            yield
+            self._objects.flush()
+        except BaseException:
+            self._objects.forget()
+            self._folder.forget()
+            raise
 
     def _tree_of(self, commit: str) -> str:
         try:

@@ -90,7 +90,7 @@ class Container:
             made = client.api.create_container_from_config(settings, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
-            _refuse_warnings(made.get("Warnings") or [])
+            _refuse_warnings(made.get("Warnings") or [], spec.image)
             with _translated(spec.image):
                 container._attach_and_start(spec)
         except BaseException:
@@ -209,9 +209,11 @@ def _remove(client: Any, container_id: str) -> None:
             return
 
 
-def _refuse_warnings(warnings: list[str]) -> None:
+def _refuse_warnings(warnings: list[str], image: str) -> None:
     """Refuse an engine that can't enforce a limit: it makes the container without it, and only warns."""
     for warning in warnings:
+        if "platform" in warning:
+            raise ImageUnusable(f"the image {image} is for another architecture", cause=warning)
         rule = _rule(warning)
         raise PolicyRefused(
             f"the engine can't enforce a rule of the policy: {rule}",

@@ -95,6 +95,10 @@ class Folder:
             self._inexact.append(Inexact(".gitignore", "the ignore rules take too long to match: nothing is ignored"))
         return tree, tuple(sorted(self._inexact, key=lambda item: item.path))
 
+    def forget(self) -> None:
+        """Read everything anew the next time."""
+        self._memo = {}
+
     def _walk(self, here: int, place: _Place) -> str:
         own = self._objects.tree(place.own)
         lower = self._objects.tree(place.lower)

@@ -153,6 +153,10 @@ class Objects:
                 builder.write(str(self._folder / "pack"))
             except pygit2.GitError as error:
                 raise _write_error(error) from error
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what isn't written yet."""
         self._memory.objects.clear()
         self._pending.clear()
         self._pending_bytes = 0

@@ -119,17 +119,11 @@ def _check_out(git_dir: Path, objects: Objects, tree: str, target: Path) -> None
     if tree == EMPTY_TREE:
         objects.put(b"tree", b"")
     objects.flush()
-    packs = inner / "objects" / "pack"
-    git(
-        "pack-objects",
-        "--quiet",
-        "--revs",
-        packs / "pack",
-        git_dir=git_dir,
-        stdin=f"{commit}\n".encode(),
-        timeout_s=3600,
-    )
     inside = partial(git, git_dir=inner, work_tree=target, cwd=target)
+    # Written by the new repository out of the store's objects: the two may lie on different disks.
+    lent = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(git_dir.absolute() / "objects")}
+    pack = ("pack-objects", "--quiet", "--revs", inner / "objects" / "pack" / "pack")
+    inside(*pack, env=lent, stdin=f"{commit}\n".encode(), timeout_s=3600)
     inside("update-ref", "refs/heads/main", commit)
     inside("read-tree", "--reset", "-u", commit, timeout_s=3600)
 

@@ -39,4 +39,4 @@ def with_screen(function: Callable[Concatenate[Screen, P], R]) -> Callable[P, R]
     return command
 
 
-run_argument = click.argument("run", metavar="RUN", default="@")
+run_argument = click.argument("run", metavar="[RUN]", default="@")

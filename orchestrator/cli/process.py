@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -41,6 +42,7 @@ class Manner(NamedTuple):
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; whatever goes wrong is shown in three lines, or as JSON."""
     manner = Manner.of(arguments)
+    _never_fail_on_a_character()
     try:
         with _terminable():
             result = cli.main(list(arguments), prog_name="dreamdock", standalone_mode=False)
@@ -71,6 +73,13 @@ def _reader_left() -> int:
     """Leave quietly: who reads our output has gone (`dreamdock logs RUN | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # The interpreter flushes once more at its end.
     return 1  # As click does where the pipe breaks in the middle.
+
+
+def _never_fail_on_a_character() -> None:
+    """Write what the terminal's encoding doesn't have as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

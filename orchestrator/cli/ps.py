@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Finished runs too.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most runs, newest first."
+    "-n",
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Most runs, newest first.",
 )
 @click.option("--watch", is_flag=True, help="Keep the table on the terminal, fresh each second; q leaves.")
 @with_screen

@@ -105,7 +105,7 @@ def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None
 def cli() -> None:
     """Long coding jobs in sealed containers: a task goes in, a proven diff comes out.
 
-    RUN in a command is a run's id or the start of it, @ for the latest run of this repository, @- for the one before.
+    RUN is a run's id or the start of it; @, the default, is the latest run of this repository, @- the one before.
     """
 
 

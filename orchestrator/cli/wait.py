@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1)
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
 @with_screen
 def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
     """Wait for runs to end.

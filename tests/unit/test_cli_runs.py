@@ -163,6 +163,13 @@ def test_colour_is_forced_into_a_pipe_and_taken_from_it(cli: Cli, finished: str)
     assert "\x1b[32m" in cli("ps", "-a", "--color", "always", NO_COLOR="1").stdout
 
 
+def test_a_terminal_that_knows_only_ascii_still_gets_its_answer(environ: dict[str, str], finished: str) -> None:
+    with running(["ps", "-a"], environ | {"PYTHONIOENCODING": "ascii"}) as process:
+        assert process.stdout is not None
+        assert f"{finished}  \\u2713 succeeded" in process.stdout.read()
+        assert process.wait(timeout=10) == 0
+
+
 def test_show_tells_state_cost_and_verdict(cli: Cli, finished: str) -> None:
     done = cli("show", finished[:7])
     assert f"run           {finished}" in done.stdout
