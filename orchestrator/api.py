@@ -73,11 +73,20 @@ class Door:
 
     def submit(self, spec: RunSpec) -> RunView:
         """Queue a run. Raises ConfigError where its model needs a key that no living worker has."""
-        self._need_key(spec.model)
+        if variable := self.missing_key(spec.model):
+            hint = f"export {variable}=…; dreamdock down; dreamdock up"
+            cause = f"{variable} isn't set where the workers run"
+            raise ConfigError(f"no worker has a key for {spec.model}", cause=cause, hint=hint)
         run_id = new_run_id()
         view = stream.create(self._client, run_id, self._who, [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
         dispatch(self._client, run_id, 1)
         return view
+
+    def missing_key(self, model: str) -> str:
+        """Return the variable of the key that a model needs and no living worker has; empty where all is well."""
+        family, workers = model.partition("/")[0], self.workers()
+        known = not workers or any(family in worker.models for worker in workers)
+        return "" if known else key_variable(model)
 
     def runs(self, *, include_done: bool, limit: int = 50) -> list[Listed]:
         """Return up to `limit` runs, newest first."""
@@ -193,13 +202,3 @@ class Door:
             where = "of this repository" if project else "at all"
             raise NotFoundError(f"there is no such run {where}", hint='dreamdock ps -a, or dreamdock run "…"')
         return mine[back]
-
-    def _need_key(self, model: str) -> None:
-        variable = key_variable(model)
-        family = model.partition("/")[0]
-        workers = self.workers()
-        if variable and workers and not any(family in worker.models for worker in workers):
-            hint = f"export {variable}=…; dreamdock down; dreamdock up"
-            raise ConfigError(
-                f"no worker has a key for {family}", cause=f"{variable} isn't set where they run", hint=hint
-            )

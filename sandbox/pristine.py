@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sandbox.errors import WorkspaceError
-from sandbox.git import git
+from sandbox.errors import DiskFull, WorkspaceError
+from sandbox.git import GitFailed, git
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, Objects, disk_error
 from sandbox.trees import files
 
@@ -67,7 +67,7 @@ def pristine(store: Store, base: Base, root: Path, uid: int) -> Pristine:
     place = root / name
     if not place.is_dir():
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(root / f"{name}.lock"):
+        with locked(root / f"{name}.lock"):
             if not place.is_dir():
                 _make(store, base, root / f"{name}.part", place, uid)
     return Pristine(name, place / "tree", place / "rules")
@@ -89,11 +89,14 @@ def _make(store: Store, base: Base, part: Path, place: Path, uid: int) -> None:
         _copy_rules(store.objects(base.project), base.tree, part / "rules")
         _give(part / "tree", uid)
         part.rename(place)
-    except OSError as error:
+    except BaseException as error:
         remove_tree(part)
-        raise disk_error(error, "checking out the repository") from error
-    except BaseException:
-        remove_tree(part)
+        if isinstance(error, OSError):
+            raise disk_error(error, "checking out the repository") from error
+        if isinstance(error, GitFailed) and "unable to write" in error.cause:
+            # Into a fresh directory, as root: git doesn't say it, but that is a full disk.
+            hint = "free some space, then try again"
+            raise DiskFull("the disk is full: checking out the repository", cause=error.cause, hint=hint) from error
         raise
 
 
@@ -138,7 +141,8 @@ def _copy_rules(objects: Objects, tree: str, target: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, by the name of a file."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

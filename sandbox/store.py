@@ -197,7 +197,9 @@ class Store:
             project = _project(room, commit)
             if lender is None or project == known:
                 if any(len(item.name) == 2 for item in (room / "objects").iterdir()):  # noqa: PLR2004  # A loose object's.
-                    git("repack", "-d", "-l", "--quiet", git_dir=room, timeout_s=_HOUR)  # A web server without git sends such.
+                    git(
+                        "repack", "-d", "-l", "--quiet", git_dir=room, timeout_s=_HOUR
+                    )  # A web server without git sends such.
                 _move(room, self._made(project))
                 git("update-ref", f"refs/dreamdock/base/{commit}", commit, git_dir=self.git_dir(project))
                 return project, commit

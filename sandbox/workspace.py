@@ -9,18 +9,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from sandbox.errors import WorkspaceError
 from sandbox.git import printable
 from sandbox.materialise import materialise
 from sandbox.mounts import bind_closed, mount_overlay, unmount
 from sandbox.objects import disk_error
-from sandbox.pristine import Pristine, pristine, remove_tree
+from sandbox.pristine import Pristine, locked, pristine, remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ class Workspace:
     base: Base
     room: Path
     pristine: Pristine
+    lock: IO[str]
 
     @property
     def merged(self) -> Path:
@@ -59,7 +61,11 @@ class Workspace:
         # The mount table names directories relative to the root, and overlays need the two to be one path.
         root = root.resolve()
         lower = pristine(store, base, root / "pristine", uid)
-        workspace = cls(base, root / "open" / name, lower)
+        room = root / "open" / name
+        try:
+            workspace = cls(base, room, lower, _claim(room))
+        except OSError as error:
+            raise disk_error(error, "making the workspace") from error
         try:
             workspace._fill(store, root, uid, tree)
         except BaseException as error:
@@ -78,10 +84,18 @@ class Workspace:
         _remove(root.resolve() / "open" / name)
 
     @staticmethod
-    def leftovers(root: Path) -> list[str]:
-        """Return the names of all workspaces below a root, open or left by a killed worker."""
-        folder = root / "open"
-        return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    def sweep(root: Path) -> list[str]:
+        """Remove what killed workers left below a root and return its names; what is still used stays for the next time."""
+        folder = root.resolve() / "open"
+        if not folder.is_dir():
+            return []
+        removed = []
+        with locked(folder / ".lock"):
+            for room in sorted(item for item in folder.iterdir() if item.is_dir() and _is_abandoned(item)):
+                with suppress(WorkspaceError):
+                    _remove(room)
+                    removed.append(room.name)
+        return removed
 
     def unmount(self) -> None:
         """Take the workspace out of sight; its layers stay. Raises WorkspaceError when a process still uses it."""
@@ -91,10 +105,9 @@ class Workspace:
     def remove(self) -> None:
         """Unmount and delete all but the cached checkout. Raises WorkspaceError when a process still uses it."""
         _remove(self.room)
+        self.lock.close()
 
     def _fill(self, store: Store, root: Path, uid: int, tree: str | None) -> None:
-        self.room.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.room.mkdir(mode=0o700)
         bind_closed(self.room)
         for folder in (self.upper, self.room / "work", self.merged):
             folder.mkdir()
@@ -118,6 +131,26 @@ class Workspace:
             folder.mkdir()
             folder.chmod(mode)
             os.chown(folder, uid, uid)
+
+
+def _claim(room: Path) -> IO[str]:
+    room.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(room.parent / ".lock"):  # A sweep never sees a room without its lock.
+        room.mkdir(mode=0o700)
+        lock = (room / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _is_abandoned(room: Path) -> bool:
+    try:
+        with (room / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True  # Its removal was cut short.
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _remove(room: Path) -> None:

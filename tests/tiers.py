@@ -67,7 +67,16 @@ def test(name: str) -> Result:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        pytest = (*as_root(), sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", f"tests/{name}")
+        pytest = (
+            *as_root(),
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"--basetemp={folder}/tmp",
+            f"--junitxml={report}",
+            f"tests/{name}",
+        )
         code = subprocess.run(pytest, cwd=ROOT, check=False).returncode
         suite = ET.parse(report).getroot().find("testsuite") if report.is_file() else None  # noqa: S314  # pytest wrote it.
     count = (

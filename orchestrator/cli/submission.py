@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -15,13 +16,15 @@ from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
-from orchestrator.stack.up import ensure_up
+from orchestrator.stack.up import ensure_up, take_down
 
 if TYPE_CHECKING:
     from orchestrator.api import Door
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunSpec, RunView
+    from orchestrator.settings import Settings
 
 DETACHED: Final = 8
 _DIFF_LINES: Final = 400
@@ -36,12 +39,23 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
         if dry_run:
             _plan(screen, door, spec)
             return 0
-        ensure_up(settings.load(), TalkReporter(screen))
+        loaded, reporter = settings.load(), TalkReporter(screen)
+        ensure_up(loaded, reporter)
+        _pass_key_on(door, spec.model, loaded, reporter)
         view = door.submit(spec)
         if detach:
             _detached(screen, view)
             return 0
         return _follow(screen, door, view.id, request)
+
+
+def _pass_key_on(door: Door, model: str, loaded: Settings, reporter: TalkReporter) -> None:
+    """Start idle workers anew where they lack the model's key and this shell has it: keys travel by environment."""
+    variable = door.missing_key(model)
+    if variable and has_key(variable, os.environ) and not door.runs(include_done=False, limit=1):
+        reporter.line(f"the workers were started without {variable}; starting them anew")
+        take_down(loaded)
+        ensure_up(loaded, reporter)
 
 
 def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdin: TextIO) -> RunRequest:

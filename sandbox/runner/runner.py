@@ -415,6 +415,7 @@ class Runner:
                 break  # Otherwise something ended the shell before it came to the command.
         if not begun:
             self.start_afresh(notes)
+        self.brief_next()
         return dict(reply, cwd=os.fsdecode(self.cwd), notes=notes + self.memory_notes(reply)), output
 
     def execute(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
@@ -518,14 +519,18 @@ class Runner:
             self.cwd, self.state = cwd, state
         return bool(begun == b"R")
 
+    def brief_next(self) -> None:
+        """Let the next shell take over the state while the answer is on its way."""
+        if self.ahead and self.ahead[0].state >= 0:
+            self.hand_over(self.ahead[0])
+
     def settle(self) -> None:
-        """After the answer: learn what was left running, and give the next shell its state while nobody waits."""
+        """After the answer: start shells ahead, and learn what was left running."""
         self.start_ahead()
+        self.brief_next()
         self.known = {}
         if not self.pids_file or self.count_tasks() > 1 + len(self.ahead):
             self.known = {pid: process.start for pid, process in processes().items() if pid not in self.children}
-        if self.ahead and self.ahead[0].state >= 0:
-            self.hand_over(self.ahead[0])
 
     # Limits.
 

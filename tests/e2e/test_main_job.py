@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_provider import FakeProvider, chat
 from kit import MEND, SECRET, SUBMIT, Stack
 
 from orchestrator.demo import bundled, make
@@ -194,3 +195,26 @@ def test_a_change_to_what_runs_elsewhere_has_to_be_allowed(
     assert refused.returncode == 6
     assert ".github/workflows/ci.yml" in refused.stderr
     assert git(repo, "status", "--porcelain") == ""
+
+
+def test_a_model_over_http_does_the_work(stack: Stack, repo: Path) -> None:
+    calls = [("c1", MEND[0], json.dumps(MEND[1])), ("c2", "bash", json.dumps({"command": "python3 -m pytest -q"}))]
+    last = [("c3", "submit", json.dumps({"summary": "done"}))]
+    with FakeProvider(chat("I mend it.", reasoning="Cents get lost.", calls=calls), chat("", calls=last)) as fake:
+        flags = ("--model", "openai-compatible/fake", "--base-url", f"{fake.url}/v1")
+        done = stack("run", "mend it", "--repo", str(repo), *flags)
+        assert done.returncode == 0, done.stdout + done.stderr
+        first, second = (asked.raw for asked in fake.asked)
+    assert len(first) <= 16_000
+    assert json.loads(second)["messages"][2]["reasoning_content"] == "Cents get lost."
+    assert "240 tokens" in done.stdout
+    assert "$?" in done.stdout, "the price of a model of one's own is not known"
+
+
+def test_a_key_of_this_shell_reaches_idle_workers(stack: Stack, repo: Path) -> None:
+    environ = stack.environ | {"ZAI_API_KEY": "zai-not-a-real-key-0815"}
+    run = stack("run", "x", "--repo", str(repo), "--model", "glm/glm-5", "-d", env=environ)
+    assert run.returncode == 0, run.stderr
+    assert "starting them anew" in run.stderr
+    stack("cancel", run.stdout.strip())
+    assert "glm" in stack.door.workers()[0].models

@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from repos import UID, Repo
 
 from sandbox.store import Store
 from sandbox.workspace import Workspace
@@ -17,40 +18,6 @@ if TYPE_CHECKING:
 
     from sandbox.store import Base
 
-UID = 64001  # No account has it.
-
-
-class Repo:
-    """A git repository of the test's, made with plain git as a user would."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *args: str, stdin: bytes = b"", **env: str) -> str:
-        """Run git in the repository and return what it prints."""
-        closed = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
-        names = {f"GIT_{role}_{key}": "u" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-        argv = ["git", "-c", "protocol.file.allow=always", "-C", str(self.path), *args]
-        done = subprocess.run(argv, input=stdin, capture_output=True, check=False, env=closed | names | env)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout.decode(errors="surrogateescape").strip()
-
-    def write(self, files: dict[str | bytes, str | bytes]) -> None:
-        """Write files, making their directories."""
-        for name, content in files.items():
-            path = self.path / os.fsdecode(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(os.fsencode(content))
-
-    def commit(self, files: dict[str | bytes, str | bytes] | None = None) -> str:
-        """Commit everything there is, `files` included, and return the commit."""
-        self.write(files or {})
-        self.git("add", "-A", "-f")
-        self.git("commit", "-q", "--allow-empty", "-m", "step")
-        return self.git("rev-parse", "HEAD")
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -59,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def new_repo(tmp_path: Path) -> Callable[[str], Repo]:
+def new_repo(tmp_path: Path) -> NewRepo:
     """Return a maker of empty repositories."""
     return lambda name: Repo(tmp_path / name)
 
@@ -76,7 +43,7 @@ def repo(tmp_path: Path) -> Repo:
 
 
 @pytest.fixture
-def open_workspace(store: Store, tmp_path: Path) -> Iterator[Callable[..., Workspace]]:
+def open_workspace(store: Store, tmp_path: Path) -> Iterator[Opener]:
     """Return a maker of mounted workspaces; all are removed at the end."""
     opened: list[Workspace] = []
 
@@ -90,7 +57,7 @@ def open_workspace(store: Store, tmp_path: Path) -> Iterator[Callable[..., Works
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """Return a maker of small file systems, unmounted at the end."""
     mounted: list[Path] = []
 
@@ -103,4 +70,4 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield make
     for place in mounted:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)  # A caught error may still hold a file open.

@@ -20,27 +20,25 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs_root
 
-UID = 64001
-
 
 @pytest.fixture
-def opened(store: Store, repo, open_workspace) -> tuple[Path, Checkpointer]:
+def opened(store: Store, repo: Repo, open_workspace: Opener) -> tuple[Path, Checkpointer]:
     """Open a workspace on the small repository; return what a run sees of it, and its checkpoints."""
     workspace = open_workspace(store.import_commit(repo.path))
     return workspace.merged, Checkpointer(store, workspace)
 
 
-def listed(store: Store, repo, tree: str) -> list[str]:
-    return store.list_files(repo.git("rev-list", "--max-parents=0", "HEAD")[:12], tree)
+def listed(store: Store, repo: Repo, tree: str) -> list[str]:
+    return store.list_files(repo.project, tree)
 
 
-def test_an_untouched_workspace_is_its_base(store: Store, repo, opened) -> None:
+def test_an_untouched_workspace_is_its_base(store: Store, repo: Repo, opened: Opened) -> None:
     _, checkpoints = opened
     made = checkpoints.checkpoint(note="nothing")
     assert (made.tree, made.changes, made.patch, made.inexact) == (repo.git("rev-parse", "HEAD^{tree}"), (), b"", ())
 
 
-def test_a_step_is_a_commit_on_the_one_before(store: Store, repo, opened) -> None:
+def test_a_step_is_a_commit_on_the_one_before(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     (top / "README.md").write_text("one\n")
     first = checkpoints.checkpoint(note="journal abc")
@@ -55,7 +53,10 @@ def test_a_step_is_a_commit_on_the_one_before(store: Store, repo, opened) -> Non
     base = store.import_commit(repo.path)
     git_dir = store.git_dir(base.project)
     log = subprocess.run(
-        ["git", "--git-dir", git_dir, "log", "--format=%H %T %s", second.commit], check=True, capture_output=True, text=True
+        ["git", "--git-dir", git_dir, "log", "--format=%H %T %s", second.commit],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.splitlines()
     assert log[:2] == [f"{second.commit} {second.tree} journal def", f"{first.commit} {first.tree} journal abc"]
     assert log[2].startswith(base.commit)
@@ -63,7 +64,7 @@ def test_a_step_is_a_commit_on_the_one_before(store: Store, repo, opened) -> Non
     assert store.compose(base.project, base.tree, [first.patch, second.patch]) == second.tree
 
 
-def test_each_step_is_one_pack(store: Store, repo, opened) -> None:
+def test_each_step_is_one_pack(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     packs = store.root.glob("*.git/objects/pack/*.pack")
     before = len(list(packs))
@@ -74,7 +75,9 @@ def test_each_step_is_one_pack(store: Store, repo, opened) -> None:
     assert list(store.root.glob("*.git/objects/??")) == []
 
 
-def test_a_resumed_run_goes_on_from_its_last_checkpoint(store: Store, repo, opened, open_workspace) -> None:
+def test_a_resumed_run_goes_on_from_its_last_checkpoint(
+    store: Store, repo: Repo, opened: Opened, open_workspace: Opener
+) -> None:
     top, checkpoints = opened
     (top / "README.md").write_text("one\n")
     first = checkpoints.checkpoint(note="one")
@@ -87,7 +90,7 @@ def test_a_resumed_run_goes_on_from_its_last_checkpoint(store: Store, repo, open
             Checkpointer(store, workspace, parent=unknown)
 
 
-def test_a_change_right_after_a_checkpoint_is_seen(store: Store, repo, opened) -> None:
+def test_a_change_right_after_a_checkpoint_is_seen(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     seen = set()
     for number in range(40):
@@ -97,7 +100,7 @@ def test_a_change_right_after_a_checkpoint_is_seen(store: Store, repo, opened) -
     assert len(seen) == 40
 
 
-def test_a_file_set_back_in_time_is_seen(store: Store, repo, opened) -> None:
+def test_a_file_set_back_in_time_is_seen(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     (top / "README.md").write_text("first\n")
     os.utime(top / "README.md", (1, 1))
@@ -108,13 +111,25 @@ def test_a_file_set_back_in_time_is_seen(store: Store, repo, opened) -> None:
     assert checkpoints.fold().tree != one
 
 
-def test_ignored_new_paths_are_left_out_by_the_base_rules_alone(store: Store, new_repo, open_workspace) -> None:
+def test_ignored_new_paths_are_left_out_by_the_base_rules_alone(
+    store: Store, new_repo: NewRepo, open_workspace: Opener
+) -> None:
     repo = new_repo("ignoring")
     rules = "build/\n*.log\n!keep.log\n/out/*\n!/out/keep\n"
     repo.commit({".gitignore": rules, "src/.gitignore": "local\n", "src/a.log": "tracked\n", "build/tracked": "x\n"})
     workspace = open_workspace(store.import_commit(repo.path))
     top, checkpoints = workspace.merged, Checkpointer(store, workspace)
-    for name in ("x.log", "keep.log", "local", "src/local", "venv/lib/x.log", "out/keep", "out/drop", "build/new", "a/build/x"):
+    for name in (
+        "x.log",
+        "keep.log",
+        "local",
+        "src/local",
+        "venv/lib/x.log",
+        "out/keep",
+        "out/drop",
+        "build/new",
+        "a/build/x",
+    ):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text("new\n")
     (top / "src/a.log").write_text("changed\n")
@@ -133,7 +148,7 @@ def test_ignored_new_paths_are_left_out_by_the_base_rules_alone(store: Store, ne
     assert Checkpointer(store, again).fold().tree == made.tree
 
 
-def test_a_directory_moved_to_where_the_rules_bite(store: Store, new_repo, open_workspace) -> None:
+def test_a_directory_moved_to_where_the_rules_bite(store: Store, new_repo: NewRepo, open_workspace: Opener) -> None:
     repo = new_repo("moving")
     repo.commit({".gitignore": "/build/\n*.log\n", "src/a.log": "1\n", "src/b.py": "2\n", "src/c/d.log": "3\n"})
     base = store.import_commit(repo.path)
@@ -150,7 +165,7 @@ def test_a_directory_moved_to_where_the_rules_bite(store: Store, new_repo, open_
     assert checkpoints.fold().tree == base.tree
 
 
-def test_hostile_patterns_end_in_time_and_are_said(store: Store, new_repo, open_workspace) -> None:
+def test_hostile_patterns_end_in_time_and_are_said(store: Store, new_repo: NewRepo, open_workspace: Opener) -> None:
     repo = new_repo("slow")
     repo.commit({".gitignore": "".join(f"{'*a' * 60}*{n}b\n" for n in range(50))})
     workspace = open_workspace(store.import_commit(repo.path))
@@ -163,7 +178,7 @@ def test_hostile_patterns_end_in_time_and_are_said(store: Store, new_repo, open_
     assert checkpoints.fold().tree != fold.tree
 
 
-def test_what_git_cannot_hold_is_left_out_and_named(store: Store, repo, opened) -> None:
+def test_what_git_cannot_hold_is_left_out_and_named(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     os.mkfifo(top / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -195,7 +210,7 @@ def test_what_git_cannot_hold_is_left_out_and_named(store: Store, repo, opened) 
         assert listed(store, repo, made.tree) == ["bin/run", "link", "src/a.py", "src/deep/b.py", "vendor/x"]
 
 
-def test_sparse_files_hard_links_and_links_out(store: Store, repo, opened) -> None:
+def test_sparse_files_hard_links_and_links_out(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     with (top / "sparse").open("wb") as file:
         file.truncate(5_000_000)
@@ -203,14 +218,14 @@ def test_sparse_files_hard_links_and_links_out(store: Store, repo, opened) -> No
     os.link(top / "one", top / "two")
     (top / "out").symlink_to("/etc/shadow")
     made = checkpoints.checkpoint(note="x")
-    project = repo.git("rev-list", "--max-parents=0", "HEAD")[:12]
+    project = repo.project
     assert store.read_file(project, made.tree, "out") == b"/etc/shadow"
     assert store.read_file(project, made.tree, "two") == b"linked\n"
     assert len(store.read_file(project, made.tree, "sparse") or b"") == 5_000_000
     assert made.inexact == ()
 
 
-def test_directories_nested_without_end_do_not_break_it(store: Store, repo, opened) -> None:
+def test_directories_nested_without_end_do_not_break_it(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     deep = os.open(top, os.O_RDONLY)
     for _ in range(1200):
@@ -225,7 +240,7 @@ def test_directories_nested_without_end_do_not_break_it(store: Store, repo, open
     assert [item.reason[:15] for item in made.inexact] == ["nested too deep"]
 
 
-def test_the_reserved_names_are_never_folded(store: Store, repo, opened) -> None:
+def test_the_reserved_names_are_never_folded(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     (top / ".dreamdock/home/.bashrc").write_text("x\n")
     subprocess.run(["rm", "-rf", top / ".git"], check=True)
@@ -233,7 +248,7 @@ def test_the_reserved_names_are_never_folded(store: Store, repo, opened) -> None
     assert (made.changes, made.inexact) == ((), ())
 
 
-def test_a_submodule_stays_what_it_was(store: Store, repo, new_repo, open_workspace) -> None:
+def test_a_submodule_stays_what_it_was(store: Store, repo: Repo, new_repo: NewRepo, open_workspace: Opener) -> None:
     inner = new_repo("inner")
     inner.commit({"x": "x\n"})
     repo.git("submodule", "add", "-q", str(inner.path), "sub")
@@ -251,7 +266,7 @@ def test_a_submodule_stays_what_it_was(store: Store, repo, new_repo, open_worksp
     assert store.compose(base.project, base.tree, [gone.patch]) == gone.tree
 
 
-def test_everything_deleted_is_the_empty_tree(store: Store, repo, opened) -> None:
+def test_everything_deleted_is_the_empty_tree(store: Store, repo: Repo, opened: Opened) -> None:
     top, checkpoints = opened
     for item in top.iterdir():
         if item.name not in (".git", ".dreamdock"):
@@ -263,9 +278,7 @@ def test_everything_deleted_is_the_empty_tree(store: Store, repo, opened) -> Non
     assert store.compose(base.project, made.tree, [store.diff(base.project, made.tree, base.tree)]) == base.tree
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(
-    repo, small_disk: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before(repo: Repo, small_disk: SmallDisk, tmp_path: Path) -> None:
     store = Store(small_disk("3m") / "store")
     base = store.import_commit(repo.path)
     workspace = Workspace.create(store, base, tmp_path / "worker", name="w", uid=UID)

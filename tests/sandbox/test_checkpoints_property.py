@@ -89,7 +89,7 @@ def full_walk(top: Path, scratch: Path) -> str:
 @pytest.mark.needs_root
 @pytest.mark.parametrize("seed", range(SEQUENCES))
 def test_fold_agrees_with_a_full_walk_and_rewinds_to_the_same(
-    seed: int, store: Store, new_repo: Callable, open_workspace: Callable[..., Workspace], tmp_path: Path
+    seed: int, store: Store, new_repo: NewRepo, open_workspace: Opener, tmp_path: Path
 ) -> None:
     rng = random.Random(seed)
     repo = new_repo("r")

@@ -22,12 +22,12 @@ def everything(path: Path) -> dict[str, bytes]:
     return {str(item): item.read_bytes() for item in sorted(path.rglob("*")) if item.is_file()}
 
 
-def test_a_commit_is_copied_and_described(store: Store, repo) -> None:
+def test_a_commit_is_copied_and_described(store: Store, repo: Repo) -> None:
     base = store.import_commit(repo.path)
     assert base.commit == repo.git("rev-parse", "HEAD")
     assert base.tree == repo.git("rev-parse", "HEAD^{tree}")
     assert base.name == "small"
-    assert base.project == repo.git("rev-list", "--max-parents=0", "HEAD")[:12]
+    assert base.project == repo.project
     assert store.list_files(base.project, base.tree) == ["README.md", "bin/run", "link", "src/a.py", "src/deep/b.py"]
     assert store.read_file(base.project, base.tree, "src/a.py") == b"a = 1\n"
     assert store.read_file(base.project, base.tree, "link") == b"src/a.py"
@@ -35,14 +35,16 @@ def test_a_commit_is_copied_and_described(store: Store, repo) -> None:
     assert store.read_file(base.project, base.tree, "nothing/here") is None
 
 
-def test_the_source_may_vanish_after_the_import(store: Store, repo) -> None:
+def test_the_source_may_vanish_after_the_import(store: Store, repo: Repo) -> None:
     base = store.import_commit(repo.path)
     subprocess.run(["rm", "-rf", repo.path], check=True)
     subprocess.run(["git", "--git-dir", store.git_dir(base.project), "fsck", "--full", "--strict"], check=True)
     assert store.read_file(base.project, base.tree, "README.md") == b"hello\n"
 
 
-def test_a_revision_a_subdirectory_and_clones_are_the_same_project(store: Store, repo, new_repo, tmp_path: Path) -> None:
+def test_a_revision_a_subdirectory_and_clones_are_the_same_project(
+    store: Store, repo: Repo, new_repo: NewRepo, tmp_path: Path
+) -> None:
     first = repo.git("rev-parse", "HEAD~1")
     repo.git("tag", "-a", "v1", "-m", "one", first)
     by_tag = store.import_commit(repo.path / "src", "v1")
@@ -54,7 +56,7 @@ def test_a_revision_a_subdirectory_and_clones_are_the_same_project(store: Store,
     assert store.is_dirty(tmp_path / "clone.git") == []
 
 
-def test_a_linked_work_tree_and_a_shallow_clone(store: Store, repo, tmp_path: Path) -> None:
+def test_a_linked_work_tree_and_a_shallow_clone(store: Store, repo: Repo, tmp_path: Path) -> None:
     repo.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "linked"))
     (tmp_path / "linked" / "README.md").write_text("changed\n")
     assert store.is_dirty(tmp_path / "linked") == ["README.md"]
@@ -68,16 +70,22 @@ def test_a_linked_work_tree_and_a_shallow_clone(store: Store, repo, tmp_path: Pa
 
 
 @pytest.mark.parametrize("rev", ["-x", "--upload-pack=touch /tmp/x", "", "no-such-branch", "a\nb", "HEAD:README.md"])
-def test_a_revision_that_is_none_is_refused(store: Store, repo, rev: str) -> None:
+def test_a_revision_that_is_none_is_refused(store: Store, repo: Repo, rev: str) -> None:
     with pytest.raises(RevisionNotFound) as caught:
         store.import_commit(repo.path, rev)
     assert caught.value.hint
     assert caught.value.exit_code == 3
 
 
-def test_sources_that_are_no_repository(store: Store, new_repo, tmp_path: Path) -> None:
+def test_sources_that_are_no_repository(store: Store, new_repo: NewRepo, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    for source in (tmp_path / "plain", tmp_path / "nowhere", "ext::sh -c touch% x", "http://127.0.0.1:1/x.git", "x://y"):
+    for source in (
+        tmp_path / "plain",
+        tmp_path / "nowhere",
+        "ext::sh -c touch% x",
+        "http://127.0.0.1:1/x.git",
+        "x://y",
+    ):
         with pytest.raises(NotARepository) as caught:
             store.import_commit(source)
         assert caught.value.hint
@@ -86,7 +94,7 @@ def test_sources_that_are_no_repository(store: Store, new_repo, tmp_path: Path) 
     assert [item.name for item in store.root.iterdir()] == []
 
 
-def test_a_dirty_repository_runs_at_head_and_says_what_is_left_out(store: Store, repo) -> None:
+def test_a_dirty_repository_runs_at_head_and_says_what_is_left_out(store: Store, repo: Repo) -> None:
     (repo.path / "README.md").write_text("changed\n")
     (repo.path / "new\x1b[31m").write_text("new\n")
     (repo.path / "src/a.py").unlink()
@@ -96,7 +104,7 @@ def test_a_dirty_repository_runs_at_head_and_says_what_is_left_out(store: Store,
     assert store.import_commit(repo.path).commit == repo.git("rev-parse", "HEAD")
 
 
-def test_dirty_takes_the_working_tree_and_writes_nothing_to_the_source(store: Store, repo) -> None:
+def test_dirty_takes_the_working_tree_and_writes_nothing_to_the_source(store: Store, repo: Repo) -> None:
     (repo.path / "README.md").write_text("staged\n")
     repo.git("add", "README.md")
     (repo.path / "README.md").write_text("then changed\n")
@@ -111,11 +119,11 @@ def test_dirty_takes_the_working_tree_and_writes_nothing_to_the_source(store: St
     assert base.project == store.import_commit(repo.path).project
 
 
-def test_dirty_of_a_clean_repository_is_its_commit(store: Store, repo) -> None:
+def test_dirty_of_a_clean_repository_is_its_commit(store: Store, repo: Repo) -> None:
     assert store.import_commit(repo.path, dirty=True).commit == repo.git("rev-parse", "HEAD")
 
 
-def test_a_hostile_repository_executes_nothing(store: Store, new_repo, tmp_path: Path) -> None:
+def test_a_hostile_repository_executes_nothing(store: Store, new_repo: NewRepo, tmp_path: Path) -> None:
     proof = tmp_path / "executed"
     evil = tmp_path / "evil.sh"
     evil.write_text(f"#!/bin/sh\necho $0 $@ >> {proof}\ncat\n")
@@ -128,7 +136,14 @@ def test_a_hostile_repository_executes_nothing(store: Store, new_repo, tmp_path:
     repo.commit()
     for hooks in (repo.path / ".git/hooks", repo.path / ".git/modules/sub/hooks"):
         hooks.mkdir(exist_ok=True)
-        for hook in ("post-checkout", "reference-transaction", "pre-commit", "post-index-change", "update", "pre-auto-gc"):
+        for hook in (
+            "post-checkout",
+            "reference-transaction",
+            "pre-commit",
+            "post-index-change",
+            "update",
+            "pre-auto-gc",
+        ):
             (hooks / hook).write_bytes(evil.read_bytes())
             (hooks / hook).chmod(0o755)
     for config in (repo.path / ".git/config", repo.path / ".git/modules/sub/config"):
@@ -148,19 +163,21 @@ def test_a_hostile_repository_executes_nothing(store: Store, new_repo, tmp_path:
     assert store.read_file(dirty.project, dirty.tree, "a") == b"changed\n"
     assert clean.tree != dirty.tree
     assert not proof.exists(), proof.read_text()
-    subprocess.run(["git", "-C", repo.path, "status"], check=False, capture_output=True, env={"PATH": os.environ["PATH"]})
+    subprocess.run(
+        ["git", "-C", repo.path, "status"], check=False, capture_output=True, env={"PATH": os.environ["PATH"]}
+    )
     assert proof.exists(), "the repository isn't hostile after all"
 
 
 @pytest.mark.needs_root
-def test_a_repository_of_another_account_is_read(store: Store, repo) -> None:
+def test_a_repository_of_another_account_is_read(store: Store, repo: Repo) -> None:
     subprocess.run(["chown", "-R", "64002", repo.path], check=True)
     assert store.is_dirty(repo.path) == []
     assert store.import_commit(repo.path).name == "small"
 
 
 @pytest.fixture
-def served(repo, tmp_path: Path) -> Iterator[str]:
+def served(repo: Repo, tmp_path: Path) -> Iterator[str]:
     """Serve the repository over plain HTTP and yield its URL, with a password in it."""
     bare = tmp_path / "www" / "served.git"
     subprocess.run(["git", "clone", "-q", "--bare", repo.path, bare], check=True)
@@ -179,7 +196,7 @@ def served(repo, tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_url_is_the_same_project_and_its_password_is_kept_nowhere(store: Store, repo, served: str) -> None:
+def test_a_url_is_the_same_project_and_its_password_is_kept_nowhere(store: Store, repo: Repo, served: str) -> None:
     first = store.import_commit(served)
     assert first == store.import_commit(served, "main")
     assert first.project == store.import_commit(repo.path).project
@@ -191,7 +208,7 @@ def test_a_url_is_the_same_project_and_its_password_is_kept_nowhere(store: Store
         store.import_commit(served, "no-such-branch")
 
 
-def test_many_at_once_make_one_project(store: Store, repo) -> None:
+def test_many_at_once_make_one_project(store: Store, repo: Repo) -> None:
     bases: list[object] = []
     threads = [threading.Thread(target=lambda: bases.append(store.import_commit(repo.path))) for _ in range(6)]
     for thread in threads:
@@ -203,11 +220,13 @@ def test_many_at_once_make_one_project(store: Store, repo) -> None:
     assert [item.name for item in store.root.iterdir()] == [f"{bases[0].project}.git"]
 
 
-def test_a_patch_says_what_changed_and_composes_to_the_same_tree(store: Store, repo) -> None:
+def test_a_patch_says_what_changed_and_composes_to_the_same_tree(store: Store, repo: Repo) -> None:
     base = store.import_commit(repo.path)
     (repo.path / "bin/run").chmod(0o644)
     (repo.path / "link").unlink()
-    repo.commit({"src/a.py": "a = 2\nb = 3\n", "link": "now a file\n", "data.bin": bytes(range(256)), b"odd\xff\n": "x\n"})
+    repo.commit(
+        {"src/a.py": "a = 2\nb = 3\n", "link": "now a file\n", "data.bin": bytes(range(256)), b"odd\xff\n": "x\n"}
+    )
     (repo.path / "src/deep/b.py").unlink()
     repo.commit()
     after = store.import_commit(repo.path)
@@ -229,7 +248,7 @@ def test_a_patch_says_what_changed_and_composes_to_the_same_tree(store: Store, r
         store.compose(base.project, base.tree, [back])
 
 
-def test_paths_can_be_put_back_from_another_tree(store: Store, repo) -> None:
+def test_paths_can_be_put_back_from_another_tree(store: Store, repo: Repo) -> None:
     base = store.import_commit(repo.path)
     (repo.path / "src/deep/b.py").unlink()
     repo.commit({"src/a.py": "changed\n", "tests/new.py": "new\n", "README.md": "changed\n"})
@@ -241,7 +260,7 @@ def test_paths_can_be_put_back_from_another_tree(store: Store, repo) -> None:
 
 
 @pytest.mark.parametrize("name", [b".git", b"..", b"a/b"])
-def test_a_tree_with_a_way_out_of_itself_is_refused(store: Store, new_repo, name: bytes) -> None:
+def test_a_tree_with_a_way_out_of_itself_is_refused(store: Store, new_repo: NewRepo, name: bytes) -> None:
     repo = new_repo("hostile")
     blob = repo.git("hash-object", "-w", "--stdin", stdin=b"evil")
     line = b"100644 %s\0%s" % (name, bytes.fromhex(blob))
@@ -252,7 +271,7 @@ def test_a_tree_with_a_way_out_of_itself_is_refused(store: Store, new_repo, name
         store.list_files(base.project, base.tree)
 
 
-def test_directories_without_end_are_refused(store: Store, new_repo) -> None:
+def test_directories_without_end_are_refused(store: Store, new_repo: NewRepo) -> None:
     repo = new_repo("deep")
     repo.commit({"d/" * 300 + "f": "x"})
     with pytest.raises(WorkspaceError, match="deep"):
@@ -260,7 +279,7 @@ def test_directories_without_end_are_refused(store: Store, new_repo) -> None:
 
 
 @pytest.mark.needs_root
-def test_a_full_disk_is_said_and_nothing_half_made_stays(new_repo, small_disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_is_said_and_nothing_half_made_stays(new_repo: NewRepo, small_disk: SmallDisk) -> None:
     repo = new_repo("large")
     repo.commit({"large": os.urandom(4_000_000)})
     store = Store(small_disk("2m") / "store")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.needs_root
-
-UID = 64001
 
 
 def mounts(below: Path) -> list[str]:
@@ -49,7 +48,7 @@ def open_to_job(workspace: Workspace) -> None:
         folder.chmod(0o711)
 
 
-def test_it_shows_the_commit_and_belongs_to_the_job(store: Store, repo, open_workspace) -> None:
+def test_it_shows_the_commit_and_belongs_to_the_job(store: Store, repo: Repo, open_workspace: Opener) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     top = workspace.merged
     assert (top / "src/a.py").read_text() == "a = 1\n"
@@ -60,7 +59,9 @@ def test_it_shows_the_commit_and_belongs_to_the_job(store: Store, repo, open_wor
     assert stat.S_IMODE(workspace.room.stat().st_mode) == 0o700
 
 
-def test_mounts_are_closed_and_name_nothing_of_the_host(store: Store, repo, open_workspace, tmp_path: Path) -> None:
+def test_mounts_are_closed_and_name_nothing_of_the_host(
+    store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path
+) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     layer, overlay = mounts(tmp_path)
     for flag in ("nosuid", "nodev", "noexec"):
@@ -73,7 +74,7 @@ def test_mounts_are_closed_and_name_nothing_of_the_host(store: Store, repo, open
     assert (workspace.merged / "bin/run").exists()
 
 
-def test_programs_in_it_run(store: Store, repo, open_workspace, reachable: Path) -> None:
+def test_programs_in_it_run(store: Store, repo: Repo, open_workspace: Opener, reachable: Path) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     open_to_job(workspace)
     (workspace.merged / "new").write_text("#!/bin/sh\necho ran\n")
@@ -82,7 +83,7 @@ def test_programs_in_it_run(store: Store, repo, open_workspace, reachable: Path)
 
 
 def test_its_git_is_whole_clean_and_knows_nothing_of_the_source(
-    store: Store, repo, open_workspace, reachable: Path
+    store: Store, repo: Repo, open_workspace: Opener, reachable: Path
 ) -> None:
     repo.git("remote", "add", "origin", "https://secret.example/x.git")
     base = store.import_commit(repo.path)
@@ -100,7 +101,9 @@ def test_its_git_is_whole_clean_and_knows_nothing_of_the_source(
     as_job(workspace, "git", "fsck", "--full", "--strict")
 
 
-def test_files_are_byte_for_byte_what_the_commit_has(store: Store, new_repo, open_workspace, reachable: Path) -> None:
+def test_files_are_byte_for_byte_what_the_commit_has(
+    store: Store, new_repo: NewRepo, open_workspace: Opener, reachable: Path
+) -> None:
     repo = new_repo("raw")
     files = {
         ".gitattributes": "*.txt text eol=crlf\n*.id ident\n*.lfs filter=lfs\n*.u16 working-tree-encoding=UTF-16\n",
@@ -122,7 +125,7 @@ def test_files_are_byte_for_byte_what_the_commit_has(store: Store, new_repo, ope
     assert as_job(workspace, "git", "status", "--porcelain") == ""
 
 
-def test_submodules_are_empty_directories(store: Store, repo, new_repo, open_workspace) -> None:
+def test_submodules_are_empty_directories(store: Store, repo: Repo, new_repo: NewRepo, open_workspace: Opener) -> None:
     inner = new_repo("inner")
     inner.commit({"x": "x\n"})
     repo.git("submodule", "add", "-q", str(inner.path), "sub")
@@ -131,14 +134,14 @@ def test_submodules_are_empty_directories(store: Store, repo, new_repo, open_wor
     assert list((workspace.merged / "sub").iterdir()) == []
 
 
-def test_a_commit_without_files(store: Store, new_repo, open_workspace) -> None:
+def test_a_commit_without_files(store: Store, new_repo: NewRepo, open_workspace: Opener) -> None:
     repo = new_repo("bare-bones")
     repo.commit()
     workspace = open_workspace(store.import_commit(repo.path))
     assert sorted(item.name for item in workspace.merged.iterdir()) == [".dreamdock", ".git"]
 
 
-def test_changes_stay_in_the_workspace_and_go_with_it(store: Store, repo, open_workspace) -> None:
+def test_changes_stay_in_the_workspace_and_go_with_it(store: Store, repo: Repo, open_workspace: Opener) -> None:
     base = store.import_commit(repo.path)
     first, second = open_workspace(base, "first"), open_workspace(base, "second")
     (first.merged / "README.md").write_text("mine\n")
@@ -150,7 +153,7 @@ def test_changes_stay_in_the_workspace_and_go_with_it(store: Store, repo, open_w
     assert (open_workspace(base, "first").merged / "src/a.py").exists()
 
 
-def test_it_starts_from_any_tree(store: Store, repo, open_workspace) -> None:
+def test_it_starts_from_any_tree(store: Store, repo: Repo, open_workspace: Opener) -> None:
     base = store.import_commit(repo.path)
     (repo.path / "link").unlink()
     subprocess.run(["rm", "-r", repo.path / "src/deep"], check=True)
@@ -164,7 +167,7 @@ def test_it_starts_from_any_tree(store: Store, repo, open_workspace) -> None:
     assert {path.lstat().st_uid for path in top.rglob("*")} == {UID}
 
 
-def test_a_workspace_in_use_is_never_detached(store: Store, repo, open_workspace) -> None:
+def test_a_workspace_in_use_is_never_detached(store: Store, repo: Repo, open_workspace: Opener) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     with (workspace.merged / "README.md").open():
         with pytest.raises(WorkspaceError, match="still in use") as caught:
@@ -175,16 +178,44 @@ def test_a_workspace_in_use_is_never_detached(store: Store, repo, open_workspace
     assert list(workspace.merged.iterdir()) == []
 
 
-def test_what_a_killed_worker_left_is_cleared_by_name(store: Store, repo, open_workspace, tmp_path: Path) -> None:
+def test_what_a_killed_worker_left_is_cleared_by_name(
+    store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path
+) -> None:
     base = store.import_commit(repo.path)
     left = open_workspace(base)
     (left.merged / "README.md").write_text("half done\n")
-    assert Workspace.leftovers(tmp_path / "worker") == ["w"]
+    left.lock.close()
     again = open_workspace(base)
     assert (again.merged / "README.md").read_text() == "hello\n"
     Workspace.discard(tmp_path / "worker", "w")
-    assert Workspace.leftovers(tmp_path / "worker") == []
     assert mounts(tmp_path) == []
+
+
+def test_a_sweep_removes_what_nobody_holds(store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path) -> None:
+    base = store.import_commit(repo.path)
+    assert Workspace.sweep(tmp_path / "worker") == []
+    living, killed, used = (open_workspace(base, name) for name in ("living", "killed", "used"))
+    (killed.merged / "README.md").write_text("half done\n")
+    killed.lock.close()
+    used.lock.close()
+    with (used.merged / "README.md").open():
+        assert Workspace.sweep(tmp_path / "worker") == ["killed"]
+    assert not killed.room.exists()
+    assert (living.merged / "README.md").exists()
+    assert Workspace.sweep(tmp_path / "worker") == ["used"]
+
+
+def test_a_killed_process_lets_go_of_its_workspace(store: Store, repo: Repo, tmp_path: Path) -> None:
+    base = store.import_commit(repo.path)
+    root = tmp_path / "worker"
+    child = os.fork()
+    if child == 0:
+        Workspace.create(store, base, root, name="w", uid=UID)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(mounts(root)) == 2
+    assert Workspace.sweep(root) == ["w"]
+    assert mounts(root) == []
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a,b", "a:b", ".", "x" * 65])
@@ -193,7 +224,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(name: str, tmp_path: Path) 
         Workspace.discard(tmp_path, name)
 
 
-def test_the_checkout_is_made_once_however_many_ask(store: Store, repo, tmp_path: Path) -> None:
+def test_the_checkout_is_made_once_however_many_ask(store: Store, repo: Repo, tmp_path: Path) -> None:
     base = store.import_commit(repo.path)
     root = tmp_path / "worker"
     (root / "pristine").mkdir(parents=True)
@@ -214,7 +245,7 @@ def test_the_checkout_is_made_once_however_many_ask(store: Store, repo, tmp_path
     assert [item.name for item in (root / "pristine").iterdir() if item.is_dir()] == [places.pop().parent.name]
 
 
-def test_a_half_made_checkout_is_thrown_away(store: Store, repo, open_workspace, tmp_path: Path) -> None:
+def test_a_half_made_checkout_is_thrown_away(store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path) -> None:
     base = store.import_commit(repo.path)
     first = open_workspace(base)
     first.remove()
@@ -226,7 +257,7 @@ def test_a_half_made_checkout_is_thrown_away(store: Store, repo, open_workspace,
     assert not half.exists()
 
 
-def test_a_directory_nested_too_deep_for_recursion_is_removed(store: Store, repo, open_workspace) -> None:
+def test_a_directory_nested_too_deep_for_recursion_is_removed(store: Store, repo: Repo, open_workspace: Opener) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     deep = os.open(workspace.merged, os.O_RDONLY)
     for _ in range(1500):
@@ -239,7 +270,7 @@ def test_a_directory_nested_too_deep_for_recursion_is_removed(store: Store, repo
     assert not workspace.room.exists()
 
 
-def test_a_full_disk_leaves_nothing_half_made(repo, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_leaves_nothing_half_made(repo: Repo, tmp_path: Path, small_disk: SmallDisk) -> None:
     store = Store(tmp_path / "store")
     repo.commit({"large": os.urandom(3_000_000)})
     base = store.import_commit(repo.path)
@@ -247,11 +278,10 @@ def test_a_full_disk_leaves_nothing_half_made(repo, tmp_path: Path, small_disk: 
     with pytest.raises(DiskFull) as caught:
         Workspace.create(store, base, root, name="w", uid=UID)
     assert caught.value.hint
-    assert [item.name for item in (root / "pristine").iterdir() if item.is_dir()] == []
-    assert Workspace.leftovers(root) == []
+    assert [item.name for item in root.rglob("*") if item.is_dir()] == ["pristine"]
 
 
-def test_a_full_disk_while_a_tree_is_put_down(repo, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_while_a_tree_is_put_down(repo: Repo, tmp_path: Path, small_disk: SmallDisk) -> None:
     store = Store(tmp_path / "store")
     base = store.import_commit(repo.path)
     repo.commit({"large": os.urandom(3_000_000)})
@@ -259,11 +289,11 @@ def test_a_full_disk_while_a_tree_is_put_down(repo, tmp_path: Path, small_disk: 
     root = small_disk("2m")
     with pytest.raises(DiskFull):
         Workspace.create(store, base, root, name="w", uid=UID, tree=tree)
-    assert Workspace.leftovers(root) == []
+    assert [item.name for item in (root / "open").iterdir()] == [".lock"]
     Workspace.create(store, base, root, name="w", uid=UID).remove()
 
 
-def test_a_cached_checkout_opens_at_once(store: Store, repo, open_workspace) -> None:
+def test_a_cached_checkout_opens_at_once(store: Store, repo: Repo, open_workspace: Opener) -> None:
     base = store.import_commit(repo.path)
     open_workspace(base).remove()
     fastest = 1.0
