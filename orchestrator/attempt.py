@@ -107,7 +107,7 @@ class Attempt:
         self._settings = settings
         self._fence = fence
         self._stop = stop
-        self._spec = _capped(journal.view.spec, settings)
+        self._spec = capped(journal.view.spec, settings)
         self._store = Store(settings.state_dir / "repos")
 
     def carry(self) -> None:
@@ -206,7 +206,7 @@ class Attempt:
         )
 
 
-def _capped(spec: RunSpec, settings: Settings) -> RunSpec:
+def capped(spec: RunSpec, settings: Settings) -> RunSpec:
     """Return what the record asks for, with the sandbox's limits capped by this worker's own settings."""
     limits = narrowed(settings.sandbox, spec.sandbox.model_dump(), who="the run's record")
     return spec.model_copy(update={"sandbox": limits})

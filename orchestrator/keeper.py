@@ -23,6 +23,7 @@ from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
 from sandbox.policy import RUN_LABEL
+from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -115,3 +116,5 @@ class Keeper:
             if (left.labels.get(RUN_LABEL, ""), left.labels.get(FENCE_LABEL, "")) not in owned:
                 left.remove()
                 _log.info("removed a container", container=left.id, labels=left.labels)
+        for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
+            _log.info("removed a workspace", workspace=name)

@@ -97,7 +97,7 @@ class Checkpointer:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Write what was put meanwhile; after a failure nothing is remembered of it, so that the next try starts afresh."""
+        """Write what was put meanwhile; after a failure nothing of it is remembered, and the next try starts afresh."""
         try:
             yield
             self._objects.flush()

@@ -2,6 +2,7 @@
 
 <root>/pristine/<hash>/        the checkouts, shared
 <root>/open/<name>/            0700, a mount of its own without set-uid, devices or programs
+    lock                       held by the process that opened it: tells when that was killed
     upper/  work/              the overlay's own
     rules/                     the base's ignore files, once they are asked
     merged/                    what the container sees as /workspace
@@ -85,12 +86,12 @@ class Workspace:
 
     @staticmethod
     def sweep(root: Path) -> list[str]:
-        """Remove what killed workers left below a root and return its names; what is still used stays for the next time."""
+        """Remove what killed workers left below a root and return its names; what is still in use stays."""
         folder = root.resolve() / "open"
         if not folder.is_dir():
             return []
         removed = []
-        with locked(folder / ".lock"):
+        with locked(folder.with_name("open.lock")):
             for room in sorted(item for item in folder.iterdir() if item.is_dir() and _is_abandoned(item)):
                 with suppress(WorkspaceError):
                     _remove(room)
@@ -135,7 +136,7 @@ class Workspace:
 
 def _claim(room: Path) -> IO[str]:
     room.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(room.parent / ".lock"):  # A sweep never sees a room without its lock.
+    with locked(room.parent.with_name("open.lock")):  # A sweep never sees a room without its lock.
         room.mkdir(mode=0o700)
         lock = (room / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -73,7 +73,7 @@ def test(name: str) -> Result:
             "-m",
             "pytest",
             "-q",
-            f"--basetemp={folder}/tmp",
+            f"--basetemp={folder}/scratch",
             f"--junitxml={report}",
             f"tests/{name}",
         )

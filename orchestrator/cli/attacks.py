@@ -16,12 +16,12 @@ from orchestrator.cli.text import moment, visible
 from orchestrator.cli.wording import Line
 from orchestrator.errors import ConfigError, DeniedError
 from sandbox import engine, images
-from sandbox.attack import CHECKS, attack
+from sandbox.attack.suite import CHECKS, attack
 
 if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.settings import Settings
-    from sandbox.attack import Verdict
+    from sandbox.attack.suite import Verdict
 
 _AGAIN: Final = "sudo dreamdock doctor --attack"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.attack import CHECKS, Bait, attack, baited, carry_out, opened
-from sandbox.check import LIMITS
+from sandbox.attack.check import LIMITS
+from sandbox.attack.suite import CHECKS, Bait, attack, baited, carry_out, opened
 from sandbox.container import Container, runner_source, seccomp_profile
 from sandbox.images import base_image
 from sandbox.mounts import share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,10 @@ from sandbox.store import Store
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from repos import NewRepo, Opener, SmallDisk
 
     from sandbox.store import Base
 

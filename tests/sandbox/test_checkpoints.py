@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from repos import UID
 
 from sandbox.checkpoints import Checkpointer
 from sandbox.errors import DiskFull, RevisionNotFound
@@ -15,14 +16,17 @@ from sandbox.store import Store
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from repos import NewRepo, Opener, Repo, SmallDisk
+
+    Opened = tuple[Path, Checkpointer]
 
 pytestmark = pytest.mark.needs_root
 
 
 @pytest.fixture
-def opened(store: Store, repo: Repo, open_workspace: Opener) -> tuple[Path, Checkpointer]:
+def opened(store: Store, repo: Repo, open_workspace: Opener) -> Opened:
     """Open a workspace on the small repository; return what a run sees of it, and its checkpoints."""
     workspace = open_workspace(store.import_commit(repo.path))
     return workspace.merged, Checkpointer(store, workspace)
@@ -32,7 +36,7 @@ def listed(store: Store, repo: Repo, tree: str) -> list[str]:
     return store.list_files(repo.project, tree)
 
 
-def test_an_untouched_workspace_is_its_base(store: Store, repo: Repo, opened: Opened) -> None:
+def test_an_untouched_workspace_is_its_base(repo: Repo, opened: Opened) -> None:
     _, checkpoints = opened
     made = checkpoints.checkpoint(note="nothing")
     assert (made.tree, made.changes, made.patch, made.inexact) == (repo.git("rev-parse", "HEAD^{tree}"), (), b"", ())
@@ -64,7 +68,7 @@ def test_a_step_is_a_commit_on_the_one_before(store: Store, repo: Repo, opened: 
     assert store.compose(base.project, base.tree, [first.patch, second.patch]) == second.tree
 
 
-def test_each_step_is_one_pack(store: Store, repo: Repo, opened: Opened) -> None:
+def test_each_step_is_one_pack(store: Store, opened: Opened) -> None:
     top, checkpoints = opened
     packs = store.root.glob("*.git/objects/pack/*.pack")
     before = len(list(packs))
@@ -90,7 +94,7 @@ def test_a_resumed_run_goes_on_from_its_last_checkpoint(
             Checkpointer(store, workspace, parent=unknown)
 
 
-def test_a_change_right_after_a_checkpoint_is_seen(store: Store, repo: Repo, opened: Opened) -> None:
+def test_a_change_right_after_a_checkpoint_is_seen(opened: Opened) -> None:
     top, checkpoints = opened
     seen = set()
     for number in range(40):
@@ -100,7 +104,7 @@ def test_a_change_right_after_a_checkpoint_is_seen(store: Store, repo: Repo, ope
     assert len(seen) == 40
 
 
-def test_a_file_set_back_in_time_is_seen(store: Store, repo: Repo, opened: Opened) -> None:
+def test_a_file_set_back_in_time_is_seen(opened: Opened) -> None:
     top, checkpoints = opened
     (top / "README.md").write_text("first\n")
     os.utime(top / "README.md", (1, 1))
@@ -225,7 +229,7 @@ def test_sparse_files_hard_links_and_links_out(store: Store, repo: Repo, opened:
     assert made.inexact == ()
 
 
-def test_directories_nested_without_end_do_not_break_it(store: Store, repo: Repo, opened: Opened) -> None:
+def test_directories_nested_without_end_do_not_break_it(opened: Opened) -> None:
     top, checkpoints = opened
     deep = os.open(top, os.O_RDONLY)
     for _ in range(1200):
@@ -240,7 +244,7 @@ def test_directories_nested_without_end_do_not_break_it(store: Store, repo: Repo
     assert [item.reason[:15] for item in made.inexact] == ["nested too deep"]
 
 
-def test_the_reserved_names_are_never_folded(store: Store, repo: Repo, opened: Opened) -> None:
+def test_the_reserved_names_are_never_folded(opened: Opened) -> None:
     top, checkpoints = opened
     (top / ".dreamdock/home/.bashrc").write_text("x\n")
     subprocess.run(["rm", "-rf", top / ".git"], check=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.attack import opened
-from sandbox.check import LIMITS
+from sandbox.attack.check import LIMITS
+from sandbox.attack.suite import opened
 from sandbox.errors import FileProblem
 from sandbox.images import base_image
 

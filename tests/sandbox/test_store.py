@@ -13,8 +13,10 @@ from sandbox.git import printable
 from sandbox.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from repos import NewRepo, Repo, SmallDisk
 
 
 def everything(path: Path) -> dict[str, bytes]:
@@ -42,9 +44,7 @@ def test_the_source_may_vanish_after_the_import(store: Store, repo: Repo) -> Non
     assert store.read_file(base.project, base.tree, "README.md") == b"hello\n"
 
 
-def test_a_revision_a_subdirectory_and_clones_are_the_same_project(
-    store: Store, repo: Repo, new_repo: NewRepo, tmp_path: Path
-) -> None:
+def test_a_revision_a_subdirectory_and_clones_are_the_same_project(store: Store, repo: Repo, tmp_path: Path) -> None:
     first = repo.git("rev-parse", "HEAD~1")
     repo.git("tag", "-a", "v1", "-m", "one", first)
     by_tag = store.import_commit(repo.path / "src", "v1")
@@ -149,11 +149,14 @@ def test_a_hostile_repository_executes_nothing(store: Store, new_repo: NewRepo, 
     for config in (repo.path / ".git/config", repo.path / ".git/modules/sub/config"):
         with config.open("a") as file:
             file.write(
-                f"[core]\n fsmonitor = {evil}\n pager = {evil}\n sshCommand = {evil}\n editor = {evil}\n askPass = {evil}\n"
+                f"[core]\n fsmonitor = {evil}\n pager = {evil}\n sshCommand = {evil}\n editor = {evil}\n"
+                f" askPass = {evil}\n"
                 f'[filter "evil"]\n clean = {evil}\n smudge = {evil}\n process = {evil}\n required = true\n'
                 f'[diff]\n external = {evil}\n[diff "evil"]\n textconv = {evil}\n command = {evil}\n'
-                f'[uploadpack]\n packObjectsHook = {evil}\n[remote "o"]\n url = {evil}\n uploadpack = {evil}\n promisor = true\n'
-                f"[gpg]\n program = {evil}\n[commit]\n gpgSign = true\n[alias]\n fetch = !{evil}\n[log]\n showSignature = true\n"
+                f'[uploadpack]\n packObjectsHook = {evil}\n[remote "o"]\n url = {evil}\n uploadpack = {evil}\n'
+                " promisor = true\n"
+                f"[gpg]\n program = {evil}\n[commit]\n gpgSign = true\n[alias]\n fetch = !{evil}\n"
+                "[log]\n showSignature = true\n"
             )
     (repo.path / "a").write_text("changed\n")
     (repo.path / "sub/x").write_text("changed\n")

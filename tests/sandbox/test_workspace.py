@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from repos import UID
 
 from sandbox.errors import DiskFull, WorkspaceError
 from sandbox.store import Store
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from repos import NewRepo, Opener, Repo, SmallDisk
 
 pytestmark = pytest.mark.needs_root
 
@@ -35,12 +36,11 @@ def as_job(workspace: Workspace, *argv: str) -> str:
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Path:
+def reachable(tmp_path: Path) -> None:
     """Let the job's account through to the workspace; in production only a container gets there."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and folder != Path("/tmp"):  # noqa: S108  # Open to all already.
             folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
 
 
 def open_to_job(workspace: Workspace) -> None:
@@ -74,7 +74,8 @@ def test_mounts_are_closed_and_name_nothing_of_the_host(
     assert (workspace.merged / "bin/run").exists()
 
 
-def test_programs_in_it_run(store: Store, repo: Repo, open_workspace: Opener, reachable: Path) -> None:
+@pytest.mark.usefixtures("reachable")
+def test_programs_in_it_run(store: Store, repo: Repo, open_workspace: Opener) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
     open_to_job(workspace)
     (workspace.merged / "new").write_text("#!/bin/sh\necho ran\n")
@@ -82,8 +83,9 @@ def test_programs_in_it_run(store: Store, repo: Repo, open_workspace: Opener, re
     assert as_job(workspace, "./new") == "ran\n"
 
 
+@pytest.mark.usefixtures("reachable")
 def test_its_git_is_whole_clean_and_knows_nothing_of_the_source(
-    store: Store, repo: Repo, open_workspace: Opener, reachable: Path
+    store: Store, repo: Repo, open_workspace: Opener
 ) -> None:
     repo.git("remote", "add", "origin", "https://secret.example/x.git")
     base = store.import_commit(repo.path)
@@ -101,11 +103,10 @@ def test_its_git_is_whole_clean_and_knows_nothing_of_the_source(
     as_job(workspace, "git", "fsck", "--full", "--strict")
 
 
-def test_files_are_byte_for_byte_what_the_commit_has(
-    store: Store, new_repo: NewRepo, open_workspace: Opener, reachable: Path
-) -> None:
+@pytest.mark.usefixtures("reachable")
+def test_files_are_byte_for_byte_what_the_commit_has(store: Store, new_repo: NewRepo, open_workspace: Opener) -> None:
     repo = new_repo("raw")
-    files = {
+    files: dict[str | bytes, str | bytes] = {
         ".gitattributes": "*.txt text eol=crlf\n*.id ident\n*.lfs filter=lfs\n*.u16 working-tree-encoding=UTF-16\n",
         "a.txt": "unix\n",
         "b.id": "$Id$\n",
@@ -120,6 +121,7 @@ def test_files_are_byte_for_byte_what_the_commit_has(
     repo.commit(files)
     workspace = open_workspace(store.import_commit(repo.path))
     open_to_job(workspace)
+    files["d.u16"] = "text\n"  # That is what the commit has: git converted it.
     for name, content in files.items():
         assert (workspace.merged / os.fsdecode(name)).read_bytes() == os.fsencode(content)
     assert as_job(workspace, "git", "status", "--porcelain") == ""
@@ -245,7 +247,7 @@ def test_the_checkout_is_made_once_however_many_ask(store: Store, repo: Repo, tm
     assert [item.name for item in (root / "pristine").iterdir() if item.is_dir()] == [places.pop().parent.name]
 
 
-def test_a_half_made_checkout_is_thrown_away(store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path) -> None:
+def test_a_half_made_checkout_is_thrown_away(store: Store, repo: Repo, open_workspace: Opener) -> None:
     base = store.import_commit(repo.path)
     first = open_workspace(base)
     first.remove()
@@ -289,7 +291,7 @@ def test_a_full_disk_while_a_tree_is_put_down(repo: Repo, tmp_path: Path, small_
     root = small_disk("2m")
     with pytest.raises(DiskFull):
         Workspace.create(store, base, root, name="w", uid=UID, tree=tree)
-    assert [item.name for item in (root / "open").iterdir()] == [".lock"]
+    assert list((root / "open").iterdir()) == []
     Workspace.create(store, base, root, name="w", uid=UID).remove()
 
 

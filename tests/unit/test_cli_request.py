@@ -11,7 +11,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.submission import read_request
 from orchestrator.errors import ConfigError, NotFoundError, UsageError
 from orchestrator.stack.checks import HostCheck
-from sandbox.attack import Verdict
+from sandbox.attack.suite import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.check import LIMITS, Check, Step, python_check
+from sandbox.attack.check import LIMITS, Check, Step, python_check
 
 CHANNEL = (
     python_check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.check import python_check
+from sandbox.attack.check import python_check
 
 NETWORK = (
     python_check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.check import python_check
+from sandbox.attack.check import python_check
 from sandbox.policy import HOSTNAME, MASKED_PATHS
 from sandbox.spec import WORKSPACE
 

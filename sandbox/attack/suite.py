@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.check import LIMITS
-from sandbox.checks_host import HOST, IDENTITY
-from sandbox.checks_limits import CHANNEL, STRAIN
-from sandbox.checks_network import NETWORK
-from sandbox.checks_privilege import PRIVILEGE
+from sandbox.attack.check import LIMITS
+from sandbox.attack.host import HOST, IDENTITY
+from sandbox.attack.limits import CHANNEL, STRAIN
+from sandbox.attack.network import NETWORK
+from sandbox.attack.privilege import PRIVILEGE
 from sandbox.errors import ChannelLost, WorkspaceError
 from sandbox.git import git
 from sandbox.open import open_sandbox
@@ -29,7 +29,7 @@ from sandbox.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.check import Check
+    from sandbox.attack.check import Check
     from sandbox.open import Sandbox
     from sandbox.shell import Shell
 

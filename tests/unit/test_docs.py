@@ -1,0 +1,46 @@
+"""What the documents name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from orchestrator.cli.root import cli
+from sandbox.attack.suite import CHECKS
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMISED = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Promised")[2].partition("\n## ")[0]
+
+
+def test_every_check_is_a_promise_and_every_named_check_exists() -> None:
+    named = {word for word in re.findall(r"`([a-z0-9-]+)`", PROMISED) if "-" in word}
+    assert named == {check.id for check in CHECKS}
+
+
+def test_every_promise_names_what_shows_it() -> None:
+    rows = [line for line in PROMISED.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    assert len(rows) > 10
+    for row in rows:
+        shown = row.split("|")[2]
+        assert "`" in shown, row
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[^`]+)`", PROMISED))))
+def test_every_named_test_exists(named: str) -> None:
+    path, _, name = named.partition("::")
+    assert (ROOT / path).is_file()
+    assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8") if name else True
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "SECURITY.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere_and_commands_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert ((ROOT / document).parent / target).exists(), target
+    for command in re.findall(r"(?:^|[`$ ])dreamdock ([a-z]+)\b", text, flags=re.MULTILINE):
+        assert cli.get_command(click.Context(cli), command), command
