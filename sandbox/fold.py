@@ -10,13 +10,13 @@ another directory of the base.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from sandbox.contents import contents
 from sandbox.git import printable
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, GITLINK, LINK, TREE, Entry, Objects, disk_error
 from sandbox.pristine import RESERVED
@@ -112,9 +112,9 @@ class Folder:
             facts = (status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             known = before.seen.get(name)
             if known is None or known[0] != facts:
-                entry, exact = self._file(here, name, place, status, lower.get(name))
+                entry, lasting = self._file(here, name, place, status, lower.get(name))
                 known = facts, entry
-                if not exact:
+                if not lasting:
                     entries[name] = entry
                     continue
             entries[name] = known[1]
@@ -193,7 +193,7 @@ class Folder:
     def _file(
         self, here: int, name: bytes, place: _Place, status: os.stat_result, shining: Entry | None
     ) -> tuple[Entry | None, bool]:
-        """Return the entry for something that isn't a directory, and whether that is all there is to say about it."""
+        """Return the entry for something that isn't a directory, and whether it holds until the file's facts change."""
         mode = status.st_mode
         if _is_whiteout(status):
             return None, True
@@ -206,10 +206,10 @@ class Folder:
         if status.st_size > LARGEST or len(place.path + name) > _LONGEST:
             self._leave_out(place.path + name, "too large", status.st_size)
             return (None if shining is None or shining.is_tree else shining), False
-        data = _content(here, name, status.st_size)
+        data, at_rest = contents(here, name, status.st_size, LARGEST)
         present = shining.oid if shining is not None else ""
         kind = EXECUTABLE if mode & stat.S_IXUSR else FILE
-        return Entry(kind, self._objects.put(b"blob", data, present=present)), True
+        return Entry(kind, self._objects.put(b"blob", data, present=present)), at_rest
 
     def _merged(self, place: _Place, entries: Mapping[bytes, Entry | None]) -> str:
         shining = self._grafted(place.path, place.own, place.lower)
@@ -248,20 +248,3 @@ class Folder:
 
 def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _content(here: int, name: bytes, size: int) -> bytes:
-    # The name may have become a link or a FIFO since it was looked at: neither is followed, neither blocks.
-    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-            raise OSError(errno.EIO, "changed while it was read", os.fsdecode(name))
-        parts = []
-        left = LARGEST
-        while left and (part := os.read(file, min(left, max(size + 1, 1 << 16)))):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(file)

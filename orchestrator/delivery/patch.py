@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.errors import DeniedError, DreamdockError
+from sandbox.git import GitFailed, git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from sandbox.spec import FileChange
 
 _SECONDS: Final = 120
+# A folder's own name counts too: it can be replaced by a link to a folder that was filled elsewhere.
 _ELSEWHERE: Final = re.compile(
-    r"(^|/)(\.github/(workflows|actions)/|\.circleci/|\.buildkite/|\.husky/|\.githooks/|\.git/|\.vscode/|\.idea/|\.devcontainer/)"
-    r"|(^|/)(\.gitlab-ci\.ya?ml|azure-pipelines\.ya?ml|Jenkinsfile|\.travis\.ya?ml|\.drone\.ya?ml|\.pre-commit-config\.yaml"
-    r"|lefthook\.ya?ml|\.envrc|\.tool-versions|GNUmakefile|[Mm]akefile|\.gitmodules|\.gitattributes|\.lfsconfig)$"
+    r"(^|/)(\.github(/(workflows|actions))?|\.gitea|\.forgejo|\.circleci|\.buildkite|\.husky|\.githooks|\.git|\.vscode|\.idea"
+    r"|\.devcontainer)$"
+    r"|(^|/)(\.github/(workflows|actions)/|\.(gitea|forgejo|circleci|buildkite|husky|githooks|git|vscode|idea|devcontainer)/)"
+    r"|(^|/)(\.gitlab-ci\.ya?ml|azure-pipelines\.ya?ml|bitbucket-pipelines\.ya?ml|Jenkinsfile|\.travis\.ya?ml|\.drone\.ya?ml"
+    r"|\.pre-commit-config\.yaml|lefthook\.ya?ml|\.envrc|\.tool-versions|\.?mise\.toml|GNUmakefile|[Mm]akefile"
+    r"|\.gitmodules|\.gitattributes|\.lfsconfig|\.exrc|\.nvimrc|\.dir-locals\.el|[^/]*\.code-workspace)$"
 )
 
 
@@ -47,16 +52,15 @@ def apply_patch(repo: Path, patch: bytes, files: tuple[FileChange, ...], *, allo
             hint="read them with dreamdock diff; then dreamdock apply with --allow-elsewhere",
         )
     if patch:
-        top = _git(repo, b"", "rev-parse", "--show-toplevel").decode().rstrip("\n")
+        top = Path(os.fsdecode(_git(repo, b"", "rev-parse", "--show-toplevel").rstrip(b"\n")))
         _git(top, patch, "apply", "--whitespace=nowarn")
     return Applied(files, asks)
 
 
-def _git(repo: Path | str, stdin: bytes, *arguments: str) -> bytes:
+def _git(repo: Path, stdin: bytes, *arguments: str) -> bytes:
     """Run git in the person's own repository; `git apply` changes nothing unless all of it fits."""
-    command = ["git", "-C", str(repo), "-c", "core.fsmonitor=false", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=_SECONDS)
-    if done.returncode:
-        cause = " ".join(done.stderr.decode(errors="replace").split())[:300]
-        raise DreamdockError("the patch doesn't fit", cause=cause, hint="commit or stash your changes, then try again")
-    return done.stdout
+    try:
+        return git(*arguments, cwd=repo, stdin=stdin, as_user=True, timeout_s=_SECONDS).out
+    except GitFailed as error:
+        hint = "commit or stash your changes, then try again"
+        raise DreamdockError("the patch doesn't fit", cause=error.cause, hint=hint) from error

@@ -1,22 +1,17 @@
-"""A whole stack of its own: supervisor, Redis, workers and keeper as real processes, in folders of the test session."""
+"""A stack of the session's own, and what scripted runs are made of."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kit import SECRET, Stack
+from kit import SECRET
 
-from orchestrator import api, settings
+from benchmarks.stack import Stack, own_stack
 from orchestrator.demo import bundled, make
-from orchestrator.stack.report import PlainReporter
-from orchestrator.stack.up import ensure_up, take_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,30 +20,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Yield a running stack with one worker; nothing of it is left afterwards."""
-    root = Path(tempfile.mkdtemp(prefix="dde-"))
-    own = {
-        "DREAMDOCK_STATE_DIR": str(root / "state"),
-        "DREAMDOCK_RUNTIME_DIR": str(root / "run"),
-        "DREAMDOCK_WORKERS": "1",
-        "XDG_CONFIG_HOME": str(root / "config"),
-        "MIMO_API_KEY": SECRET,
-    }
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("DREAMDOCK_")}
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(kept | own)
-    try:
-        loaded = settings.load()
-        ensure_up(loaded, PlainReporter())
-        door = api.connect(loaded)
-        yield Stack(loaded, kept | own, door)
-        door.close()
-        take_down(loaded)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    assert not [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(root) in line]
-    shutil.rmtree(root)
+    with own_stack({"MIMO_API_KEY": SECRET}) as running:
+        yield running
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kit import Stack
+    from benchmarks.stack import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
 
@@ -64,6 +64,6 @@ def test_redis_away_is_unavailable(stack: Stack) -> None:
 
 def test_an_engine_away_is_unavailable(stack: Stack, repo: Path) -> None:
     environ = stack.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    done = stack("run", "x", "--repo", str(repo), env=environ, stdin=None)
+    done = stack("run", "x", "--repo", str(repo), env=environ)
     assert done.returncode == 5, done.stdout + done.stderr
     assert done.stderr.splitlines()[-3].startswith("error:") or done.stderr.startswith("error:")

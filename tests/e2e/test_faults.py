@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kit import MEND, SUBMIT, Stack
+from kit import MEND, SUBMIT
 
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.queue import QUEUE_KEY
@@ -17,6 +17,8 @@ from orchestrator.runs import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from benchmarks.stack import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_provider import FakeProvider, chat
-from kit import MEND, SECRET, SUBMIT, Stack
+from kit import MEND, SECRET, SUBMIT
 
 from orchestrator.demo import bundled, make
 from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from benchmarks.stack import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
 

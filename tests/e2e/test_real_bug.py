@@ -10,7 +10,7 @@ import pytest
 from orchestrator.demo import make
 
 if TYPE_CHECKING:
-    from kit import Stack
+    from benchmarks.stack import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import subprocess
@@ -113,6 +114,19 @@ def test_a_file_set_back_in_time_is_seen(opened: Opened) -> None:
     (top / "README.md").write_text("other\n")
     os.utime(top / "README.md", (1, 1))
     assert checkpoints.fold().tree != one
+
+
+def test_a_change_through_shared_memory_is_seen(opened: Opened) -> None:
+    top, checkpoints = opened
+    (top / "README.md").write_bytes(b"x" * 8192)
+    time.sleep(0.05)
+    seen = [checkpoints.fold().tree]
+    with (top / "README.md").open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        for letter in b"abc":  # The first write touches the file's times, the others don't.
+            memory[0] = letter
+            time.sleep(0.05)
+            seen.append(checkpoints.fold().tree)
+    assert len(set(seen)) == 4
 
 
 def test_ignored_new_paths_are_left_out_by_the_base_rules_alone(
