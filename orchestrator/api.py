@@ -156,14 +156,16 @@ class Door:
 
     def diff(self, run_id: str) -> bytes:
         """Return the run's patch, from its base to its last committed step; git's format."""
-        journal = list(stream.read(self._client, run_id))
-        last = journal[-1].body if journal else None
-        if isinstance(last, e.Finished) and last.patch:
-            return stream.blob(self._client, run_id, last.patch)
-        repo = index.record(self._client, run_id).view.spec.repo
-        steps = [event.body.patch for event in journal if isinstance(event.body, e.Checkpointed) and event.body.patch]
-        patches = [stream.blob(self._client, run_id, name) for name in steps]
-        return self._store.diff(repo.project, repo.tree, self._store.compose(repo.project, repo.tree, patches))
+        journal = [event.body for event in stream.read(self._client, run_id)]
+        if journal and isinstance(journal[-1], e.Finished) and journal[-1].patch:
+            return stream.blob(self._client, run_id, journal[-1].patch)
+        view = index.record(self._client, run_id).view
+        repo, tree = view.spec.repo, view.tree
+        steps = [body for body in journal if isinstance(body, e.Checkpointed) and body.files]
+        if all(step.patch for step in steps):  # Else one was too large for the journal: this host may have the tree.
+            patches = [stream.blob(self._client, run_id, step.patch) for step in steps]
+            tree = self._store.compose(repo.project, repo.tree, patches)
+        return self._store.diff(repo.project, repo.tree, tree)
 
     def apply(self, run_id: str, repo: Path, *, allow_elsewhere: bool = False) -> Applied:
         """Put the run's patch onto the working tree of `repo`, whole or not at all. See `delivery.patch`."""

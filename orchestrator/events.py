@@ -90,7 +90,7 @@ class CallFinished(Value):
 
 
 class Checkpointed(Value):
-    """The step is committed. `patch` names the blob with the step's patch against the tree before it."""
+    """The step is committed. `patch` names the blob with the step's patch; empty where it is too large."""
 
     type: Literal["checkpointed"] = "checkpointed"
     step: int

@@ -156,7 +156,7 @@ class Agent:
                 commit=checkpoint.commit,
                 tree=checkpoint.tree,
                 files=checkpoint.changes,
-                patch=self._journal.blob(checkpoint.patch) if checkpoint.patch else "",
+                patch=self._journal.blob(checkpoint.patch),
                 inexact=tuple(f"{left.path}: {left.reason}" for left in checkpoint.inexact),
             )
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 Operation = Literal["none", "finish", "requeue"]
+MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
 _BLOCK_MS: Final = 1000
@@ -155,7 +156,12 @@ class Writer:
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
     def blob(self, data: bytes) -> str:
-        """Store bytes beside the journal and return their name for an event: `sha256:…`."""
+        """Store bytes beside the journal and return their name for an event: `sha256:…`.
+
+        Nothing is stored of nothing, nor of more than `MOST_BLOB_BYTES`: then the name is empty.
+        """
+        if not data or len(data) > MOST_BLOB_BYTES:
+            return ""
         for secret in self._secrets:
             data = data.replace(secret.encode(), b"[redacted]")
         name = f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sandbox.store import Base
@@ -37,14 +38,14 @@ class Repo:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode(errors="surrogateescape").strip()
 
-    def write(self, files: dict[str | bytes, str | bytes] | dict[str, str] | dict[str, bytes]) -> None:
-        """Write files, making their directories."""
+    def write(self, files: Mapping[Any, str | bytes]) -> None:
+        """Write files by name (text or bytes), making their directories."""
         for name, content in files.items():
             path = self.path / os.fsdecode(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.fsencode(content))
 
-    def commit(self, files: dict[str | bytes, str | bytes] | dict[str, str] | dict[str, bytes] | None = None) -> str:
+    def commit(self, files: Mapping[Any, str | bytes] | None = None) -> str:
         """Commit everything there is, `files` included, and return the commit."""
         self.write(files or {})
         self.git("add", "-A", "-f")

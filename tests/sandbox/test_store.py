@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from repos import NewRepo, Repo, SmallDisk
+
+    from sandbox.store import Base
 
 
 def everything(path: Path) -> dict[str, bytes]:
@@ -187,7 +189,7 @@ def served(repo: Repo, tmp_path: Path) -> Iterator[str]:
     subprocess.run(["git", "--git-dir", bare, "update-server-info"], check=True)
 
     class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *args: object) -> None:
+        def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(tmp_path / "www"))
 
         def log_message(self, *_: object) -> None:
@@ -212,7 +214,7 @@ def test_a_url_is_the_same_project_and_its_password_is_kept_nowhere(store: Store
 
 
 def test_many_at_once_make_one_project(store: Store, repo: Repo) -> None:
-    bases: list[object] = []
+    bases: list[Base] = []
     threads = [threading.Thread(target=lambda: bases.append(store.import_commit(repo.path))) for _ in range(6)]
     for thread in threads:
         thread.start()
