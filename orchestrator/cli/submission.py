@@ -18,6 +18,7 @@ from orchestrator.cli.reporter import TalkReporter
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
+from orchestrator.stack.image import check_image
 from orchestrator.stack.up import ensure_up, take_down
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
             return 0
         loaded, reporter = settings.load(), TalkReporter(screen)
         ensure_up(loaded, reporter)
+        if spec.image:
+            check_image(spec.image)
         _pass_key_on(door, spec.model, loaded, reporter)
         view = door.submit(spec)
         if detach:

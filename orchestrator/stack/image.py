@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.stack.packages import install
 from sandbox import images, rootfs
+from sandbox.errors import EngineUnavailable
 
 if TYPE_CHECKING:
     from orchestrator.settings import Settings
@@ -25,3 +27,9 @@ def ensure_image(settings: Settings, reporter: Reporter) -> str:
     source = f"from {public}" if public else "from this machine's Debian mirror"
     with reporter.step(f"building the base image of the sandboxes {source} (once, a minute or two)") as detail:
         return images.ensure_base(detail, scratch=settings.state_dir / "tmp", public=public)
+
+
+def check_image(name: str) -> None:
+    """Raise ImageMissing where this machine's engine doesn't have an image; say nothing where it may not be asked."""
+    with suppress(EngineUnavailable):
+        images.check(name)
