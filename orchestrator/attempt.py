@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,8 @@ import structlog
 from orchestrator import events as e
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.delivery.acceptance import prove
-from orchestrator.errors import DreamdockError, FencedError, JournalError, UnavailableError
+from orchestrator.errors import DreamdockError, FencedError, JournalError, RedisAwayError
+from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.stream import Writer, follow
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 CANCELLED: Final = "cancelled"
 SHUTDOWN: Final = "the worker was shut down"
+_RETRY_SECONDS: Final = 0.2
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
@@ -59,7 +62,10 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
     journal = Writer(
         client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=secrets(os.environ)
     )
-    with Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop), watched(client, journal, stop):
+    with (
+        Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
+        watched(redis_url(settings), journal, stop),
+    ):
         try:
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
             Attempt(journal, settings, fence, stop).carry()
@@ -68,7 +74,7 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
 
 
 @contextmanager
-def watched(client: Redis, journal: Writer, stop: Stop) -> Iterator[None]:
+def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
     """Set the stop as soon as somebody asks to cancel, while the block runs."""
     ended = threading.Event()
     run_id, after = journal.view.id, len(journal.events)
@@ -76,20 +82,14 @@ def watched(client: Redis, journal: Writer, stop: Stop) -> Iterator[None]:
         stop.set(CANCELLED)
 
     def watch() -> None:
-        seen = after
         while not ended.is_set():
             try:
-                for event in follow(client, run_id, after=seen):
-                    if ended.is_set():
-                        return
-                    if event is None:
-                        continue
-                    seen = event.seq
-                    if isinstance(event.body, e.CancelRequested):
+                with connect(url) as client:  # One of its own: it blocks, and the attempt's is closed under it.
+                    if _cancel_seen(client, run_id, after, ended):
                         stop.set(CANCELLED)
                         return
-            except UnavailableError:
-                ended.wait(0.5)  # The lease judges how long Redis may be away.
+            except RedisAwayError:
+                ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
 
     thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)
     thread.start()
@@ -97,6 +97,16 @@ def watched(client: Redis, journal: Writer, stop: Stop) -> Iterator[None]:
         yield
     finally:
         ended.set()
+
+
+def _cancel_seen(client: Redis, run_id: str, after: int, ended: threading.Event) -> bool:
+    """Wait for a request to cancel behind event `after`; false once `ended` is set."""
+    for event in follow(client, run_id, after=after):
+        if ended.is_set():
+            return False
+        if event is not None and isinstance(event.body, e.CancelRequested):
+            return True
+    return False
 
 
 class Attempt:
@@ -122,6 +132,8 @@ class Attempt:
                 self._stopped(self._stop.reason)
             else:
                 hand_over(self._journal, error.message)
+        except RedisAwayError:
+            self._wait_for_redis()
         except JournalError:
             raise
         except (DreamdockError, SandboxError) as error:
@@ -157,6 +169,17 @@ class Attempt:
             self._finish(Outcome.FAILED, reason, ending.summary)
         else:
             self._finish(Outcome.FAILED, "the acceptance command fails on the final tree", ending.summary)
+
+    def _wait_for_redis(self) -> None:
+        """Hand the run over as soon as Redis is back; after a lease without it a keeper does that."""
+        deadline = time.monotonic() + self._settings.lease_seconds
+        while time.monotonic() < deadline:
+            try:
+                hand_over(self._journal, "Redis was away", to_blame=False)
+            except RedisAwayError:
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def _stopped(self, reason: str) -> None:
         if reason == CANCELLED:

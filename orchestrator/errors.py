@@ -4,7 +4,8 @@ DreamdockError            exit code
 ├── UsageError            2    the request itself is wrong
 ├── NotFoundError         3    no such run, repository, step
 ├── ConfigError           4    settings, an unknown model, a missing credential
-├── UnavailableError      5    Redis, the engine or an endpoint doesn't answer; safe to retry
+├── UnavailableError      5    a service doesn't answer; safe to retry
+│   └── RedisAwayError         Redis: what an attempt didn't commit is done again by the next one
 ├── DeniedError           6    refused by policy
 ├── LimitReachedError     7    a limit ended the run; its work is kept
 ├── ModelError            1    the model answered with something that can't be used
@@ -53,6 +54,10 @@ class UnavailableError(DreamdockError):
     """A service doesn't answer; trying again is safe."""
 
     exit_code = 5
+
+
+class RedisAwayError(UnavailableError):
+    """Redis doesn't answer, or refused; whether a write that was under way took place is unknown."""
 
 
 class DeniedError(DreamdockError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +13,9 @@ from orchestrator.settings import reasons
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_LONGEST: Final = 1_000_000  # Characters; a longer file is no spec, and is refused where it is cut.
 
 
 class RunRequest(Value):
@@ -34,11 +37,12 @@ class RunRequest(Value):
 def read_spec_file(path: Path) -> RunRequest:
     """Read a TOML spec file. Raises NotFoundError, or ConfigError for an unknown key or a wrong value."""
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            fields = tomllib.loads(file.read(_LONGEST))
         return RunRequest.model_validate(fields | {"accept_origin": "spec file"})
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}", hint="dreamdock run --help") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} can't be read", cause=str(error), hint="it has to be TOML") from error
     except ValidationError as error:
         known = ", ".join(name for name in RunRequest.model_fields if name != "accept_origin")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from orchestrator.delivery.acceptance import guess
 from orchestrator.errors import UsageError
 from orchestrator.models import SCRIPTED, check_model, default_model, is_scripted, read_script
 from orchestrator.runs import Acceptance, RepoRef, RunSpec
-from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file
+from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapping[str, str]) -> RunSpec:
     """Resolve a request; copies the base commit into the store under the caller's own rights.
 
-    Raises UsageError for an empty task, ConfigError for an unknown model or a bad project file, and the store's errors.
+    Raises UsageError for a task or command that can't be, ConfigError for an unknown model or a bad project file, and
+    the store's errors.
     """
     task = request.task.strip()
     if not task:
@@ -35,18 +38,21 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
     limits = changed(settings.limits, request.limits, who="the request")
     limits = narrowed(limits, project.limits, who="dreamdock.toml")
     sandbox = changed(settings.sandbox, request.sandbox, who="the request")
-    return RunSpec(
-        task=task,
-        repo=RepoRef(project=base.project, commit=base.commit, tree=base.tree, name=base.name, source=base.source),
-        model=SCRIPTED if is_scripted(model) else model,
-        base_url=request.base_url,
-        accept=_accept(request, project, store, base),
-        limits=limits,
-        sandbox=narrowed(sandbox, project.sandbox, who="dreamdock.toml"),
-        image=request.image or settings.image or "",
-        script=script,
-        left_out=left_out,
-    )
+    try:
+        return RunSpec(
+            task=task,
+            repo=RepoRef(project=base.project, commit=base.commit, tree=base.tree, name=base.name, source=base.source),
+            model=SCRIPTED if is_scripted(model) else model,
+            base_url=request.base_url,
+            accept=_accept(request, project, store, base),
+            limits=limits,
+            sandbox=narrowed(sandbox, project.sandbox, who="dreamdock.toml"),
+            image=request.image or settings.image or "",
+            script=script,
+            left_out=left_out,
+        )
+    except ValidationError as error:
+        raise UsageError("the request can't be a run", cause=reasons(error), hint="dreamdock run --help") from error
 
 
 def _project_file(store: Store, base: Base) -> ProjectFile:

@@ -11,9 +11,11 @@ from typing import Final
 from pydantic import Field
 
 from orchestrator.dialogue import Usage, Value
-from orchestrator.settings import RunLimits
+from orchestrator.settings import Command, RunLimits
 from sandbox.spec import Limits
 
+LONGEST_TASK: Final = 100_000
+"""Characters."""
 RUN_ID: Final = re.compile(r"^[0-9a-z]{12}$")
 ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})$")
 STACK_LABEL: Final = "dreamdock.stack"
@@ -77,7 +79,7 @@ class RepoRef(Value):
 class Acceptance(Value):
     """The command that decides whether a run succeeded. `origin`: flag, spec file, dreamdock.toml or guess."""
 
-    command: str
+    command: Command
     origin: str
 
 
@@ -87,7 +89,7 @@ class RunSpec(Value):
     `script` is the text of a scripted model's file; `left_out` names uncommitted paths that the run doesn't see.
     """
 
-    task: str = Field(min_length=1, max_length=100_000)
+    task: str = Field(min_length=1, max_length=LONGEST_TASK)
     repo: RepoRef
     model: str
     accept: Acceptance | None = None

@@ -12,11 +12,17 @@ import hashlib
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from platformdirs import PlatformDirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from orchestrator.errors import ConfigError
 from sandbox.spec import Limits
@@ -32,12 +38,16 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Command = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
+"""A shell command line."""
+
+
 class RunLimits(_Frozen):
     """What ends a run as `limit` or `timed_out`, with its work kept."""
 
     steps: int = Field(200, ge=1, le=10_000)
     """Model replies."""
-    money_usd: float = Field(5.0, gt=0)
+    money_usd: float = Field(5.0, gt=0, allow_inf_nan=False)
     """US dollars, over all attempts."""
     seconds: int = Field(6 * 3600, ge=1)
     """Wall time from the first claim."""
@@ -46,7 +56,7 @@ class RunLimits(_Frozen):
 class ProjectFile(_Frozen):
     """`dreamdock.toml` of a repository, as committed at the base: it may narrow, never widen."""
 
-    accept: str | None = None
+    accept: Command | None = None
     limits: dict[str, float] = Field(default_factory=dict)
     sandbox: dict[str, float] = Field(default_factory=dict)
 
@@ -118,8 +128,8 @@ def load(**flags: Any) -> Settings:
         raise ConfigError(
             "the settings are not valid", cause=reasons(error), hint=f"mend {user_file()} or the environment"
         ) from error
-    except (tomllib.TOMLDecodeError, OSError) as error:
-        raise ConfigError("a settings file can't be read", cause=str(error), hint=f"mend {user_file()}") from error
+    except (tomllib.TOMLDecodeError, OSError, SettingsError) as error:
+        raise ConfigError("the settings can't be read", cause=str(error), hint=f"mend {user_file()}") from error
 
 
 _M = TypeVar("_M", RunLimits, Limits)
@@ -148,7 +158,7 @@ def parse_project_file(text: str) -> ProjectFile:
     """Read a repository's `dreamdock.toml`. Raises ConfigError."""
     try:
         return ProjectFile.model_validate(tomllib.loads(text))
-    except (ValidationError, tomllib.TOMLDecodeError) as error:
+    except (ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
         cause = reasons(error) if isinstance(error, ValidationError) else str(error)
         hint = "mend dreamdock.toml and commit it; it takes accept, [limits] and [sandbox]"
         raise ConfigError("the repository's dreamdock.toml is not valid", cause=cause, hint=hint) from error

@@ -19,7 +19,7 @@ import structlog
 from rq import Queue, Worker
 
 from orchestrator import attempt  # The models and the sandbox are imported here, before the fork.
-from orchestrator.errors import DeniedError, UnavailableError
+from orchestrator.errors import DeniedError
 from orchestrator.job import SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence
@@ -112,7 +112,7 @@ def _work(url: str, name: str) -> bool:
         )
         worker.work(logging_level="WARNING", with_scheduler=False)
         connection.ping()
-    except (redis.ConnectionError, redis.TimeoutError, UnavailableError):
+    except (redis.ConnectionError, redis.TimeoutError):
         return False
     finally:
         connection.close()

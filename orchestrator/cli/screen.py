@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
@@ -37,8 +38,9 @@ class Screen:
 
     def __init__(self, *, json: bool, color: str, answer: TextIO | None = None, talk: TextIO | None = None) -> None:
         self.json = json
-        self.answer = _console(answer or sys.stdout, color)
-        self.talk = _console(talk or sys.stderr, color)
+        # Python has no stream where whoever started us closed the descriptor.
+        self.answer = _console(answer or sys.stdout or StringIO(), color)
+        self.talk = _console(talk or sys.stderr or StringIO(), color)
         self.tty = self.answer.is_terminal and not json
         self.live = self.talk.is_terminal and not json and not self.talk.is_dumb_terminal
         """Whether progress may be drawn."""

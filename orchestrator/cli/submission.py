@@ -18,6 +18,7 @@ from orchestrator.cli.reporter import TalkReporter
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
+from orchestrator.runs import LONGEST_TASK
 from orchestrator.stack.image import check_image
 from orchestrator.stack.up import ensure_up, take_down
 
@@ -79,16 +80,25 @@ def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdi
 
 
 def _read(task: str | None, file: str | None, stdin: TextIO) -> str | None:
-    if "-" in {task, file}:
-        return stdin.read()
-    if file is None:
+    if file is None and task != "-":
         return task
     try:
-        return Path(file).read_text(encoding="utf-8")
+        if "-" in {task, file}:
+            return _bounded(stdin)
+        with Path(str(file)).open(encoding="utf-8") as text:
+            return _bounded(text)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {file}", hint="dreamdock run --help") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} can't be read as text", cause=str(error), hint="dreamdock run --help") from error
+
+
+def _bounded(text: TextIO) -> str:
+    """Read a task; one that is too long for a run is refused before it is read to its end."""
+    read = text.read(LONGEST_TASK + 1)
+    if len(read) > LONGEST_TASK:
+        raise UsageError("the task is too long", cause=f"it has more than {LONGEST_TASK} characters", hint=_HINT)
+    return read
 
 
 def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:

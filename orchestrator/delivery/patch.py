@@ -23,7 +23,8 @@ _ELSEWHERE: Final = re.compile(
     r"|(^|/)(\.github/(workflows|actions)/|\.(gitea|forgejo|circleci|buildkite|husky|githooks|git|vscode|idea|devcontainer)/)"
     r"|(^|/)(\.gitlab-ci\.ya?ml|azure-pipelines\.ya?ml|bitbucket-pipelines\.ya?ml|Jenkinsfile|\.travis\.ya?ml|\.drone\.ya?ml"
     r"|\.pre-commit-config\.yaml|lefthook\.ya?ml|\.envrc|\.tool-versions|\.?mise\.toml|GNUmakefile|[Mm]akefile"
-    r"|\.gitmodules|\.gitattributes|\.lfsconfig|\.exrc|\.nvimrc|\.dir-locals\.el|[^/]*\.code-workspace)$"
+    r"|\.gitmodules|\.gitattributes|\.lfsconfig|\.exrc|\.nvimrc|\.dir-locals\.el|[^/]*\.code-workspace)$",
+    re.IGNORECASE,
 )
 
 
@@ -53,7 +54,9 @@ def apply_patch(repo: Path, patch: bytes, files: tuple[FileChange, ...], *, allo
         )
     if patch:
         top = Path(os.fsdecode(_git(repo, b"", "rev-parse", "--show-toplevel").rstrip(b"\n")))
-        _git(top, patch, "apply", "--whitespace=nowarn")
+        # Names that stand for .git on other systems are refused, as by a person's own git.
+        guards = ("-c", "core.protectNTFS=true", "-c", "core.protectHFS=true")
+        _git(top, patch, *guards, "apply", "--whitespace=nowarn")
     return Applied(files, asks)
 
 
@@ -62,5 +65,5 @@ def _git(repo: Path, stdin: bytes, *arguments: str) -> bytes:
     try:
         return git(*arguments, cwd=repo, stdin=stdin, as_user=True, timeout_s=_SECONDS).out
     except GitFailed as error:
-        hint = "commit or stash your changes, then try again"
+        hint = "it may be applied already; else commit or stash your changes, then try again"
         raise DreamdockError("the patch doesn't fit", cause=error.cause, hint=hint) from error

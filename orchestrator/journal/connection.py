@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
-from orchestrator.errors import UnavailableError
+from orchestrator.errors import ConfigError, RedisAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,14 @@ def redis_url(settings: Settings) -> str:
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client; nothing is sent yet. Replies are bytes, within 10 seconds. Raises UnavailableError."""
+    """Return a client; nothing is sent yet. Replies are bytes, within 10 seconds. Raises ConfigError."""
     try:
-        return redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, health_check_interval=30)
-    except ValueError as error:
-        raise UnavailableError("the Redis address is not valid", cause=str(error), hint="mend redis_url") from error
+        client = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5, health_check_interval=30)
+        client.connection_pool.make_connection()  # It connects nothing, and refuses an option that isn't one.
+    except (ValueError, TypeError) as error:
+        hint = "mend redis_url: redis://, rediss:// or unix://"
+        raise ConfigError("the Redis address is not valid", cause=str(error), hint=hint) from error
+    return client
 
 
 def ping(url: str) -> bool:
@@ -42,13 +45,13 @@ def ping(url: str) -> bool:
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Turn redis-py's connection errors into UnavailableError."""
+    """Turn redis-py's errors into RedisAwayError."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise UnavailableError("Redis doesn't answer", cause=str(error), hint=HINT) from error
+        raise RedisAwayError("Redis doesn't answer", cause=str(error), hint=HINT) from error
     except redis.RedisError as error:
-        raise UnavailableError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
+        raise RedisAwayError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
 
 
 class Scripts:
@@ -62,7 +65,7 @@ class Scripts:
         }
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:
-        """Run one script. Returns its status word or number; raises UnavailableError."""
+        """Run one script. Returns its status word or number; raises RedisAwayError."""
         with available():
             answer = self._scripts[name](keys=keys, args=args)
         return answer.decode() if isinstance(answer, bytes) else int(answer)

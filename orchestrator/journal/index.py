@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.errors import NotFoundError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import available
-from orchestrator.journal.stream import load_view
+from orchestrator.journal.fold import fold
+from orchestrator.journal.stream import load_view, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +53,25 @@ def pending(client: Redis) -> list[str]:
 
 
 def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
-    """Return the records of these runs, in this order, without those that are gone."""
+    """Return the records of these runs, in this order, without those that are gone.
+
+    Raises JournalError for one that can't be read, nor folded anew from its journal.
+    """
     rows: Any
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
             pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until", "placed_at"])
         rows = pipe.execute()
-    return [Record(load_view(row[0], row[1]), *map(int, row[2:])) for row in rows if row[0]]
+    found = zip(run_ids, rows, strict=True)
+    return [Record(_view(client, run_id, row), *map(int, row[2:])) for run_id, row in found if row[0]]
+
+
+def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
+    """Return the view of a record's row; one that can't be read is folded from the journal, which is the truth."""
+    try:
+        return load_view(row[0], row[1])
+    except ValueError:
+        return fold(run_id, read(client, run_id))
 
 
 def record(client: Redis, run_id: str) -> Record:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,29 @@ class Status:
             return None
         known = {name: child for name, child in children.items() if child is not None}
         return cls(supervisor=supervisor, children=known, ready=value.get("ready") is True)
+
+    @staticmethod
+    def hold(runtime_dir: Path) -> int | None:
+        """Take the lock that a supervisor holds for life, and return its descriptor; None where another has it."""
+        descriptor = os.open(runtime_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    @classmethod
+    def is_held(cls, runtime_dir: Path) -> bool:
+        """Whether a supervisor lives, whatever the file says."""
+        try:
+            descriptor = cls.hold(runtime_dir)
+        except OSError:  # No folder, or root's file: the status file is all that there is to go by.
+            return False
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
 
     def write(self, runtime_dir: Path) -> None:
         """Replace the file as a whole."""

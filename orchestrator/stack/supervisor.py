@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import settings as settings_room
-from orchestrator.errors import DreamdockError
+from orchestrator.errors import DreamdockError, UnavailableError
 from orchestrator.journal import connection
 from orchestrator.stack import redis_server
 from orchestrator.stack.child import Child, Program, open_log
@@ -89,6 +89,8 @@ class Supervisor:
             if child.reap():
                 self._log.warning("%s ended, next start in %.1f s", child.program.name, child.seconds_until_due)
                 self._publish()
+        if Status.read(self._runtime_dir) is None:
+            self._publish()  # Lost or damaged: it is how others find this process.
         pause = _TICK_SECONDS
         for child in self._children:
             if child.identity is None:
@@ -145,6 +147,9 @@ def main() -> int:
     except DreamdockError as error:
         sys.stderr.write(f"{error.message}: {error.cause}\n")
         return error.exit_code
+    if Status.hold(settings.runtime_dir) is None:
+        sys.stderr.write("another supervisor runs on this runtime directory\n")
+        return UnavailableError.exit_code
     Supervisor(wanted, state_dir=settings.state_dir, runtime_dir=settings.runtime_dir, owner=owner).run()
     return 0
 

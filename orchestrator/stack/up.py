@@ -38,6 +38,7 @@ _TRIES = 4
 """Starts of one child; a healthy one needs one."""
 _DOWN_SECONDS = 90.0
 _PAUSE_SECONDS = 0.02
+_REPUBLISHED_SECONDS = 10.0
 _LOCK = "stack.lock"
 
 
@@ -69,7 +70,7 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
             raise UnavailableError("the configured Redis doesn't answer", hint=hint)
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
         ensure_image(settings, reporter)
-        status = Status.read(settings.runtime_dir)
+        status = _known(settings)
         ours = status is None or not status.supervisor.is_alive()
         if ours:
             _start(settings, supervisor)
@@ -95,7 +96,7 @@ def take_down(settings: Settings) -> bool:
     if not settings.runtime_dir.is_dir():
         return False
     with _lock(settings):
-        status = Status.read(settings.runtime_dir)
+        status = _known(settings)
         running = status is not None and status.supervisor.is_alive()
         if status is not None and running:
             _stop(status)
@@ -109,6 +110,17 @@ def make_folders(settings: Settings) -> None:
     for folder in (settings.state_dir, settings.state_dir / "logs", settings.runtime_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.runtime_dir / _LOCK).touch(mode=0o600)
+
+
+def _known(settings: Settings) -> Status | None:
+    """Return the supervisor's status; where its file is lost or damaged, wait until a living one has written it anew."""
+    deadline = time.monotonic() + _REPUBLISHED_SECONDS
+    while (status := Status.read(settings.runtime_dir)) is None and Status.is_held(settings.runtime_dir):
+        if time.monotonic() > deadline:
+            cause = f"it holds {settings.runtime_dir / 'supervisor.lock'} and doesn't say who it is"
+            raise UnavailableError("the stack's supervisor doesn't answer", cause=cause, hint="dreamdock down")
+        time.sleep(_PAUSE_SECONDS)
+    return status
 
 
 def environment(settings: Settings) -> dict[str, str]:
