@@ -97,7 +97,7 @@ class Door:
     def find(self, ref: str, repo: Path | None = None) -> str:
         """Return the id that a reference means: a unique prefix, `@` for the latest run, `@-` for the one before.
 
-        With `repo` the latest of that repository, else of all.
+        With `repo` the latest of the repository there, else of all.
         Raises NotFoundError, or UsageError for an ambiguous prefix.
         """
         if ref in {"@", "@-"}:
@@ -199,6 +199,11 @@ class Door:
     def _latest(self, back: int, repo: Path | None) -> str:
         found = index.records(self._client, index.newest(self._client, live=False, limit=1000))
         project = self._store.project_of(repo) if repo else None
+        if repo and project is None:
+            cause = f"{repo} is in no git repository with a commit"
+            raise NotFoundError(
+                "@ means the latest run of a repository", cause=cause, hint="dreamdock ps -a; name a run"
+            )
         mine = [record.view.id for record in found if project in {None, record.view.spec.repo.project}]
         if len(mine) <= back:
             where = "of this repository" if project else "at all"

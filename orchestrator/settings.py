@@ -174,4 +174,4 @@ def _refuse_unknown_variables() -> None:
     known = {f"DREAMDOCK_{name.upper()}" for name in Settings.model_fields}
     for name in os.environ:
         if name.startswith("DREAMDOCK_") and name.split("__")[0] not in known:
-            raise ConfigError(f"unknown setting {name}", cause="no setting has that name", hint="dreamdock run --help")
+            raise ConfigError(f"unknown setting {name}", cause="no setting has that name", hint="dreamdock config show")

@@ -6,6 +6,7 @@ import http.client
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sandbox.errors import EngineUnavailable
@@ -28,6 +29,11 @@ class EngineInfo:
 def address() -> str:
     """Return the engine's address: `DOCKER_HOST`, the variable of every Docker tool, else the local socket."""
     return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+
+
+def is_there() -> bool:
+    """Whether a local engine listens, also where this user may not talk to it."""
+    return address().startswith("unix://") and Path(address().removeprefix("unix://")).is_socket()
 
 
 def answers(timeout_s: float = 2.0) -> bool:

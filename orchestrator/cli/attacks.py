@@ -56,7 +56,7 @@ def lines(verdict: Verdict) -> list[Line]:
     label = "✓ held" if verdict.held else "✗ NOT HELD"
     style = "" if verdict.held else "red"
     return [
-        Line(label, Text(visible(verdict.promise), "bold"), prose=True),
+        Line(label, Text.assemble((visible(verdict.promise), "bold"), (f"  {verdict.id}", "dim")), prose=True),
         Line("  attempt", Text(visible(verdict.attempt)), prose=True),
         Line("  result", Text(visible(verdict.result), style), prose=True),
     ]
@@ -75,6 +75,7 @@ def _about(settings: Settings) -> dict[str, str]:
         "engine": f"{found.version}, storage {found.storage_driver}, cgroup v{found.cgroup_version}",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "host": platform.node(),
+        "limits": "those of this trial, lower than a run's",
         "time": moment(datetime.now(UTC)),
     }
 

@@ -38,7 +38,8 @@ def diff(screen: Screen, /, run: str) -> None:
         for line in coloured(patch):
             screen.whole(line)
     if not patch:
-        screen.say("the run changed nothing")
+        done = door.show(run_id).view.outcome is not None
+        screen.say("the run changed nothing" if done else "no committed step has changed anything yet")
         return
     if screen.tty:
         screen.next(f"dreamdock apply {screen.id(run_id)}")

@@ -124,8 +124,8 @@ class Narrator:
         if not body.command:
             return []
         self.doing = f"acceptance: {first_line(body.command)}"
-        where = Text(f"  in a fresh container ({ORIGINS.get(body.origin, visible(body.origin)).split(';')[0]})", "dim")
-        return [Line("acceptance", Text.assemble((f"$ {first_line(body.command)}", "bold"), where))]
+        where = Text(f"in a fresh container ({ORIGINS.get(body.origin, visible(body.origin)).split(';')[0]})", "dim")
+        return [Line("acceptance", where), Line("", Text(f"$ {first_line(body.command)}", "bold"))]
 
     def _judged(self, _event: e.Event, body: e.Judged) -> list[Line]:
         self._unproven = False

@@ -76,12 +76,17 @@ class Screen:
             return
         from rich.live import Live
 
+        def narrow() -> Text:
+            line = status()
+            line.truncate(self.talk.width - 1, overflow="ellipsis")  # A full line can't be erased on every terminal.
+            return line
+
         answer = self.answer
         if self.tty:
             self.answer = self.talk  # Both are the same terminal, and only one may move its cursor.
         try:
             with Live(
-                get_renderable=status,
+                get_renderable=narrow,
                 console=self.talk,
                 transient=True,
                 refresh_per_second=4,

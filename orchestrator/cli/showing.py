@@ -34,7 +34,7 @@ def carry_out(screen: Screen) -> int:
         return code
     with opened() as door:
         screen.say("")
-        screen.say("what `dreamdock ps -a` says:")
+        screen.say("what `dreamdock ps -a -n 3` says:")
         listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
         screen.say("")
         screen.say("what `dreamdock audit --verify` says:")
@@ -50,6 +50,6 @@ def _with_model(screen: Screen, prepared: Prepared, model: str) -> RunRequest:
     if not is_scripted(model):
         screen.say(f"model: {visible(model)}")
         return prepared.request.model_copy(update={"model": model})
-    screen.say("no model key is set: a script that ships with dreamdock stands in for a model")
-    screen.say("it knows what to type; every command still runs for real, in a real sealed container")
+    screen.say("no model key is set: a script that ships with dreamdock stands in")
+    screen.say("it knows what to type; every command still runs for real, sealed")
     return prepared.request.model_copy(update={"model": f"scripted/{prepared.script}"})

@@ -16,6 +16,7 @@ from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.models import is_scripted
 from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
 from orchestrator.runs import LONGEST_TASK
@@ -46,6 +47,10 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
         if spec.image:
             check_image(spec.image)
         _pass_key_on(door, spec.model, loaded, reporter)
+        if is_scripted(spec.model) and not spec.script:
+            screen.say(
+                "no model key is set: a script looks around and changes nothing (export MIMO_API_KEY=…, or another)"
+            )
         view = door.submit(spec)
         if detach:
             _detached(screen, view)

@@ -57,7 +57,7 @@ def tail(text: str, count: int) -> list[str]:
     rows = lines(text.strip("\r\n"))
     while rows and not rows[-1]:
         rows.pop()
-    return rows if len(rows) <= count else [f"… {len(rows) - count} lines above", *rows[-count:]]
+    return rows if len(rows) <= count + 1 else [f"… {len(rows) - count} lines above", *rows[-count:]]
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchestrator.errors import DeniedError, DreamdockError
+from orchestrator.errors import DeniedError, DreamdockError, UsageError
 from sandbox.git import GitFailed, git
 
 if TYPE_CHECKING:
@@ -56,8 +57,19 @@ def apply_patch(repo: Path, patch: bytes, files: tuple[FileChange, ...], *, allo
         top = Path(os.fsdecode(_git(repo, b"", "rev-parse", "--show-toplevel").rstrip(b"\n")))
         # Names that stand for .git on other systems are refused, as by a person's own git.
         guards = ("-c", "core.protectNTFS=true", "-c", "core.protectHFS=true")
-        _git(top, patch, *guards, "apply", "--whitespace=nowarn")
+        try:
+            _git(top, patch, *guards, "apply", "--whitespace=nowarn")
+        except DreamdockError:
+            _refuse_second(top, patch)
+            raise
     return Applied(files, asks)
+
+
+def _refuse_second(top: Path, patch: bytes) -> None:
+    """Raise a clearer error where the patch is there already."""
+    with suppress(DreamdockError):
+        _git(top, patch, "apply", "--reverse", "--check")
+        raise UsageError("the patch is applied already", hint="git diff")
 
 
 def _git(repo: Path, stdin: bytes, *arguments: str) -> bytes:
@@ -65,5 +77,5 @@ def _git(repo: Path, stdin: bytes, *arguments: str) -> bytes:
     try:
         return git(*arguments, cwd=repo, stdin=stdin, as_user=True, timeout_s=_SECONDS).out
     except GitFailed as error:
-        hint = "it may be applied already; else commit or stash your changes, then try again"
+        hint = "commit or stash your changes, then try again"
         raise DreamdockError("the patch doesn't fit", cause=error.cause, hint=hint) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tomllib
@@ -79,6 +80,7 @@ def _copy(source: Traversable, repo: Path) -> None:
 
 def _git(repo: Path, *arguments: str) -> None:
     """Run git in the demo's own repository, with an identity of its own and none of the user's hooks."""
+    moment = "2026-01-01T00:00:00Z"  # The same content is the same commit each time.
     own = (
         "-c",
         "core.hooksPath=/dev/null",
@@ -87,6 +89,12 @@ def _git(repo: Path, *arguments: str) -> None:
         "-c",
         "user.email=demo@dreamdock.invalid",
     )
-    done = subprocess.run(["git", "-C", str(repo), *own, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(repo), *own, *arguments],
+        env={**os.environ, "GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise UnavailableError("git failed", cause=done.stderr.strip(), hint="git --version")

@@ -15,7 +15,7 @@ from orchestrator.errors import DreamdockError
 from orchestrator.journal import presence
 from orchestrator.journal.connection import available, connect, redis_url
 from sandbox import engine, images, probe
-from sandbox.errors import SandboxError
+from sandbox.errors import EngineUnavailable, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +53,11 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
     for name, check in checks:
         try:
             yield check(settings)
+        except EngineUnavailable as error:
+            found = "not tried: only root and the group docker may ask the engine"
+            barred = os.geteuid() != 0 and engine.is_there()
+            told = found if barred else f"{error.message}: {error.cause}"
+            yield HostCheck(name, ok=barred, found=told, remedy="sudo dreamdock doctor" if barred else error.hint)
         except (DreamdockError, SandboxError) as error:
             yield HostCheck(name, ok=False, found=f"{error.message}: {error.cause}".rstrip(": "), remedy=error.hint)
         except OSError as error:

@@ -113,7 +113,7 @@ def make_folders(settings: Settings) -> None:
 
 
 def _known(settings: Settings) -> Status | None:
-    """Return the supervisor's status; where its file is lost or damaged, wait until a living one has written it anew."""
+    """Return the supervisor's status; where its file is lost or damaged, wait for a living one to write it anew."""
     deadline = time.monotonic() + _REPUBLISHED_SECONDS
     while (status := Status.read(settings.runtime_dir)) is None and Status.is_held(settings.runtime_dir):
         if time.monotonic() > deadline:
@@ -134,7 +134,8 @@ def environment(settings: Settings) -> dict[str, str]:
         for name, value in chosen.items()
         if value is not None
     }
-    return {**os.environ, **own}
+    # Root's processes must leave nothing in a checkout that belongs to somebody else.
+    return {**os.environ, **own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _start(settings: Settings, supervisor: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,11 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.nee
         (["run", "x", "--repo", "repo", "--rev", "--upload-pack=touch x"], 3, "revision"),
         (["run", "x", "--repo", "repo", "--steps", "0"], 2, "steps"),
         (["run", "x", "--repo", "repo", "--image", "nobody/has-this:1"], 4, "nobody/has-this:1"),
+        (["run", "x" * 100_001, "--repo", "repo"], 2, "100000 characters"),
+        (["run", "-f", "/dev/zero"], 2, "too long"),
+        (["run", "bad \udcff", "--repo", "repo"], 2, "run"),
+        (["run", "x", "--repo", "repo", "--accept", "y" * 10_001], 2, "10000 characters"),
+        (["cancel", "@"], 3, "no git repository"),
         (["show", "nothing"], 3, "no run"),
         (["logs", "zzzz"], 3, "no run"),
         (["frobnicate"], 2, "frobnicate"),
@@ -62,3 +68,32 @@ def test_an_engine_away_is_unavailable(stack: Stack, repo: Path) -> None:
     done = stack("run", "x", "--repo", str(repo), env=environ)
     assert done.returncode == 5, done.stdout + done.stderr
     assert done.stderr.splitlines()[-3].startswith("error:") or done.stderr.startswith("error:")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LIMITS", '{"x":1'),
+        ("LIMITS", '{"money_usd": "inf"}'),
+        ("REDIS_URL", "bogus"),
+        ("REDIS_URL", "redis://127.0.0.1:1/?foo=bar"),
+        ("WORKERS", "abc"),
+        ("WOKERS", "3"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(stack: Stack, name: str, value: str) -> None:
+    done = stack("ps", env=stack.environ | {f"DREAMDOCK_{name}": value})
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 5000, 'accept = "x\\u0000"', "accept = 3"])
+def test_a_hostile_project_file_is_refused(stack: Stack, repo: Path, text: str) -> None:
+    (repo / "dreamdock.toml").write_text(text)
+    git = ["git", "-C", str(repo), "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    done = stack("run", "x", "--repo", str(repo))
+    assert done.returncode == 4, done.stderr
+    assert "dreamdock.toml" in done.stderr

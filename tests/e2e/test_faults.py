@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kit import MEND, SUBMIT
 
-from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal import keys
+from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.queue import QUEUE_KEY
 from orchestrator.runs import Outcome
+from orchestrator.stack.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,3 +100,51 @@ def test_a_queue_entry_that_names_another_function_runs_nothing(
     run_id = stack.detached(script(MEND, SUBMIT), repo)
     assert stack("wait", run_id).returncode == 0, "the worker goes on"
     assert not proof.exists()
+
+
+def test_a_redis_that_dies_and_comes_back_loses_no_step(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    run_id = stack.detached(script(*[f"echo {n} >> log.txt; sleep 0.3" for n in range(12)], MEND, SUBMIT), repo)
+    until(lambda: stack.door.show(run_id).view.step >= 2)
+    for _ in range(3):
+        found = Status.read(stack.settings.runtime_dir)
+        assert found is not None
+        os.kill(found.children["redis"].pid, signal.SIGKILL)
+        until(lambda: ping(redis_url(stack.settings)))
+        time.sleep(0.7)
+    assert stack("wait", run_id).returncode == 0
+    steps = [event.body.step for event in stack.door.events(run_id) if event.body.type == "checkpointed"]
+    assert steps == list(range(1, 15))
+    diff = stack.door.diff(run_id).decode()
+    assert [line for line in diff.splitlines() if line[1:].isdigit()] == [f"+{n}" for n in range(12)]
+    assert stack.door.audit(run_id).check.ok
+
+
+def test_a_damaged_status_file_neither_doubles_nor_hides_the_stack(stack: Stack, until: Any) -> None:
+    path = Status.path(stack.settings.runtime_dir)
+    before = Status.read(stack.settings.runtime_dir)
+    path.write_text("{")
+    assert stack("up").returncode == 0
+    assert Status.read(stack.settings.runtime_dir) == before
+    path.unlink()
+    until(lambda: Status.read(stack.settings.runtime_dir) == before)
+
+
+def test_an_unreadable_record_is_folded_anew_and_stops_nobody(
+    stack: Stack, repo: Path, script: Callable[..., Path]
+) -> None:
+    damaged = stack.detached(script(MEND, SUBMIT), repo)
+    assert stack("wait", damaged).returncode == 0
+    with connect(redis_url(stack.settings)) as client:
+        client.hset(keys.record(damaged), "view", "{garb")
+    assert stack.json("show", damaged)["run"]["outcome"] == "succeeded"
+    assert damaged in stack("ps", "-a").stdout
+
+
+def test_workers_leave_no_traceback_in_their_logs(stack: Stack, repo: Path, script: Callable[..., Path]) -> None:
+    logs = stack.settings.state_dir / "logs"
+    before = sum(path.read_text().count("Traceback") for path in logs.glob("worker-*.log"))
+    assert stack("wait", stack.detached(script(MEND, SUBMIT), repo)).returncode == 0
+    time.sleep(1.5)
+    assert sum(path.read_text().count("Traceback") for path in logs.glob("worker-*.log")) == before

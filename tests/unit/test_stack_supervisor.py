@@ -132,7 +132,7 @@ def test_up_twice_starts_once_and_down_leaves_nothing(settings: Settings) -> Non
 
     assert take_down(settings)
     assert not any(process.is_alive() for process in (first.supervisor, *first.children.values()))
-    assert [path.name for path in settings.runtime_dir.iterdir()] == ["stack.lock"]
+    assert {path.name for path in settings.runtime_dir.iterdir()} == {"stack.lock", "supervisor.lock"}
     assert not take_down(settings)
     ended = (settings.state_dir / "logs" / "supervisor.log").read_text()
     assert ended.rstrip().endswith("stopped")
