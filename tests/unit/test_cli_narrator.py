@@ -146,7 +146,8 @@ def test_acceptance_says_where_the_command_comes_from_and_what_it_proves() -> No
         e.Finished(outcome=Outcome.FAILED, reason="it fails", summary="I did\n\nthis"),
     )
     assert told == [
-        "acceptance|$ pytest  in a fresh container (guessed from the repository)",
+        "acceptance|in a fresh container (guessed from the repository)",
+        "|$ pytest",
         "|  1 passed",
         "|✓ passed · exit 0 · 2.0 s",
         "|  a",

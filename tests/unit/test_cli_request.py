@@ -137,7 +137,7 @@ def test_an_attack_is_told_as_promise_attempt_and_result() -> None:
     verdict = Verdict("dns", "No name can be resolved.", "look up example.com", "resolved\x1b[2J", held=False)
     layout.put(screen(answer), attacks.lines(verdict))
     assert answer.getvalue().splitlines() == [
-        "✗ NOT HELD    No name can be resolved.",
+        "✗ NOT HELD    No name can be resolved.  dns",
         "  attempt     look up example.com",
         "  result      resolved␛[2J",
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from repos import Repo
 
 from orchestrator import events as e
 from orchestrator.cli import main
@@ -262,10 +263,19 @@ def test_an_ambiguous_id_is_a_mistake_of_usage(client: Redis, cli: Cli, spec: Ru
     assert (done.returncode, "ambiguous" in done.stderr) == (2, True)
 
 
-def test_the_latest_run_is_at(client: Redis, cli: Cli, spec: RunSpec, finished: str) -> None:
-    latest = queue(client, spec)
+def test_the_latest_run_of_the_repository_here_is_at(client: Redis, cli: Cli, spec: RunSpec, tmp_path: Path) -> None:
+    here = Repo(tmp_path)
+    here.git("commit", "-q", "--allow-empty", "-m", "x")
+    mine = spec.repo.model_copy(update={"project": here.project})
+    before, latest, _other = queue(client, spec, repo=mine), queue(client, spec, repo=mine), queue(client, spec)
     assert json.loads(cli("show", "@", "--json").stdout)["run"]["id"] == latest
-    assert json.loads(cli("show", "@-", "--json").stdout)["run"]["id"] == finished
+    assert json.loads(cli("show", "@-", "--json").stdout)["run"]["id"] == before
+
+
+def test_outside_a_repository_at_means_nobodys_run(cli: Cli, finished: str) -> None:
+    done = cli("cancel", "@")
+    assert (done.returncode, finished in done.stdout) == (3, False)
+    assert "no git repository" in done.stderr
 
 
 def test_redis_that_is_away_is_unavailable(cli: Cli, tmp_path: Path) -> None:
