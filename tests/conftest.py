@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, Usage
 from orchestrator.journal.connection import connect, ping
-from orchestrator.runs import RepoRef, RunSpec
+from orchestrator.journal.stream import create
+from orchestrator.runs import RepoRef, RunSpec, new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,3 +62,11 @@ def reply() -> Reply:
     """Return a reply with one call and a known price."""
     call = ToolCall(id="c1", name="bash", arguments={"command": "pytest -q\nmore"})
     return Reply(text="look", calls=(call,), usage=Usage(input_tokens=100, output_tokens=10), cost_usd=0.25)
+
+
+@pytest.fixture
+def run_id(client: Redis, spec: RunSpec) -> str:
+    """Return the id of a queued run."""
+    run_id = new_run_id()
+    create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+    return run_id

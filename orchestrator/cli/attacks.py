@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
     from sandbox.attack.suite import Verdict
 
-_AGAIN: Final = "sudo dreamdock doctor --attack"
+_AGAIN: Final = f"sudo {Path(sys.executable).with_name('dreamdock')} doctor --attack"
 
 
 def carry_out(screen: Screen, settings: Settings) -> int:

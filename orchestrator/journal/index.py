@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import available
 from orchestrator.journal.fold import fold
@@ -55,29 +56,47 @@ def pending(client: Redis) -> list[str]:
 def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
     """Return the records of these runs, in this order, without those that are gone.
 
-    Raises JournalError for one that can't be read, nor folded anew from its journal.
+    One that can't be read, nor folded anew from its journal, is left out: it must not stop the others.
     """
     rows: Any
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
             pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until", "placed_at"])
         rows = pipe.execute()
-    found = zip(run_ids, rows, strict=True)
-    return [Record(_view(client, run_id, row), *map(int, row[2:])) for run_id, row in found if row[0]]
+    found = []
+    for run_id, row in zip(run_ids, rows, strict=True):
+        with suppress(JournalError):
+            found += [Record(_view(client, run_id, row), *map(int, row[2:]))] if row[0] else []
+    return found
 
 
 def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
-    """Return the view of a record's row; one that can't be read is folded from the journal, which is the truth."""
+    """Return the view of a record's row; one that can't be read is folded from the journal, which is the truth.
+
+    Raises JournalError where that can't be read either.
+    """
     try:
         return load_view(row[0], row[1])
     except ValueError:
+        return _folded(client, run_id)
+
+
+def _folded(client: Redis, run_id: str) -> RunView:
+    try:
         return fold(run_id, read(client, run_id))
+    except (ValueError, StopIteration) as error:
+        hint = f"dreamdock audit {run_id} --verify"
+        raise JournalError(f"run {run_id} can't be read", cause="its journal has no beginning", hint=hint) from error
 
 
 def record(client: Redis, run_id: str) -> Record:
-    """Return one run's record. Raises NotFoundError."""
+    """Return one run's record. Raises NotFoundError, or JournalError for one that can't be read."""
     found = records(client, [run_id])
     if not found:
+        with available():
+            damaged = client.exists(keys.record(run_id))
+        if damaged:
+            _folded(client, run_id)
         raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
     return found[0]
 

@@ -8,8 +8,8 @@ from orchestrator import events as e
 from orchestrator.journal import index
 from orchestrator.journal.handover import MOST_LOST, hand_over
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
-from orchestrator.runs import Outcome, RunSpec, State, new_run_id
+from orchestrator.journal.stream import Writer
+from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.dialogue import Reply
 
 pytestmark = pytest.mark.needs_redis
-
-
-@pytest.fixture
-def run_id(client: Redis, spec: RunSpec) -> str:
-    run_id = new_run_id()
-    create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
-    return run_id
 
 
 def attempt(client: Redis, run_id: str, number: int) -> Writer:

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs_redis
 
 
-@pytest.fixture
-def run_id(client: Redis, spec: RunSpec) -> str:
-    run_id = new_run_id()
-    create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
-    return run_id
-
-
 def owned(client: Redis, run_id: str, *, seconds: float = 30.0, **more: Any) -> Writer:
     fence = claim(client, run_id, 1, owner="w1", lease_seconds=seconds)
     assert isinstance(fence, int), fence
@@ -209,6 +202,17 @@ def test_an_event_of_a_newer_version_is_an_error_that_says_so(client: Redis, run
     )
     with pytest.raises(JournalError, match="can't be read"):
         list(read(client, run_id))
+
+
+def test_a_run_that_cannot_be_read_stops_no_other(client: Redis, run_id: str, spec: RunSpec) -> None:
+    other = new_run_id()
+    create(client, other, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+    client.hset(keys.record(run_id), "view", "{garb")
+    assert index.record(client, run_id).view.state is State.QUEUED, "the journal is the truth"
+    client.delete(keys.stream(run_id))
+    assert [record.view.id for record in index.records(client, [run_id, other])] == [other]
+    with pytest.raises(JournalError, match="can't be read"):
+        index.record(client, run_id)
 
 
 def test_living_processes_are_known_until_they_leave(client: Redis) -> None:
