@@ -19,8 +19,9 @@ from benchmarks.report import Row, present, row
 from orchestrator import events as e
 from orchestrator.journal.connection import connect, ping
 from orchestrator.journal.stream import create
-from orchestrator.runs import RepoRef, RunSpec, new_run_id
+from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.stack.redis_server import embedded_program
+from sandbox.spec import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ def redis_with_runs(folder: Path) -> Iterator[str]:
                 time.sleep(0.02)
             with connect(url) as client:
                 for number in range(RUNS):
-                    repo = RepoRef(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
+                    repo = Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
                     spec = RunSpec(task=f"mend part {number}", repo=repo, model="scripted", image="")
                     create(client, new_run_id(), "bench", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
             yield url

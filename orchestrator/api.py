@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.audit import Audit, audited
@@ -21,7 +21,7 @@ from orchestrator.resolve import resolve
 from orchestrator.runs import Outcome, RunSpec, RunView, State, attempt_id, new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from redis import Redis
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from sandbox.store import Store
-
-_CANCEL_RETRIES: Final = 5
 
 
 class Listed(NamedTuple):
@@ -132,27 +130,28 @@ class Door:
             if isinstance(event.body, e.Finished):
                 return
 
-    def blob(self, run_id: str, name: str) -> bytes:
-        """Return a part of the journal that is kept beside it. Raises JournalError."""
-        return stream.blob(self._client, run_id, name)
-
     def cancel(self, run_id: str) -> RunView:
         """Ask for a run's end. One that nobody carries ends at once; else its worker ends it within 2 seconds.
 
         Raises UsageError for a run that is done.
         """
-        for _ in range(_CANCEL_RETRIES):
-            journal = Writer(self._client, run_id, who=self._who)
-            if journal.view.state is State.DONE:
-                raise UsageError(f"run {run_id} is over", cause=journal.view.label, hint=f"dreamdock show {run_id}")
-            asked = () if journal.view.cancel_requested else (e.CancelRequested(),)
-            try:
-                journal.append(*asked, e.Finished(outcome=Outcome.CANCELLED, reason="cancelled"), operation="finish")
-            except HeadMovedError:
-                if asked:
-                    journal.append(*asked)
-            return journal.view
-        return index.record(self._client, run_id).view
+        journal = Writer(self._client, run_id, who=self._who)
+        asked = () if journal.view.cancel_requested else (e.CancelRequested(),)
+        try:
+            if journal.view.state is not State.DONE:
+                self._cancel(journal, asked)
+                return journal.view
+        except HeadMovedError:
+            journal = Writer(self._client, run_id, who=self._who)  # It ended meanwhile.
+        raise UsageError(f"run {run_id} is over", cause=journal.view.label, hint=f"dreamdock show {run_id}")
+
+    def _cancel(self, journal: Writer, asked: Sequence[e.CancelRequested]) -> None:
+        """End a run that nobody carries; ask whoever carries it. Raises HeadMovedError for one that is over."""
+        try:
+            journal.append(*asked, e.Finished(outcome=Outcome.CANCELLED, reason="cancelled"), operation="finish")
+        except HeadMovedError:
+            if asked:
+                journal.append(*asked)
 
     def diff(self, run_id: str) -> bytes:
         """Return the run's patch, from its base to its last committed step; git's format."""
@@ -187,10 +186,6 @@ class Door:
     def workers(self) -> list[Presence]:
         """Return the living workers."""
         return alive(self._client, "worker")
-
-    def keepers(self) -> list[Presence]:
-        """Return the living keepers."""
-        return alive(self._client, "keeper")
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -29,7 +29,7 @@ from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
 from sandbox.spec import SandboxSpec
-from sandbox.store import Base, Store
+from sandbox.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ _OUTCOMES: Final = {
 def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop) -> None:
     """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done."""
     worker = f"{platform.node()}:{os.getpid()}"
-    fence = claim(client, run_id, number, owner=worker, lease_seconds=settings.lease_seconds)
+    fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
     if isinstance(fence, str):
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
@@ -203,10 +203,8 @@ class Attempt:
     def _opened(self, tree: str) -> Iterator[Sandbox]:
         """Open a fresh sandbox on a tree; a stop removes its container at once."""
         self._stop.check()
-        repo = self._spec.repo
-        base = Base(project=repo.project, commit=repo.commit, tree=repo.tree, name=repo.name, source=repo.source)
         root = self._settings.state_dir / "workspaces"
-        with open_sandbox(self._sandbox_spec(), self._store, base, root, tree=tree) as box:
+        with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, root, tree=tree) as box:
             forget = self._stop.on_set(box.kill)
             try:
                 yield box

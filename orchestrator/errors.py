@@ -7,7 +7,6 @@ DreamdockError            exit code
 ├── UnavailableError      5    a service doesn't answer; safe to retry
 │   └── RedisAwayError         Redis: what an attempt didn't commit is done again by the next one
 ├── DeniedError           6    refused by policy
-├── LimitReachedError     7    a limit ended the run; its work is kept
 ├── ModelError            1    the model answered with something that can't be used
 └── JournalError          1    the journal is broken or refuses the writer
     ├── FencedError            a newer attempt owns the run: stop writing, leave
@@ -64,12 +63,6 @@ class DeniedError(DreamdockError):
     """Refused by policy."""
 
     exit_code = 6
-
-
-class LimitReachedError(DreamdockError):
-    """A limit of the run was reached; its work is kept."""
-
-    exit_code = 7
 
 
 class ModelError(DreamdockError):

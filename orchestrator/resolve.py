@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from orchestrator.delivery.acceptance import guess
 from orchestrator.errors import UsageError
 from orchestrator.models import SCRIPTED, check_model, default_model, is_scripted, read_script
-from orchestrator.runs import Acceptance, RepoRef, RunSpec
+from orchestrator.runs import Acceptance, RunSpec
 from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file, reasons
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
-    from sandbox.store import Base, Store
+    from sandbox.spec import Base
+    from sandbox.store import Store
 
 
 def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapping[str, str]) -> RunSpec:
@@ -41,7 +42,7 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
     try:
         return RunSpec(
             task=task,
-            repo=RepoRef(project=base.project, commit=base.commit, tree=base.tree, name=base.name, source=base.source),
+            repo=base,
             model=SCRIPTED if is_scripted(model) else model,
             base_url=request.base_url,
             accept=_accept(request, project, store, base),

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from orchestrator.dialogue import Usage, Value
 from orchestrator.settings import Command, RunLimits
-from sandbox.spec import Limits
+from sandbox.spec import Base, Limits
 
 LONGEST_TASK: Final = 100_000
 """Characters."""
@@ -66,16 +66,6 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 }
 
 
-class RepoRef(Value):
-    """The base of a run: a commit in the shared store. `project` derives from the repository's root commit."""
-
-    project: str
-    commit: str
-    tree: str
-    name: str
-    source: str
-
-
 class Acceptance(Value):
     """The command that decides whether a run succeeded. `origin`: flag, spec file, dreamdock.toml or guess."""
 
@@ -90,7 +80,7 @@ class RunSpec(Value):
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
-    repo: RepoRef
+    repo: Base
     model: str
     accept: Acceptance | None = None
     limits: RunLimits = RunLimits()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.checkpoints import Checkpoint
-    from sandbox.spec import CommandResult, SandboxSpec
-    from sandbox.store import Base, Store
+    from sandbox.spec import Base, CommandResult, SandboxSpec
+    from sandbox.store import Store
 
 
 class Sandbox:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sandbox.store import Base, Store
+    from sandbox.spec import Base
+    from sandbox.store import Store
 
 RESERVED = (b".git", b".dreamdock")  # At the workspace's top: never part of a checkpoint.
 _CONFIG = """\

@@ -85,3 +85,18 @@ class FileChange(BaseModel):
     status: Literal["A", "M", "D", "T"]
     added: int
     removed: int
+
+
+class Base(BaseModel):
+    """What a run starts from: a commit in the store, and where people know it from.
+
+    `project` is 12 hex digits, `commit` and `tree` are 40; `name` and `source` are for people, without passwords.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    project: str
+    commit: str
+    tree: str
+    name: str
+    source: str

@@ -17,12 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from sandbox.errors import NotARepository, RevisionNotFound, WorkspaceError
 from sandbox.git import GitFailed, checked_revision, git, printable
 from sandbox.objects import EMPTY_TREE, Objects, disk_error
 from sandbox.source import human_name, is_url, local_view, shown
+from sandbox.spec import Base
 from sandbox.trees import edited, files, find, patch
 
 if TYPE_CHECKING:
@@ -44,21 +43,6 @@ _FETCH = (
 )
 _INCOMING = "refs/dreamdock/incoming"
 _HOUR = 3600.0
-
-
-class Base(BaseModel):
-    """What a run starts from: a commit in the store, and where people know it from.
-
-    `project` is 12 hex digits, `commit` and `tree` are 40; `name` and `source` are for people, without passwords.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    project: str
-    commit: str
-    tree: str
-    name: str
-    source: str
 
 
 class Store:

@@ -27,7 +27,8 @@ from sandbox.pristine import Pristine, locked, pristine, remove_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.store import Base, Store
+    from sandbox.spec import Base
+    from sandbox.store import Store
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

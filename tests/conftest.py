@@ -15,7 +15,8 @@ from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, Usage
 from orchestrator.journal.connection import connect, ping
 from orchestrator.journal.stream import create
-from orchestrator.runs import RepoRef, RunSpec, new_run_id
+from orchestrator.runs import RunSpec, new_run_id
+from sandbox.spec import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def client(redis_server: str) -> Iterator[Redis]:
 @pytest.fixture
 def spec() -> RunSpec:
     """Return a small run's specification; its repository doesn't exist."""
-    repo = RepoRef(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
+    repo = Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
     return RunSpec(task="mend it", repo=repo, model="scripted", image="none")
 
 

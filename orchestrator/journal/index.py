@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 
 class Record(NamedTuple):
-    """A run's record: its view, and who owns it. Times are milliseconds of Redis TIME."""
+    """A run's record: its view, and its lease. `lease_until` is in milliseconds of Redis TIME."""
 
     view: RunView
     attempt: int
     fence: int
     lease_until: int
-    placed_at: int
 
 
 def newest(client: Redis, *, live: bool, limit: int) -> list[str]:
@@ -61,7 +60,7 @@ def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
     rows: Any
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
-            pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until", "placed_at"])
+            pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until"])
         rows = pipe.execute()
     found = []
     for run_id, row in zip(run_ids, rows, strict=True):

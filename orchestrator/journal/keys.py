@@ -7,11 +7,10 @@ from typing import Final
 RUNS: Final = "dd:runs"  # Sorted set: run id by time of creation, ms.
 LIVE: Final = "dd:live"  # Sorted set: the runs that aren't done, by time of creation.
 PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by time.
-LEASES: Final = "dd:leases"  # Sorted set: leased runs by the lease's end, ms of Redis TIME.
 
 
 def record(run_id: str) -> str:
-    """Return the key of the run's record: spec, view, head, state, fence, attempt, lease_until, owner."""
+    """Return the key of the run's record: spec, view, head, seq, state, fence, attempt, lease_until."""
     return f"dd:run:{run_id}"
 
 

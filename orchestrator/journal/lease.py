@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.errors import UnavailableError
+from orchestrator.errors import RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts
 
@@ -20,10 +20,9 @@ _UNSURE: Final = 0.8
 """Share of the lease without renewal after which the attempt starts nothing more."""
 
 
-def claim(client: Redis, run_id: str, attempt: int, *, owner: str, lease_seconds: float) -> int | str:
+def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float) -> int | str:
     """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, STALE or LEASED."""
-    args = [run_id, attempt, owner, int(lease_seconds * 1000)]
-    return Scripts(client)("claim", [keys.record(run_id), keys.LEASES], args)
+    return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000)])
 
 
 class Lease:
@@ -35,8 +34,8 @@ class Lease:
 
     def __init__(self, client: Redis, run_id: str, fence: int, *, lease_seconds: float, stop: Stop) -> None:
         self._scripts = Scripts(client)
-        self._args = [run_id, fence, int(lease_seconds * 1000)]
-        self._keys = [keys.record(run_id), keys.LEASES]
+        self._args = [fence, int(lease_seconds * 1000)]
+        self._keys = [keys.record(run_id)]
         self._seconds = lease_seconds
         self._stop = stop
         self._ended = threading.Event()
@@ -55,7 +54,7 @@ class Lease:
         while not self._ended.wait(self._seconds / 4):
             try:
                 status = self._scripts("renew", self._keys, self._args)
-            except UnavailableError:
+            except RedisAwayError:
                 if time.monotonic() - renewed > self._seconds * _UNSURE:
                     self._stop.set(LOST)
                 continue

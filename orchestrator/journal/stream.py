@@ -14,10 +14,10 @@ from orchestrator.events import Body, Event, Submitted
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
 from orchestrator.journal.fold import apply, begin
-from orchestrator.runs import RunSpec, RunView, attempt_id
+from orchestrator.runs import RunView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from redis import Redis
 
@@ -53,10 +53,15 @@ def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
         with available():
             page = client.xrange(keys.stream(run_id), min=f"({after}-0", count=_PAGE)
         for entry_id, fields in page:
-            after = int(entry_id.split(b"-")[0])
-            yield Entry(after, fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace"))
+            entry = _entry(entry_id, fields)
+            after = entry.seq
+            yield entry
         if len(page) < _PAGE:
             return
+
+
+def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    return Entry(int(entry_id.split(b"-")[0]), fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace"))
 
 
 def parse(run_id: str, entry: Entry) -> Event:
@@ -84,8 +89,9 @@ def follow(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event | No
             yield None
             continue
         for entry_id, fields in answer[0][1]:
-            after = int(entry_id.split(b"-")[0])
-            yield parse(run_id, Entry(after, fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace")))
+            entry = _entry(entry_id, fields)
+            after = entry.seq
+            yield parse(run_id, entry)
 
 
 def blob(client: Redis, run_id: str, name: str) -> bytes:
@@ -137,8 +143,8 @@ class Writer:
     def append(self, *bodies: Body, operation: Operation = "none") -> list[Event]:
         """Append events and return them; with an operation, end the run or pass it on in the same instant.
 
-        Raises FencedError when a newer attempt owns the run, HeadMovedError when an open append with an operation
-        meets a living lease, JournalError for a run that is gone.
+        Raises FencedError when a newer attempt owns the run, HeadMovedError when the run is over or an open append with
+        an operation meets a living lease, JournalError for a run that is gone.
         """
         for _ in range(_RETRIES):
             status, events = self._try(bodies, operation)
@@ -147,6 +153,8 @@ class Writer:
                     return events
                 case "HEAD":
                     self._catch_up()
+                case "DONE":
+                    raise HeadMovedError(f"run {self._run_id} is over", hint=f"dreamdock show {self._run_id}")
                 case "FENCED":
                     raise FencedError(f"another attempt owns run {self._run_id}")
                 case "LEASED":
@@ -173,7 +181,7 @@ class Writer:
         head, view = self.head, self.view
         events, pairs = [], []
         for number, body in enumerate(bodies, start=len(self.events) + 1):
-            event, data = self._seal(number, body)
+            event, data = seal(number, body, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
             view = apply(view, event)
             events.append(event)
@@ -182,17 +190,13 @@ class Writer:
         record = keys.record(self._run_id)
         status = self._scripts(
             "append",
-            [record, keys.stream(self._run_id), keys.LEASES, keys.LIVE, keys.PENDING],
+            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING],
             [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, *pairs],
         )
         if status == "OK":
             self.events += events
             self.head, self.view = head, view
         return status, events
-
-    def _seal(self, number: int, body: Body) -> tuple[Event, bytes]:
-        """Return the event and the bytes that are stored: without secrets, and hashed as they are."""
-        return seal(number, body, who=self._who, fence=self._fence or 0, secrets=self._secrets)
 
     def _catch_up(self) -> None:
         for entry in entries(self._client, self._run_id, after=len(self.events)):
@@ -203,7 +207,7 @@ class Writer:
 
 
 def seal(number: int, body: Body, *, who: str, fence: int = 0, secrets: Sequence[str] = ()) -> tuple[Event, bytes]:
-    """Put a body into its envelope; return the event and its bytes."""
+    """Put a body into its envelope; return the event and the bytes that are hashed and stored, without secrets."""
     event = Event(seq=number, at=datetime.now(UTC), who=who, fence=fence, body=body)
     text = event.model_dump_json()
     found = [secret for secret in secrets if secret in text]
@@ -233,13 +237,12 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
         view = begin(run_id, event) if view is None else apply(view, event)
     if view is None or not isinstance(bodies[0], Submitted):
         raise JournalError("a run begins with its submission")
-    spec: RunSpec = view.spec
     now_ms = int(view.created_at.timestamp() * 1000)
     status = Scripts(client)(
         "create",
         [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE, keys.PENDING],
-        [run_id, now_ms, view.state, spec.model_dump_json(), dump_view(view), head, *pairs],
+        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *pairs],
     )
     if status != "OK":
-        raise JournalError(f"run {run_id} exists already", cause=attempt_id(run_id, 1), hint="try again")
+        raise JournalError(f"run {run_id} exists already", hint="try again")
     return view

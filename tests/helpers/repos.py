@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sandbox.store import Base
+    from sandbox.spec import Base
     from sandbox.workspace import Workspace
 
 UID = 64001  # No account has it.

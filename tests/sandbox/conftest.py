@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from repos import NewRepo, Opener, SmallDisk
 
-    from sandbox.store import Base
+    from sandbox.spec import Base
 
 
 @pytest.fixture

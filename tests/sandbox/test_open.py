@@ -16,7 +16,8 @@ from sandbox.spec import SandboxSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.store import Base, Store
+    from sandbox.spec import Base
+    from sandbox.store import Store
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_root]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from repos import NewRepo, Repo, SmallDisk
 
-    from sandbox.store import Base
+    from sandbox.spec import Base
 
 
 def everything(path: Path) -> dict[str, bytes]:

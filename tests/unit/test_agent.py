@@ -21,14 +21,14 @@ from orchestrator.journal.stream import Writer, create
 from orchestrator.models import open_model
 from orchestrator.models.client import ApiModel, Patience
 from orchestrator.models.families import choose
-from orchestrator.runs import RepoRef, RunSpec, new_run_id
+from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.settings import RunLimits
 from orchestrator.stop import Stop, Stopped
 from sandbox.errors import ChannelLost
 from sandbox.images import base_image
 from sandbox.open import Sandbox, open_sandbox
-from sandbox.spec import SandboxSpec
-from sandbox.store import Base, Store
+from sandbox.spec import Base, SandboxSpec
+from sandbox.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,8 +80,7 @@ def start(client: Redis, base: tuple[Store, Base]) -> Callable[..., Writer]:
     """Return a function that records and claims a run."""
 
     def start(**changes: Any) -> Writer:
-        repo = RepoRef.model_validate(base[1], from_attributes=True)
-        spec = RunSpec(task="Mend double.", repo=repo, model="scripted", image="", **changes)
+        spec = RunSpec(task="Mend double.", repo=base[1], model="scripted", image="", **changes)
         run_id = new_run_id()
         create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
         return attempt(client, run_id, 1)
@@ -90,7 +89,7 @@ def start(client: Redis, base: tuple[Store, Base]) -> Callable[..., Writer]:
 
 
 def attempt(client: Redis, run_id: str, number: int) -> Writer:
-    fence = claim(client, run_id, number, owner=f"w{number}", lease_seconds=0.2)
+    fence = claim(client, run_id, number, lease_seconds=0.2)
     assert isinstance(fence, int), fence
     journal = Writer(client, run_id, who=f"w{number}", fence=fence, lease_seconds=60)
     ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})

@@ -100,7 +100,7 @@ def queue(client: Redis, spec: RunSpec, **changes: Any) -> str:
 
 
 def start(client: Redis, run_id: str, reply: Reply) -> Writer:
-    fence = claim(client, run_id, 1, owner="w1", lease_seconds=60)
+    fence = claim(client, run_id, 1, lease_seconds=60)
     assert isinstance(fence, int)
     writer = Writer(client, run_id, who="w1", fence=fence, lease_seconds=60)
     writer.append(e.Claimed(attempt=1, fence=fence, worker="w1", host="h"))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs_redis
 
 
 def attempt(client: Redis, run_id: str, number: int) -> Writer:
-    fence = claim(client, run_id, number, owner="w", lease_seconds=30)
+    fence = claim(client, run_id, number, lease_seconds=30)
     assert isinstance(fence, int), fence
     writer = Writer(client, run_id, who="w", fence=fence, lease_seconds=30)
     writer.append(e.Claimed(attempt=number, fence=fence, worker="w", host="h"))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs_redis
 
 
 def owned(client: Redis, run_id: str, *, seconds: float = 30.0, **more: Any) -> Writer:
-    fence = claim(client, run_id, 1, owner="w1", lease_seconds=seconds)
+    fence = claim(client, run_id, 1, lease_seconds=seconds)
     assert isinstance(fence, int), fence
     writer = Writer(client, run_id, who="w1", fence=fence, lease_seconds=seconds, **more)
     writer.append(e.Claimed(attempt=1, fence=fence, worker="w1", host="h"))
@@ -92,12 +92,12 @@ def test_an_open_append_by_another_process_is_taken_in(client: Redis, run_id: st
 
 def test_a_second_claim_waits_for_the_lease_and_fences_the_first(client: Redis, run_id: str, reply: Reply) -> None:
     first = owned(client, run_id, seconds=0.2)
-    assert claim(client, run_id, 1, owner="w2", lease_seconds=5) == "LEASED"
+    assert claim(client, run_id, 1, lease_seconds=5) == "LEASED"
     time.sleep(0.25)
     keeper = Writer(client, run_id, who="keeper")
     keeper.append(e.AttemptLost(attempt=1, reason="lease ran out"), e.Dispatched(attempt=2), operation="requeue")
-    assert claim(client, run_id, 1, owner="w1", lease_seconds=5) == "STALE"
-    assert isinstance(claim(client, run_id, 2, owner="w2", lease_seconds=5), int)
+    assert claim(client, run_id, 1, lease_seconds=5) == "STALE"
+    assert isinstance(claim(client, run_id, 2, lease_seconds=5), int)
     with pytest.raises(FencedError):
         first.append(*step(1, reply))
     assert [event.body.type for event in read(client, run_id)][-2:] == ["attempt_lost", "dispatched"]
@@ -112,8 +112,21 @@ def test_nobody_else_ends_a_run_whose_lease_is_alive(client: Redis, run_id: str)
 
 def test_a_done_run_cannot_be_claimed(client: Redis, run_id: str) -> None:
     Writer(client, run_id, who="ann").append(e.Finished(outcome=Outcome.CANCELLED), operation="finish")
-    assert claim(client, run_id, 1, owner="w", lease_seconds=5) == "DONE"
-    assert claim(client, "0" * 12, 1, owner="w", lease_seconds=5) == "UNKNOWN"
+    assert claim(client, run_id, 1, lease_seconds=5) == "DONE"
+    assert claim(client, "0" * 12, 1, lease_seconds=5) == "UNKNOWN"
+
+
+def test_a_run_that_is_over_stays_as_it_ended(client: Redis, run_id: str) -> None:
+    late = Writer(client, run_id, who="ann")
+    worker = owned(client, run_id)
+    worker.append(e.Finished(outcome=Outcome.SUCCEEDED), operation="finish")
+    with pytest.raises(HeadMovedError, match="is over"):
+        late.append(e.CancelRequested(), e.Finished(outcome=Outcome.CANCELLED), operation="finish")
+    with pytest.raises(HeadMovedError, match="is over"):
+        late.append(e.CancelRequested())
+    view = index.record(client, run_id).view
+    assert (view.outcome, view.cancel_requested) == (Outcome.SUCCEEDED, False)
+    assert verify(client, run_id).ok
 
 
 def test_a_lease_is_renewed_while_held_and_its_loss_stops_the_attempt(client: Redis, run_id: str) -> None:
@@ -122,7 +135,7 @@ def test_a_lease_is_renewed_while_held_and_its_loss_stops_the_attempt(client: Re
     fence = writer.events[-1].fence
     with Lease(client, run_id, fence, lease_seconds=1.0, stop=stop):
         time.sleep(1.3)
-        assert claim(client, run_id, 1, owner="w2", lease_seconds=5) == "LEASED"
+        assert claim(client, run_id, 1, lease_seconds=5) == "LEASED"
         client.hincrby(keys.record(run_id), "fence", 1)
         deadline = time.monotonic() + 3
         while not stop.is_set and time.monotonic() < deadline:

@@ -1,11 +1,12 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
--- KEYS: record, stream, leases, live, pending.
+-- KEYS: record, stream, live, pending.
 -- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, then pairs of event and hash.
 -- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt.
--- An open finish or requeue is refused while a lease is alive: only the owner of a run ends it then.
+-- A run that is done takes nothing more. An open finish or requeue is refused while a lease is alive: only the owner of a run ends it then.
 local record, fence, operation = KEYS[1], ARGV[2], ARGV[8]
 if redis.call('EXISTS', record) == 0 then return 'UNKNOWN' end
 if fence ~= '' and redis.call('HGET', record, 'fence') ~= fence then return 'FENCED' end
+if redis.call('HGET', record, 'state') == 'done' then return 'DONE' end
 if redis.call('HGET', record, 'head') ~= ARGV[3] then return 'HEAD' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -18,21 +19,16 @@ for i = 9, #ARGV, 2 do
 end
 redis.call('HSET', record, 'head', ARGV[4], 'seq', seq, 'state', ARGV[5], 'view', ARGV[6])
 if operation == 'none' then
-  if fence ~= '' then
-    redis.call('HSET', record, 'lease_until', now + ARGV[7])
-    redis.call('ZADD', KEYS[3], now + ARGV[7], ARGV[1])
-  end
+  if fence ~= '' then redis.call('HSET', record, 'lease_until', now + ARGV[7]) end
   return 'OK'
 end
 redis.call('HSET', record, 'lease_until', 0)
 redis.call('HINCRBY', record, 'fence', 1)
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
 if operation == 'finish' then
-  redis.call('ZREM', KEYS[4], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
 else
   redis.call('HINCRBY', record, 'attempt', 1)
-  redis.call('HSET', record, 'placed_at', now)
-  redis.call('ZADD', KEYS[5], now, ARGV[1])
+  redis.call('ZADD', KEYS[4], now, ARGV[1])
 end
 return 'OK'

@@ -1,13 +1,12 @@
 -- Give a run to an attempt, under a new fencing token.
--- KEYS: record, leases. ARGV: run id, attempt, owner, lease (ms). Returns the token, or the reason why not.
+-- KEYS: record. ARGV: attempt, lease (ms). Returns the token, or the reason why not.
 local record = KEYS[1]
 if redis.call('EXISTS', record) == 0 then return 'UNKNOWN' end
 if redis.call('HGET', record, 'state') == 'done' then return 'DONE' end
-if redis.call('HGET', record, 'attempt') ~= ARGV[2] then return 'STALE' end
+if redis.call('HGET', record, 'attempt') ~= ARGV[1] then return 'STALE' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if tonumber(redis.call('HGET', record, 'lease_until')) > now then return 'LEASED' end
 local fence = redis.call('HINCRBY', record, 'fence', 1)
-redis.call('HSET', record, 'owner', ARGV[3], 'lease_until', now + ARGV[4])
-redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1])
+redis.call('HSET', record, 'lease_until', now + ARGV[2])
 return fence

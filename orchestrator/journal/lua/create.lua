@@ -7,7 +7,7 @@ for i = 7, #ARGV, 2 do
   redis.call('XADD', KEYS[2], seq .. '-0', 'e', ARGV[i], 'h', ARGV[i + 1])
 end
 redis.call('HSET', KEYS[1], 'state', ARGV[3], 'spec', ARGV[4], 'view', ARGV[5], 'head', ARGV[6],
-  'seq', seq, 'fence', 0, 'attempt', 1, 'lease_until', 0, 'placed_at', ARGV[2])
+  'seq', seq, 'fence', 0, 'attempt', 1, 'lease_until', 0)
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[5], ARGV[2], ARGV[1])
