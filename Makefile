@@ -1,4 +1,4 @@
-# Each target may be the first command ever typed; the second time nothing is downloaded or built again.
+# Each target but `lock` may be the first command ever typed; the second time nothing is downloaded or built again.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -72,15 +72,15 @@ class Stack:
 
 
 @contextmanager
-def own_stack(extra: Mapping[str, str], *, workers: int = 1) -> Iterator[Stack]:
-    """Run a stack while the block runs, with `extra` in its environment; nothing of it is left afterwards."""
+def own_stack(extra: Mapping[str, str]) -> Iterator[Stack]:
+    """Run a stack of one worker, with `extra` in its environment; nothing of it is left after the block."""
     root = Path(tempfile.mkdtemp(prefix="dds-"))
     before = dict(os.environ)
     environ = {key: value for key, value in before.items() if not key.startswith("DREAMDOCK_")}
     environ |= {
         "DREAMDOCK_STATE_DIR": str(root / "state"),
         "DREAMDOCK_RUNTIME_DIR": str(root / "run"),
-        "DREAMDOCK_WORKERS": str(workers),
+        "DREAMDOCK_WORKERS": "1",
         "XDG_CONFIG_HOME": str(root / "config"),
         **extra,
     }
@@ -90,9 +90,11 @@ def own_stack(extra: Mapping[str, str], *, workers: int = 1) -> Iterator[Stack]:
         loaded = settings.load()
         ensure_up(loaded, PlainReporter())
         door = api.connect(loaded)
-        yield Stack(loaded, environ, door)
-        door.close()
-        take_down(loaded)
+        try:
+            yield Stack(loaded, environ, door)
+        finally:
+            door.close()
+            take_down(loaded)
     finally:
         os.environ.clear()
         os.environ.update(before)

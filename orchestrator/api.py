@@ -92,10 +92,11 @@ class Door:
         found = index.records(self._client, index.newest(self._client, live=not include_done, limit=limit))
         return [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
 
-    def find(self, ref: str, repo: Path | None = None) -> str:
-        """Return the id that a reference means: a unique prefix, `@` for the latest run, `@-` for the one before.
+    def find(self, ref: str, repo: Path) -> str:
+        """Return the id that a reference means: a unique prefix, or `@`.
 
-        With `repo` the latest of the repository there, else of all.
+        `@` is the latest run of the repository at `repo`, `@-` the one before.
+
         Raises NotFoundError, or UsageError for an ambiguous prefix.
         """
         if ref in {"@", "@-"}:
@@ -191,16 +192,13 @@ class Door:
         """Let go of the connection."""
         self._client.close()
 
-    def _latest(self, back: int, repo: Path | None) -> str:
-        found = index.records(self._client, index.newest(self._client, live=False, limit=1000))
-        project = self._store.project_of(repo) if repo else None
-        if repo and project is None:
+    def _latest(self, back: int, repo: Path) -> str:
+        project = self._store.project_of(repo)
+        if project is None:
             cause = f"{repo} is in no git repository with a commit"
-            raise NotFoundError(
-                "@ means the latest run of a repository", cause=cause, hint="dreamdock ps -a; name a run"
-            )
-        mine = [record.view.id for record in found if project in {None, record.view.spec.repo.project}]
+            raise NotFoundError("@ means the latest run of a repository", cause=cause, hint="dreamdock ps -a")
+        found = index.records(self._client, index.newest(self._client, live=False, limit=1000))
+        mine = [record.view.id for record in found if record.view.spec.repo.project == project]
         if len(mine) <= back:
-            where = "of this repository" if project else "at all"
-            raise NotFoundError(f"there is no such run {where}", hint='dreamdock ps -a, or dreamdock run "…"')
+            raise NotFoundError("there is no such run of this repository", hint='dreamdock ps -a, or dreamdock run "…"')
         return mine[back]

@@ -19,7 +19,8 @@ from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.stream import Writer, follow
-from orchestrator.models import client as _client  # noqa: F401  # Imported before the worker forks; connects nothing.
+from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
+from orchestrator.models import client as _client  # noqa: F401  # As above.
 from orchestrator.models import open_model, secrets
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed

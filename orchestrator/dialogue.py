@@ -16,7 +16,7 @@ class Value(BaseModel):
 class ToolCall(Value):
     """One call that the model asks for.
 
-    `arguments` is the parsed JSON object; `invalid` holds the raw text and the reason where it couldn't be parsed.
+    `arguments` is the parsed JSON object; `invalid` holds the raw text where it couldn't be parsed.
     """
 
     id: str
@@ -71,7 +71,7 @@ class ToolSpec(Value):
 
 
 class Turn(Value):
-    """What was said since the last reply: the user's text, or the results of the last reply's calls."""
+    """What was said since the last reply: the results of the last reply's calls, and text beside them."""
 
     text: str = ""
     results: tuple[ToolResult, ...] = ()

@@ -102,7 +102,7 @@ class Checkpointed(Value):
 
 
 class FinishStarted(Value):
-    """The agent is done: acceptance begins. `guessed` shows where the command came from."""
+    """The agent is done: acceptance begins. `origin` says where the command came from."""
 
     type: Literal["finish_started"] = "finish_started"
     command: str

@@ -109,7 +109,7 @@ class Verdict(Value):
 
 
 class RunView(Value):
-    """A run as folded from its journal: what `ps`, `show` and the dashboard print.
+    """A run as folded from its journal: what `ps` and `show` print.
 
     `cost_usd` is None once a reply of unknown price is in it. Times are UTC.
     """

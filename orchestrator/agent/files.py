@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST, LONGEST_LINE, clean, is_binary
 from sandbox.errors import FileProblem
-from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from orchestrator.agent.arguments import Edit, Read, Write
@@ -22,7 +20,7 @@ LARGEST_NOTES: Final = 16 * 1024
 
 def read(sandbox: Sandbox, arguments: Read) -> Outcome:
     """Return lines of a text file, numbered, within the length of one result."""
-    data = sandbox.read(inside(arguments.path), limit=LARGEST)
+    data = sandbox.read(arguments.path, limit=LARGEST)
     if is_binary(data):
         return failed(f"{arguments.path} is binary ({len(data):,} bytes); look at it with bash: file, xxd, strings")
     lines = clean(data).split("\n")
@@ -49,7 +47,7 @@ def read(sandbox: Sandbox, arguments: Read) -> Outcome:
 
 def edit(sandbox: Sandbox, arguments: Edit) -> Outcome:
     """Replace exact text; on bytes, so that nothing else in the file changes, whatever its encoding."""
-    path = inside(arguments.path)
+    path = arguments.path
     data = sandbox.read(path, limit=LARGEST)
     old, new = arguments.old.encode(), arguments.new.encode()
     if old == new:
@@ -74,25 +72,20 @@ def write(sandbox: Sandbox, arguments: Write) -> Outcome:
     data = arguments.content.encode(errors="replace")
     if len(data) > LARGEST:
         return failed(f"{len(data):,} bytes are more than a file may be written with ({LARGEST:,})")
-    sandbox.write(inside(arguments.path), data)
+    sandbox.write(arguments.path, data)
     return Outcome(f"{arguments.path}: {len(data):,} bytes written")
 
 
 def repo_notes(sandbox: Sandbox) -> str:
     """Return the repository's AGENTS.md, or the empty string."""
     try:
-        data = sandbox.read(inside("AGENTS.md"), limit=LARGEST)
+        data = sandbox.read("AGENTS.md", limit=LARGEST)
     except FileProblem:
         return ""
     if is_binary(data):
         return ""
     text = clean(data[:LARGEST_NOTES]).strip()
     return f"{text}\n[… the rest is left out; read AGENTS.md …]" if len(data) > LARGEST_NOTES else text
-
-
-def inside(path: str) -> str:
-    """Return a path of the model's as an absolute one in the sandbox."""
-    return posixpath.normpath(posixpath.join(WORKSPACE, path))
 
 
 def _short(line: str) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def tell(screen: Screen, run_id: str, events: Iterable[Event], *, progress: bool) -> tuple[list[Line], Outcome | None]:
     """Print events as they come, as words or JSON lines; with `progress` a status line is kept below them.
 
-    Returns the outcome, and what is to be said of it, which isn't printed yet: something may have to stand before it.
+    Returns what is to be said of the outcome, which isn't printed yet (something may have to stand before it), and the
+    outcome.
     """
     narrator = Narrator()
     if not screen.json:

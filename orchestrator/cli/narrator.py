@@ -42,7 +42,6 @@ class Narrator:
         self.cost_usd: float | None = 0.0
         self.doing = "queued"
         self.began: datetime | None = None
-        self.ended: datetime | None = None
         self.outcome: Outcome | None = None
         self._calls: dict[str, ToolCall] = {}
         self._unproven = True
@@ -145,7 +144,7 @@ class Narrator:
         return [Line(f"attempt {body.attempt}", ended, prose=True)]
 
     def _finished(self, event: e.Event, body: e.Finished) -> list[Line]:
-        self.ended, self.outcome = event.at, body.outcome
+        self.outcome = body.outcome
         unproven = " (unproven)" if body.outcome is Outcome.SUCCEEDED and self._unproven else ""
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Entry(NamedTuple):
@@ -107,9 +104,3 @@ def cli() -> None:
 
     RUN is a run's id or the start of it; @, the default, is the latest run of this repository, @- the one before.
     """
-
-
-def invoke(arguments: Sequence[str]) -> int:
-    """Run a command. Returns its exit code; errors come out as exceptions."""
-    result = cli.main(list(arguments), prog_name="dreamdock", standalone_mode=False)
-    return result if isinstance(result, int) else 0

@@ -38,7 +38,7 @@ def run(screen: Screen, /, task: str | None, file: str | None, detach: bool, dry
     The run works on a copy of the repository in a sealed container; your files change only when you apply its diff.
 
     Ctrl-C detaches and leaves the run going.
-    The exit code is the run's: 0 succeeded, 1 failed, cancelled or error, 7 limit, 124 out of time, 8 detached.
+    The exit code is the run's: 0 succeeded, 1 failed, cancelled or error, 7 limit, 124 out of time, 8 Ctrl-C.
     """
     from orchestrator.cli import submission
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import settings
@@ -37,8 +38,9 @@ def carry_out(screen: Screen) -> int:
         screen.say("what `dreamdock ps -a -n 3` says:")
         listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
         screen.say("")
-        screen.say("what `dreamdock audit --verify` says:")
-        audit.show(screen, door.audit(door.find("@")), verify=True)
+        run_id = door.find("@", Path(prepared.request.repo))
+        screen.say(f"what `dreamdock audit {screen.id(run_id)} --verify` says:")
+        audit.show(screen, door.audit(run_id), verify=True)
         screen.say("")
         screen.say("the stack stays up; on a repository of your own:")
         screen.next('dreamdock run "fix the failing tests"', "dreamdock doctor --attack", "dreamdock down")

@@ -95,7 +95,9 @@ def _read(task: str | None, file: str | None, stdin: TextIO) -> str | None:
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {file}", hint="dreamdock run --help") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} can't be read as text", cause=str(error), hint="dreamdock run --help") from error
+        raise UsageError(
+            f"{file or 'standard input'} can't be read as text", cause=str(error), hint="dreamdock run --help"
+        ) from error
 
 
 def _bounded(text: TextIO) -> str:

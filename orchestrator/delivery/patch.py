@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -60,16 +59,18 @@ def apply_patch(repo: Path, patch: bytes, files: tuple[FileChange, ...], *, allo
         try:
             _git(top, patch, *guards, "apply", "--whitespace=nowarn")
         except DreamdockError:
-            _refuse_second(top, patch)
+            _refuse_second(top, patch, guards)
             raise
     return Applied(files, asks)
 
 
-def _refuse_second(top: Path, patch: bytes) -> None:
-    """Raise a clearer error where the patch is there already."""
-    with suppress(DreamdockError):
-        _git(top, patch, "apply", "--reverse", "--check")
-        raise UsageError("the patch is applied already", hint="git diff")
+def _refuse_second(top: Path, patch: bytes, guards: tuple[str, ...]) -> None:
+    """Raise a clearer error where the patch is there already: UsageError."""
+    try:
+        _git(top, patch, *guards, "apply", "--reverse", "--check")
+    except DreamdockError:
+        return
+    raise UsageError("the patch is applied already", hint="git diff")
 
 
 def _git(repo: Path, stdin: bytes, *arguments: str) -> bytes:

@@ -27,7 +27,7 @@ _SECONDS: Final = 20
 
 
 def index_url(environ: Mapping[str, str]) -> str:
-    """Return the package index that pip is set up with: `PIP_INDEX_URL`, else pip's own default."""
+    """Return the package index: `PIP_INDEX_URL`, else pip's own default."""
     if url := environ.get("PIP_INDEX_URL"):
         return url.rstrip("/")
     from pip._internal.models.index import PyPI  # noqa: PLC0415  # pip tells its default nowhere else.

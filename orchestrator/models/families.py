@@ -1,6 +1,6 @@
 """The model families: which names there are, where they are served and what they cost.
 
-Only this file is on the way of `dreamdock run`: it imports no SDK.
+It is on the way of `dreamdock run`, so it imports no SDK.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.messages import (
@@ -103,7 +103,7 @@ def _response(reply: Reply) -> ModelResponse:
     return ModelResponse(parts=[*text, *calls])
 
 
-@lru_cache(maxsize=1024)
+@cache
 def _load(raw: str) -> ModelResponse:
     """Return the response that was kept. Every request brings the whole dialogue again; messages aren't changed."""
     [message] = ModelMessagesTypeAdapter.validate_json(raw)

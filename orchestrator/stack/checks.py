@@ -123,7 +123,9 @@ def _disk(settings: Settings) -> HostCheck:
         file.write(b"x" * 4096)
     free = shutil.disk_usage(settings.state_dir).free
     found = f"{free / 1e9:.1f} GB free in {settings.state_dir}"
-    return HostCheck("disk", ok=free >= FREE_BYTES, found=found, remedy="dreamdock prune, or move DREAMDOCK_STATE_DIR")
+    return HostCheck(
+        "disk", ok=free >= FREE_BYTES, found=found, remedy="free some disk space, or move DREAMDOCK_STATE_DIR"
+    )
 
 
 def _redis(settings: Settings) -> HostCheck:

@@ -91,7 +91,7 @@ def _start(log: Path) -> None:
             _start_by_hand(log)
     deadline = time.monotonic() + _START_SECONDS
     while not engine.answers():
-        last = _last_line(log)
+        last = "" if _SYSTEMD.is_dir() else _last_line(log)
         if time.monotonic() > deadline or _GAVE_UP in last:
             cause = last or f"it didn't answer within {_START_SECONDS:.0f} s"
             raise UnavailableError("the Docker daemon doesn't come up", cause=cause, hint=hint)
@@ -102,7 +102,7 @@ def _start_by_hand(log: Path) -> None:
     if not os.path.ismount(_CGROUPS):  # In a container, or with a minimal init; the daemon refuses to start without.
         subprocess.run(["mount", "-t", "cgroup2", "cgroup2", _CGROUPS], check=False)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("wb") as output:  # What an earlier try said must not be taken for this one's.
         daemon = ["setsid", "--fork", _daemon() or "dockerd"]
         subprocess.run(daemon, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", check=False)
 

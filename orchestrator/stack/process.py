@@ -10,14 +10,11 @@ from orchestrator.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _KEPT_LINES = 3
 
 
-def run_told(
-    argv: Sequence[str], detail: Callable[[str], None], *, failed: str, hint: str, cwd: Path | None = None
-) -> None:
+def run_told(argv: Sequence[str], detail: Callable[[str], None], *, failed: str, hint: str) -> None:
     """Run `argv` with no standard input, each line of its output going to `detail`.
 
     Raises UnavailableError (`failed`, the last lines of the output as its cause, `hint`).
@@ -31,7 +28,6 @@ def run_told(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            cwd=cwd,
         ) as process:
             for line in process.stdout or ():
                 if line.strip():

@@ -43,7 +43,7 @@ _LOCK = "stack.lock"
 
 
 def is_up(settings: Settings) -> bool:
-    """Whether the supervisor runs, has started everything, and Redis and the engine answer. A few milliseconds."""
+    """Whether the supervisor runs, all is started, and Redis and (for root) the engine answer. A few milliseconds."""
     status = Status.read(settings.runtime_dir)
     if status is None or not status.ready or not status.supervisor.is_alive():
         return False
@@ -81,10 +81,10 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
             if ours and (status := Status.read(settings.runtime_dir)):
                 _stop(status)  # Half a stack isn't left behind.
             raise
-    parts = [] if settings.redis_url else ["Redis"]
-    reporter.line(
-        f"started {', '.join([*parts, 'the keeper'])} and {_count(settings.workers)}; dreamdock down stops them"
-    )
+    if ours:
+        parts = [] if settings.redis_url else ["Redis"]
+        what = f"{', '.join([*parts, 'the keeper'])} and {_count(settings.workers)}"
+        reporter.line(f"started {what}; dreamdock down stops them")
     return True
 
 
@@ -118,7 +118,9 @@ def _known(settings: Settings) -> Status | None:
     while (status := Status.read(settings.runtime_dir)) is None and Status.is_held(settings.runtime_dir):
         if time.monotonic() > deadline:
             cause = f"it holds {settings.runtime_dir / 'supervisor.lock'} and doesn't say who it is"
-            raise UnavailableError("the stack's supervisor doesn't answer", cause=cause, hint="dreamdock down")
+            raise UnavailableError(
+                "the stack's supervisor doesn't answer", cause=cause, hint=f"look into {settings.state_dir / 'logs'}"
+            )
         time.sleep(_PAUSE_SECONDS)
     return status
 

@@ -549,10 +549,9 @@ class Runner:
             notes.append(f"every process was ended: the limit of {self.pids_limit} was reached")
 
     def memory_notes(self, reply: dict[str, Any]) -> list[str]:
-        if reply["exit"] == 0:
-            return []
         before, self.ooms = self.ooms, self.count_ooms()
-        return ["memory ran out and the kernel ended a process"] if self.ooms > before else []
+        told = reply["exit"] != 0 and self.ooms > before
+        return ["memory ran out and the kernel ended a process"] if told else []
 
     # Ending and holding.
 

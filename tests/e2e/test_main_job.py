@@ -55,6 +55,26 @@ def test_the_demo_project_is_mended_proven_and_applied(stack: Stack, tmp_path: P
     assert git(repo, "diff") == stack("diff", run_id).stdout
     assert stack.containers(run_id) == []
 
+    again = stack("apply", run_id, cwd=repo)
+    assert (again.returncode, "applied already" in again.stderr) == (2, True)
+
+
+def test_acceptance_is_fresh_and_a_flag_beats_the_projects_file(
+    stack: Stack, repo: Path, script: Callable[..., Path]
+) -> None:
+    (repo / "dreamdock.toml").write_text('accept = "false"\n')
+    git(repo, "add", "-A")
+    git(repo, "-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "settings")
+    path = script("touch /tmp/left $HOME/left; export LEFT=1; sleep 60 & mkdir -p .pytest_cache; touch kept", SUBMIT)
+    accept = (
+        'test -e kept && test ! -e /tmp/left && test ! -e "$HOME/left" && test -z "$LEFT" && test ! -e .pytest_cache'
+    )
+    run_id = stack.detached(path, repo, "--accept", accept)
+    assert stack("wait", run_id).returncode == 0, stack("logs", run_id).stdout
+    spec = stack.door.show(run_id).view.spec
+    assert spec.accept is not None
+    assert spec.accept.origin == "flag"
+
 
 def test_the_network_is_refused_and_the_model_is_told(stack: Stack, repo: Path, script: Callable[..., Path]) -> None:
     run_id = stack.detached(script("curl -sS --max-time 5 https://example.com/; echo code=$?", SUBMIT), repo)
