@@ -1,45 +1,42 @@
 """A model that follows a script: no key, no network, the same replies each time. It never pretends to be a model.
 
-A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`.
-The reply is chosen by step, the number of replies in the dialogue, so that a resumed run goes on where it was.
+A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
+written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
+The reply is chosen by step, the number of replies in the dialogue, so that a resumed run goes on where it was; or, in a
+cassette that says so, by what is asked.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pydantic import Field, ValidationError
-
-from orchestrator.dialogue import Reply, ToolCall, Usage, Value
-from orchestrator.errors import ConfigError, NotFoundError
-from orchestrator.settings import reasons
+from orchestrator.dialogue import Reply, ToolCall, Turn, Usage
+from orchestrator.errors import ConfigError, ModelError, NotFoundError
+from orchestrator.models.cassette import (
+    FORM,
+    LARGEST,
+    Script,
+    ScriptedCall,
+    ScriptedReply,
+    normal,
+    parse_script,
+    request_keys,
+)
+from orchestrator.models.port import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.dialogue import Request, Turn
+    from orchestrator.dialogue import Request
+    from orchestrator.models.port import Listener
     from orchestrator.stop import Stop
 
 _BYTES_PER_TOKEN: Final = 4
-_LARGEST_FILE: Final = 4 * 1024 * 1024
 _ACCEPT: Final = "{accept}"
-_FORM: Final = 'each line is {"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}'
-
-
-class ScriptedCall(Value):
-    """One call of a scripted reply."""
-
-    name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-
-
-class ScriptedReply(Value):
-    """One line of a script."""
-
-    text: str = ""
-    calls: tuple[ScriptedCall, ...] = ()
+_LONGEST_EXCERPT: Final = 200
 
 
 def read_script(name: str) -> str:
@@ -52,34 +49,18 @@ def read_script(name: str) -> str:
         return ""
     try:
         with Path(path).expanduser().open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
+            data = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no script {path}", hint="--model scripted/PATH.jsonl") from error
     except OSError as error:
         cause = f"{path}: {error.strerror}"
         raise ConfigError("the script can't be read", cause=cause, hint="--model scripted/PATH.jsonl") from error
-    if len(data) > _LARGEST_FILE:
-        cause = f"{path} is larger than {_LARGEST_FILE // 1024**2} MiB"
-        raise ConfigError("the script can't be read", cause=cause, hint=_FORM)
+    if len(data) > LARGEST:
+        cause = f"{path} is larger than {LARGEST // 1024**2} MiB"
+        raise ConfigError("the script can't be read", cause=cause, hint=FORM)
     text = data.decode(errors="replace")
     parse_script(text, path)
     return text
-
-
-def parse_script(text: str, name: str) -> tuple[ScriptedReply, ...]:
-    """Return the replies of a script. Raises ConfigError with the number of the line that isn't one."""
-    replies = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            replies.append(ScriptedReply.model_validate_json(line))
-        except ValidationError as error:
-            cause = f"line {number} of {name}: {reasons(error)}"
-            raise ConfigError("the script can't be followed", cause=cause, hint=_FORM) from error
-    if not replies:
-        raise ConfigError("the script can't be followed", cause=f"{name} has no replies", hint=_FORM)
-    return tuple(replies)
 
 
 class ScriptedModel:
@@ -88,43 +69,114 @@ class ScriptedModel:
     `accept` is the command that the built-in script's placeholder stands for; without it that reply is left out.
     """
 
-    def __init__(self, name: str, replies: tuple[ScriptedReply, ...] | None = None, *, accept: str = "") -> None:
+    def __init__(self, name: str, script: Script | None = None, *, accept: str = "") -> None:
         self.name = name
-        self._replies = _built_in(accept) if replies is None else replies
+        self._replies, self._header = _built_in(accept) if script is None else script
+        self._recorded: defaultdict[str, list[ScriptedReply]] = defaultdict(list)
+        self._played: Counter[str] = Counter()
+        for reply in self._replies:
+            self._recorded[reply.request].append(reply)
 
-    def ask(self, request: Request, stop: Stop) -> Reply:
-        """Return the reply of this step; past the end of the script, a submit that says so."""
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+        """Return the reply of this step, or to this request.
+
+        Past the end of a script that is followed by step, it is a submit that says so. Raises ModelError where a
+        cassette that is followed by request has no reply to this one.
+        """
+        del listener, within_s  # A script answers at once.
         stop.check()
         done = sum(isinstance(said, Reply) for said in request.dialogue)
-        line = self._replies[done] if done < len(self._replies) else self._over()
+        line = self._to(request) if self._header.match == "request" else self._at(done)
         calls = tuple(
-            ToolCall(id=f"call-{done + 1}-{number}", name=call.name, arguments=call.arguments)
+            ToolCall(
+                id=call.id or f"call-{done + 1}-{number}",
+                name=call.name,
+                arguments=call.arguments,
+                invalid=call.invalid,
+            )
             for number, call in enumerate(line.calls, start=1)
         )
-        written = len(line.model_dump_json())
-        usage = Usage(input_tokens=_size(request) // _BYTES_PER_TOKEN, output_tokens=written // _BYTES_PER_TOKEN)
-        return Reply(text=line.text, calls=calls, usage=usage, cost_usd=0.0)
+        return Reply(
+            model=self.name,
+            text=line.text,
+            reasoning=line.reasoning,
+            calls=calls,
+            usage=line.usage or _estimate(request, line),
+            cost_usd=0.0,
+            finish_reason=line.finish_reason,
+        )
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _over(self) -> ScriptedReply:
+    def _at(self, step: int) -> ScriptedReply:
+        if step < len(self._replies):
+            return self._replies[step]
         summary = f"The script is over after {len(self._replies)} replies; it didn't submit itself."
         return ScriptedReply(text=summary, calls=(ScriptedCall(name="submit", arguments={"summary": summary}),))
 
+    def _to(self, request: Request) -> ScriptedReply:
+        """Return the reply recorded to this request; of several one after the other, the last one from then on."""
+        keys = list(request_keys(request))
+        if keys[-1] not in self._recorded:
+            raise self._differs(request, keys)
+        recorded = self._recorded[keys[-1]]
+        self._played[keys[-1]] += 1
+        return recorded[min(self._played[keys[-1]], len(recorded)) - 1]
 
-def _built_in(accept: str) -> tuple[ScriptedReply, ...]:
+    def _differs(self, request: Request, keys: list[str]) -> ModelError:
+        """Say where the dialogue leaves the recorded one: each request extends the one before, so the first tells."""
+        step = next(number for number, key in enumerate(keys, start=1) if key not in self._recorded)
+        where = f"step {step} differs from every recorded one"
+        if step == 1:
+            where += f", in the task, the prompt or the tools (recorded for {_cut(self._header.task)!r})"
+        turn = _before(request, step)
+        cause = f"{where}: it is asked for after {_cut(turn)!r}"
+        hint = 'record the run anew, or write "match": "step" into the first line of the cassette'
+        return ModelError("the cassette has no reply to this", cause=cause, hint=hint)
+
+
+def _before(request: Request, step: int) -> str:
+    """Return what was said before a step's reply, as it is compared."""
+    said: list[Turn | Reply] = []
+    for item in request.dialogue:
+        if isinstance(item, Reply):
+            step -= 1
+            if step == 0:
+                break
+            said = []
+        else:
+            said.append(item)
+    turns = [turn for turn in said if isinstance(turn, Turn)]
+    parts = [part for turn in turns for part in (*(result.content for result in turn.results), turn.text)]
+    return normal("\n".join(filter(None, parts)))
+
+
+def _cut(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _LONGEST_EXCERPT else f"{words[:_LONGEST_EXCERPT]}…"
+
+
+def _built_in(accept: str) -> Script:
     text = files("orchestrator.models").joinpath("look.jsonl").read_text(encoding="utf-8")
-    replies = parse_script(text, "look.jsonl")
+    replies = parse_script(text, "look.jsonl").replies
     if not accept:
-        return tuple(reply for reply in replies if not any(_ACCEPT in call.arguments.values() for call in reply.calls))
-    return tuple(reply.model_copy(update={"calls": tuple(_filled(reply.calls, accept))}) for reply in replies)
+        return Script(
+            tuple(reply for reply in replies if not any(_ACCEPT in call.arguments.values() for call in reply.calls))
+        )
+    return Script(tuple(reply.model_copy(update={"calls": tuple(_filled(reply.calls, accept))}) for reply in replies))
 
 
 def _filled(calls: Iterable[ScriptedCall], accept: str) -> Iterable[ScriptedCall]:
     for call in calls:
         arguments = {key: accept if value == _ACCEPT else value for key, value in call.arguments.items()}
         yield call.model_copy(update={"arguments": arguments})
+
+
+def _estimate(request: Request, line: ScriptedReply) -> Usage:
+    """Return the tokens of a reply for which nobody counted them: bytes over four."""
+    written = len(line.model_dump_json(include={"text", "calls"}))
+    return Usage(input_tokens=_size(request) // _BYTES_PER_TOKEN, output_tokens=written // _BYTES_PER_TOKEN)
 
 
 def _size(request: Request) -> int:
