@@ -1,12 +1,13 @@
 """What a failed request means: which of our errors it is, and whether asking again can help.
 
-A refusal (key, model, request, window, credit) is never repeated: the same bytes would be refused again.
+A refusal (key, model, request, window, credit, certificate) is never repeated: the same bytes would be refused again.
 A passing failure (rate limit, overload, server error, time-out, cut stream) is, within bounds.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_ai.exceptions import (
     ModelAPIError,
@@ -25,15 +26,32 @@ from pydantic_ai.exceptions import (
 )
 
 from orchestrator.errors import ConfigError, DreamdockError, ModelError, UnavailableError
+from orchestrator.models import transport
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from orchestrator.models.families import Choice
 
-_LONGEST_CAUSE = 300
-_SHORTEST_PART = 6  # Providers echo a masked key: its first or last characters. Shorter runs are words.
+_LONGEST_CAUSE: Final = 300
+_LONGEST_READ: Final = 8192
+_SHORTEST_PART: Final = 6  # Providers echo a part of the key. Shorter runs are words, but for the last few characters.
+_TAIL: Final = 4
+_MASKED: Final = re.compile(r"[\w-]+(?:\*{2,}|…|\.{3})[\w-]+")  # Or both its ends, with something between.
 _PASSING = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError, ModelRequestTimeout)
+_ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308, 405})  # Redirections aren't followed: a key would go along.
+_TOO_LONG: Final = re.compile(  # What pydantic-ai doesn't tell from other refusals: llama.cpp, vLLM, SGLang, Kimi.
+    r"exceed\w* (?:the |model )?(?:available context|token limit)|(?:maximum|model's) context length", re.IGNORECASE
+)
+_TOOLLESS: Final = re.compile(
+    r"(?:not|n't) support (?:the )?(?:tool|function)|support tool use"
+    r"|(?:tool|function)[ _-](?:use|call\w*|choice) (?:is |are )?not (?:supported|enabled)"
+    r"|--enable-auto-tool-choice|--jinja",  # What vLLM and llama.cpp lack where they were started without.
+    re.IGNORECASE,
+)
+_UNKNOWN: Final = re.compile(
+    r"\bmodel\b.{0,80}\bnot (?:exist|found)|(?:unknown|invalid|no such|not supported) model", re.IGNORECASE
+)
 
 
 class Failure(NamedTuple):
@@ -49,58 +67,89 @@ class UnfinishedError(Exception):
 
 
 def read_failure(error: Exception, choice: Choice, key: SecretStr | None) -> Failure:
-    """Say what went wrong. The key is in no message."""
-    cause = _cause(error, key)
-    if isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError):
-        return Failure(_refusal(error, choice, cause), passing=False)
+    """Say what went wrong. Neither the key nor a part of it is in any message."""
+    cause = _cause(error, choice, key)
+    if mistrust := transport.untrusted(error, choice):
+        return Failure(mistrust, passing=False)
+    if _status(error) in _ELSEWHERE or (isinstance(error, ModelRequestRejectedError) and _is_page(error)):
+        return Failure(_no_endpoint(choice, cause), passing=False)
+    refused = isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError)
+    if isinstance(error, ModelAPIError) and (refused or _TOOLLESS.search(cause)):  # llama.cpp says it with a 500.
+        return Failure(_refusal(error, choice, cause, keyless=key is None), passing=False)
     if isinstance(error, _PASSING):
-        hint = "try again later, or another --model"
+        hint = transport.remedy(error, choice)
         problem = UnavailableError(f"{choice.name} doesn't answer", cause=cause, hint=hint)
         return Failure(problem, passing=True, retry_after=error.retry_after)
     if isinstance(error, ModelAPIError | UnexpectedModelBehavior | UnfinishedError | ValueError):
-        hint = f"is {choice.base_url} really a {choice.family.wire} endpoint?"
-        cut = ModelError(f"the answer of {choice.name} is cut or malformed", cause=cause, hint=hint)
+        cut = ModelError(f"the answer of {choice.name} is cut or malformed", cause=cause, hint=_right_address(choice))
         return Failure(cut, passing=True)
     return Failure(ModelError(f"{choice.name} can't be asked", cause=f"{type(error).__name__}: {cause}"), passing=False)
 
 
-def _refusal(error: ModelAPIError, choice: Choice, cause: str) -> DreamdockError:
-    name, address, variable = choice.name, choice.base_url, choice.family.key
+def _refusal(error: ModelAPIError, choice: Choice, cause: str, *, keyless: bool) -> DreamdockError:
+    name = choice.name
     match error:
         case ModelAuthenticationError():
             # Without the provider's text: it likes to echo a part of the key.
+            told = f"{name} wants a key" if keyless else f"the key for {name} is refused"
+            answered = f"HTTP {_status(error)}" if _status(error) else "that it isn't valid"
+            variable = choice.family.key or "the key's variable"
             hint = f"export {variable}=… (or {variable}_FILE=PATH) and restart the worker"
-            return ConfigError(
-                f"the key for {name} is refused", cause=f"{address} answered {_status(error)}", hint=hint
-            )
-        case ModelNotFoundError():
-            hint = f"--model {choice.family_id}/NAME with a model that it serves, or another --base-url"
-            return ConfigError(f"{address} doesn't know {choice.model}", cause=cause, hint=hint)
+            return ConfigError(told, cause=f"{choice.base_url} answered {answered}", hint=hint)
         case ModelQuotaExceededError():
             hint = "top up the account, or take another --model"
             return ModelError(f"the account for {name} has no credit left", cause=cause, hint=hint)
-        case ModelContextWindowExceededError():
+        case _ if isinstance(error, ModelContextWindowExceededError) or _TOO_LONG.search(cause):
             hint = "take a --model with a larger window, or a smaller task"
             return ModelError(f"the dialogue is too long for {name}", cause=cause, hint=hint)
+        case _ if _TOOLLESS.search(cause):
+            hint = "take a --model that can, or start its server so (vLLM --enable-auto-tool-choice, llama.cpp --jinja)"
+            return ModelError(f"{name} can't call tools", cause=cause, hint=hint)
+        case _ if isinstance(error, ModelNotFoundError) or _UNKNOWN.search(cause):
+            return _not_found(choice, cause)
         case _:
             return ModelError(f"{name} refused the request", cause=cause)
 
 
-def _status(error: ModelAPIError) -> str:
-    return f"HTTP {error.status_code}" if isinstance(error, ModelHTTPError) else "that it isn't valid"
+def _not_found(choice: Choice, cause: str) -> ConfigError:
+    """Tell a model that isn't there from an address where no models are: only the former's answer speaks of one."""
+    if "model" not in cause.lower() and choice.model not in cause:
+        return _no_endpoint(choice, cause)
+    elsewhere = "" if choice.family.base_url else ", or another --base-url"
+    hint = f"--model {choice.family_id}/NAME with a model that it serves{elsewhere}"
+    return ConfigError(f"{choice.base_url} doesn't know {choice.model}", cause=cause, hint=hint)
 
 
-def _cause(error: Exception, key: SecretStr | None) -> str:
-    """Return the provider's own words, in one short line, without the key."""
+def _no_endpoint(choice: Choice, cause: str) -> ConfigError:
+    return ConfigError(f"{choice.base_url} is no model's endpoint", cause=cause, hint=_right_address(choice))
+
+
+def _right_address(choice: Choice) -> str:
+    """Return the usual mistake in an address of one's own: such servers answer below /v1."""
+    if not choice.family.base_url and not re.search(r"/v\d+$", choice.base_url):
+        return f"--base-url {choice.base_url}/v1"
+    return f"does {choice.base_url} really speak {choice.family.wire!r}?"
+
+
+def _cause(error: Exception, choice: Choice, key: SecretStr | None) -> str:
+    """Return the provider's or the system's own words, in one short line, without the key."""
     text = str(error)
     if isinstance(error, ModelHTTPError):
-        text = f"HTTP {error.status_code}: {_words(error.body)}"
+        text = f"HTTP {error.status_code}: {'a web page' if _is_page(error) else _words(error.body)}"
+    elif isinstance(error, ModelConnectionError):
+        text = transport.reason(error, choice)
+    text = " ".join(text[:_LONGEST_READ].split())
     if key is not None:
-        secret = key.get_secret_value()
-        text = text.replace(secret, "[key]")
-        for part in (secret[:_SHORTEST_PART], secret[-_SHORTEST_PART:]):
-            text = text.replace(part, "[key]") if len(part) == _SHORTEST_PART else text
-    return " ".join(text.split())[:_LONGEST_CAUSE]
+        text = _MASKED.sub("[key]", _without(key.get_secret_value(), text))
+    return text[:_LONGEST_CAUSE]
+
+
+def _without(secret: str, text: str) -> str:
+    """Return the text with the key taken out, and every part of it that is too long to be a word."""
+    text = re.sub(rf"(?<!\w){re.escape(secret[-_TAIL:])}(?!\w)", "[key]", text.replace(secret, "[key]"))
+    starts = range(len(text) - _SHORTEST_PART + 1)
+    told = {at + i for at in starts if text[at : at + _SHORTEST_PART] in secret for i in range(_SHORTEST_PART)}
+    return re.sub("\0+", "[key]", "".join("\0" if at in told else sign for at, sign in enumerate(text)))
 
 
 def _words(body: object) -> str:
@@ -108,3 +157,13 @@ def _words(body: object) -> str:
     if isinstance(body, dict):
         return next((_words(body[key]) for key in ("error", "message", "detail") if body.get(key)), str(body))
     return str(body or "no text")
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status, 0 where there was none. That of a redirection only the SDK's own error knows."""
+    return int(getattr(error, "status_code", 0) or getattr(error.__cause__, "status_code", 0))
+
+
+def _is_page(error: Exception) -> bool:
+    body = error.body if isinstance(error, ModelHTTPError) else None
+    return isinstance(body, str) and body.lstrip().startswith("<")

@@ -7,15 +7,15 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator.errors import DreamdockError
 from orchestrator.journal import presence
-from orchestrator.journal.connection import available, connect, redis_url
+from orchestrator.journal.connection import connect, redis_url
+from orchestrator.stack import redis_checks
+from orchestrator.stack.check import HostCheck, tried
 from sandbox import engine, images, probe
-from sandbox.errors import EngineUnavailable, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,18 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 FREE_BYTES = 2_000_000_000
-CLOCK_SECONDS = 2.0
+TRIAL_BYTES = 4_000_000
 _OVERLAY = "redirect_dir=on,metacopy=off,index=off,xino=off"
-
-
-@dataclass(frozen=True)
-class HostCheck:
-    """One thing that was tried: what was found, and what to type where it isn't as it should be."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 def host_checks(settings: Settings) -> Iterator[HostCheck]:
@@ -45,23 +35,15 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("cgroup limits", _limits),
         ("overlay mounts", _overlay),
         ("disk", _disk),
-        ("redis", _redis),
-        ("clock", _clock),
+        ("redis", redis_checks.writes),
+        ("persistence", redis_checks.persistence),
+        ("eviction", redis_checks.eviction),
+        ("clock", redis_checks.clock),
         ("workers", _workers),
         ("keeper", _keeper),
     )
     for name, check in checks:
-        try:
-            yield check(settings)
-        except EngineUnavailable as error:
-            found = "not tried: only root and the group docker may ask the engine"
-            barred = os.geteuid() != 0 and engine.is_there()
-            told = found if barred else f"{error.message}: {error.cause}"
-            yield HostCheck(name, ok=barred, found=told, remedy="sudo dreamdock doctor" if barred else error.hint)
-        except (DreamdockError, SandboxError) as error:
-            yield HostCheck(name, ok=False, found=f"{error.message}: {error.cause}".rstrip(": "), remedy=error.hint)
-        except OSError as error:
-            yield HostCheck(name, ok=False, found=str(error), remedy="dreamdock up")
+        yield tried(name, partial(check, settings))
 
 
 def _engine(_settings: Settings) -> HostCheck:
@@ -118,34 +100,23 @@ def _overlay(settings: Settings) -> HostCheck:
 
 
 def _disk(settings: Settings) -> HostCheck:
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=settings.state_dir) as file:
-        file.write(b"x" * 4096)
+    """Write some MB and wait until they are on the disk."""
+    name, remedy = "disk", "free some disk space, or move DREAMDOCK_STATE_DIR"
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.state_dir) as file:
+            began = time.monotonic()
+            file.write(os.urandom(TRIAL_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+            seconds = time.monotonic() - began
+    except PermissionError as error:
+        return HostCheck(name, ok=False, found=str(error), remedy="sudo dreamdock doctor")
+    except OSError as error:
+        return HostCheck(name, ok=False, found=str(error), remedy=remedy)
     free = shutil.disk_usage(settings.state_dir).free
-    found = f"{free / 1e9:.1f} GB free in {settings.state_dir}"
-    return HostCheck(
-        "disk", ok=free >= FREE_BYTES, found=found, remedy="free some disk space, or move DREAMDOCK_STATE_DIR"
-    )
-
-
-def _redis(settings: Settings) -> HostCheck:
-    url = redis_url(settings)
-    with available(), connect(url) as client:
-        answer: Any = client.config_get("appendonly", "maxmemory-policy")
-        server: Any = client.info("server")
-    policy, appends = answer.get("maxmemory-policy"), answer.get("appendonly")
-    found = f"{server.get('valkey_version') or server.get('redis_version')}, appendonly {appends}, {policy}"
-    remedy = "CONFIG SET appendonly yes, CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
-    return HostCheck("redis", ok=(appends, policy) == ("yes", "noeviction"), found=found, remedy=remedy)
-
-
-def _clock(settings: Settings) -> HostCheck:
-    """Leases count by Redis's clock, reports by this machine's."""
-    with available(), connect(redis_url(settings)) as client:
-        seconds, microseconds = client.time()
-    apart = abs(time.time() - (int(seconds) + int(microseconds) / 1e6))
-    found = f"{apart:.2f} s apart from Redis"
-    return HostCheck("clock", ok=apart <= CLOCK_SECONDS, found=found, remedy="set the clocks: timedatectl set-ntp true")
+    found = f"{free / 1e9:.1f} GB free in {settings.state_dir}; {TRIAL_BYTES / 1e6:.0f} MB synced in {seconds:.2f} s"
+    return HostCheck(name, ok=free >= FREE_BYTES, found=found, remedy=remedy)
 
 
 def _workers(settings: Settings) -> HostCheck:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ssl import SSLContext
     from types import TracebackType
 
 
@@ -37,7 +38,8 @@ class Asked:
 class Answer:
     """What to send back: `chunks` of a stream as they are; a cut one breaks the connection without its proper end.
 
-    `silent_s` is how long the server says nothing before the first byte of the body, or until it is closed.
+    `silent_s` is how long the server says nothing before the first byte of the body, `pause_s` before each chunk, or
+    until it is closed.
     """
 
     status: int = 200
@@ -46,21 +48,25 @@ class Answer:
     content_type: str = "text/event-stream"
     cut: bool = False
     silent_s: float = 0.0
+    pause_s: float = 0.0
 
 
 class FakeProvider:
-    """Serves `answers` in order; more requests than answers get a 500 that says so."""
+    """Serves `answers` in order, over TLS where a context is given; more requests get a 500 that says so."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, tls: SSLContext | None = None) -> None:
         self.answers = list(answers)
         self.asked: list[Asked] = []
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -86,12 +92,14 @@ def chat(
     field_name: str = "reasoning_content",
     finish: str | None = "",
     usage: dict[str, Any] | None = None,
+    usage_in_choice: bool = False,
+    pieces_of: int = 7,
     cut: bool = False,
 ) -> Answer:
     """Return a chat completion, streamed in small pieces. `calls` are (id, name, arguments); finish None sends none."""
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{field_name: piece} for piece in _pieces(reasoning)]
-    deltas += [{"content": piece} for piece in _pieces(text)]
+    deltas += [{"content": piece} for piece in _pieces(text, pieces_of)]
     calls = list(calls)
     for index, (call_id, name, arguments) in enumerate(calls):
         first: dict[str, Any] = {
@@ -107,9 +115,11 @@ def chat(
     ]
     if finish is not None and not cut:
         reason = finish or ("tool_calls" if calls else "stop")
-        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         counted = usage or {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-        chunks.append({"choices": [], "usage": counted})
+        inside = {"usage": counted} if usage_in_choice else {}
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **inside}]})
+        if not usage_in_choice:
+            chunks.append({"choices": [], "usage": counted})
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "fake"}
     lines = [b"data: " + json.dumps(head | chunk).encode() + b"\n\n" for chunk in chunks]
     return Answer(chunks=(*lines, *(() if cut else (b"data: [DONE]\n\n",))), cut=cut)
@@ -236,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.silent_s:
             self.fake.closing.wait(answer.silent_s)
         for chunk in answer.chunks:
+            if answer.pause_s:
+                self.fake.closing.wait(answer.pause_s)
             self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
         if answer.cut:
             self.close_connection = True
