@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.audit import Audit, audited
+from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
 from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, UsageError
+from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
+from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
 from orchestrator.journal.stream import Writer
 from orchestrator.journal.verify import verify
-from orchestrator.models import key_variable
+from orchestrator.models import catalog, secrets
 from orchestrator.queue import dispatch, queued
 from orchestrator.resolve import resolve
 from orchestrator.runs import Outcome, RunSpec, RunView, State, attempt_id, new_run_id
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.costs import Costs
     from orchestrator.events import Event
+    from orchestrator.models.cassette import Match
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from sandbox.store import Store
@@ -84,7 +89,7 @@ class Door:
         """Return the variable of the key that a model needs and no living worker has; empty where all is well."""
         family, workers = model.partition("/")[0], self.workers()
         known = not workers or any(family in worker.models for worker in workers)
-        return "" if known else key_variable(model)
+        return "" if known else catalog(self._settings.families).key_variable(model)
 
     def runs(self, *, include_done: bool, limit: int = 50) -> list[Listed]:
         """Return up to `limit` runs, newest first."""
@@ -117,19 +122,29 @@ class Door:
 
     def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
         """Yield the run's events behind number `after`; with `follow`, as they come, until it is done."""
-        if not follow:
-            yield from stream.read(self._client, run_id, after=after)
-            return
-        for event in stream.follow(self._client, run_id, after=after):
-            if event is None:
+        if follow:
+            return (item for item in self.listen(run_id, after=after) if not isinstance(item, Said))
+        return stream.read(self._client, run_id, after=after)
+
+    def listen(self, run_id: str, *, after: int = 0) -> Iterator[Event | Said]:
+        """Yield the run's events as they come, until it is done, and between them what its model is just saying."""
+        for item in stream.listen(self._client, run_id, after=after):
+            if item is None:
                 if index.record(self._client, run_id).view.state is State.DONE:
                     yield from stream.read(self._client, run_id, after=after)
                     return
                 continue
-            after = event.seq
-            yield event
-            if isinstance(event.body, e.Finished):
+            yield item
+            if isinstance(item, Said):
+                continue
+            after = item.seq
+            if isinstance(item.body, e.Finished):
                 return
+
+    def costs(self, run_id: str) -> Costs:
+        """Return what each reply of a run cost, and what they would have cost with other families."""
+        model = index.record(self._client, run_id).view.spec.model
+        return costs(model, stream.read(self._client, run_id), catalog(self._settings.families))
 
     def cancel(self, run_id: str) -> RunView:
         """Ask for a run's end. One that nobody carries ends at once; else its worker ends it within 2 seconds.
@@ -183,6 +198,11 @@ class Door:
         """Return what the run did, and whether its journal is as it was written."""
         entries = tuple(audited(stream.read(self._client, run_id)))
         return Audit(entries, verify(self._client, run_id))
+
+    def cassette(self, run_id: str, *, match: Match) -> str:
+        """Return a run's replies as a cassette; see `orchestrator.export`."""
+        known = secrets(catalog(self._settings.families), os.environ)
+        return cassette(list(stream.read(self._client, run_id)), match, known=known)
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""

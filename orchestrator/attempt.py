@@ -19,9 +19,10 @@ from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.stream import Writer, follow
+from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models import client as _client  # noqa: F401  # As above.
-from orchestrator.models import open_model, secrets
+from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import Stop, Stopped
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
     from sandbox.open import Sandbox
@@ -60,9 +62,8 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
     if isinstance(fence, str):
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
-    journal = Writer(
-        client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=secrets(os.environ)
-    )
+    keys = secrets(catalog(settings.families), os.environ)
+    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=keys)
     with (
         Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
         watched(redis_url(settings), journal, stop),
@@ -145,15 +146,26 @@ class Attempt:
             raise
 
     def _work(self) -> Ending:
-        spec = self._spec
-        accept = spec.accept.command if spec.accept else ""
-        model = open_model(spec.model, os.environ, base_url=spec.base_url, script=spec.script, accept=accept)
+        model = self._open_model()
         try:
             with self._opened(self._journal.view.tree) as box:
                 self._journal.append(self._ready(box))
                 return Agent(model, box, self._journal, self._spec, self._stop).run()
         finally:
             model.close()
+
+    def _open_model(self) -> Model:
+        """Return the run's model. Raises ConfigError for a model or a key that this worker doesn't have."""
+        spec, run_id = self._spec, self._journal.view.id
+        if is_scripted(spec.model):
+            return open_script(spec.model, spec.script, accept=spec.accept.command if spec.accept else "")
+        known = catalog(self._settings.families)
+        price = Price(*spec.price) if spec.price else None
+        chosen = known.choose(spec.model, base_url=spec.base_url, price=price)
+        if not spec.fallback:
+            return open_model(chosen, os.environ, cache_key=run_id)
+        second = open_model(known.choose(spec.fallback), os.environ, cache_key=run_id)
+        return FallbackModel(open_model(chosen, os.environ, cache_key=run_id), second)
 
     def _end(self, ending: Ending) -> None:
         if ending.kind != "submitted":

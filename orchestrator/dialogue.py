@@ -35,23 +35,52 @@ class ToolResult(Value):
 
 
 class Usage(Value):
-    """Tokens of one request, as the provider counted them. `cached_tokens` are part of `input_tokens`."""
+    """Tokens of one request, as the provider counted them.
+
+    `cached_tokens` (read from the provider's cache) and `cache_write_tokens` are part of `input_tokens`,
+    `reasoning_tokens` of `output_tokens`.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
 
 
+class Sent(Value):
+    """A request as it went over the wire, in bytes of its body.
+
+    `previous` is the size of the request before it, 0 where this process sent none, and `kept` how much of that one
+    this one begins with; what stands behind the list of messages counts as kept where it is the same in both.
+    """
+
+    size: int
+    previous: int = 0
+    kept: int = 0
+
+
+class FailedRequest(Value):
+    """A request that failed, while the reply can still come: asked again after `wait_s`, or `instead` of another."""
+
+    model: str
+    error: str
+    cause: str = ""
+    wait_s: float = 0.0
+    instead: str = ""
+
+
 class Reply(Value):
     """One complete reply of a model.
 
-    `cost_usd` is None where the price is unknown.
+    `model` is who gave it. `cost_usd` is None where the price is unknown. `sent` is None where nothing was sent.
     `raw` is the provider's message as the client keeps it, to be sent back unchanged; empty for the scripted model.
     """
+
+    model: str = ""
 
     text: str = ""
     reasoning: str = ""
@@ -59,6 +88,7 @@ class Reply(Value):
     usage: Usage = Usage()
     cost_usd: float | None = None
     finish_reason: str = "stop"
+    sent: Sent | None = None
     raw: str = ""
 
 

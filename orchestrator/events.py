@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.dialogue import Reply, ToolCall, ToolResult, Value
+from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Value
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from sandbox.spec import FileChange
 
@@ -58,6 +58,14 @@ class Prompted(Value):
     type: Literal["prompted"] = "prompted"
     system: str = ""
     text: str = ""
+
+
+class RequestFailed(Value):
+    """A request to the model failed; another follows, to the same model or to the fallback. Nothing of it is kept."""
+
+    type: Literal["request_failed"] = "request_failed"
+    step: int
+    failure: FailedRequest
 
 
 class Replied(Value):
@@ -150,6 +158,7 @@ Body = Annotated[
     | Claimed
     | SandboxReady
     | Prompted
+    | RequestFailed
     | Replied
     | CallStarted
     | CallFinished

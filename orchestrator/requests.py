@@ -27,6 +27,8 @@ class RunRequest(Value):
     dirty: bool = False
     model: str | None = None
     base_url: str = ""
+    price: str = ""
+    fallback: str | None = None
     accept: str | None = None
     accept_origin: str = Field("flag", exclude=True)
     image: str | None = None

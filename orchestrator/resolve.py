@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from orchestrator.delivery.acceptance import guess
-from orchestrator.errors import UsageError
-from orchestrator.models import SCRIPTED, check_model, default_model, is_scripted, read_script
+from orchestrator.errors import ConfigError, UsageError
+from orchestrator.models import SCRIPTED, Price, catalog, is_scripted, read_script
+from orchestrator.models.prices import is_known
 from orchestrator.runs import Acceptance, RunSpec
 from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.models import Catalog
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from sandbox.spec import Base
     from sandbox.store import Store
+
+_UNKNOWN: Final = "unknown"
 
 
 def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapping[str, str]) -> RunSpec:
@@ -30,9 +35,9 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
     task = request.task.strip()
     if not task:
         raise UsageError("the task is empty", hint='dreamdock run "fix the failing tests"')
-    model = request.model or settings.model or default_model(environ)
-    check_model(model, base_url=request.base_url)
-    script = read_script(model) if is_scripted(model) else ""
+    known = catalog(settings.families)
+    model = request.model or settings.model or known.default(environ)
+    models = _models(request, settings, known, model)
     left_out = () if request.dirty else tuple(store.is_dirty(request.repo))
     base = store.import_commit(request.repo, request.rev, dirty=request.dirty)
     project = _project_file(store, base)
@@ -43,17 +48,57 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
         return RunSpec(
             task=task,
             repo=base,
-            model=SCRIPTED if is_scripted(model) else model,
-            base_url=request.base_url,
             accept=_accept(request, project, store, base),
             limits=limits,
             sandbox=narrowed(sandbox, project.sandbox, who="dreamdock.toml"),
             image=request.image or settings.image or "",
-            script=script,
             left_out=left_out,
+            **models,
         )
     except ValidationError as error:
         raise UsageError("the request can't be a run", cause=reasons(error), hint="dreamdock run --help") from error
+
+
+def _models(request: RunRequest, settings: Settings, known: Catalog, model: str) -> dict[str, Any]:
+    """Return what the specification says of models. Raises ConfigError where the money limit couldn't be kept."""
+    if is_scripted(model):
+        return {"model": SCRIPTED, "script": read_script(model)}
+    price, unpriced = _price(request.price)
+    chosen = known.choose(model, base_url=request.base_url)
+    if price and is_known(chosen):
+        cause = "its price is known, and can be changed in the settings alone"
+        raise UsageError(f"{model} takes no --price", cause=cause, hint="leave it out; dreamdock models shows it")
+    fallback = settings.fallback if request.fallback is None else request.fallback
+    for choice in (chosen, known.choose(fallback)) if fallback else (chosen,):
+        if not (unpriced or (price and choice is chosen) or is_known(choice)):
+            cause = f"the price of {choice.name} isn't known"
+            hint = (
+                "--price IN,CACHED,OUT in USD per million tokens, --price 0 for your own hardware, or --price unknown"
+            )
+            raise ConfigError("the money limit couldn't be kept", cause=cause, hint=hint)
+    return {
+        "model": model,
+        "base_url": request.base_url,
+        "price": price,
+        "unpriced": unpriced,
+        "fallback": fallback or "",
+    }
+
+
+def _price(text: str) -> tuple[Price | None, bool]:
+    """Read a price as given with a run: three figures, one zero, or that it is unknown. Raises UsageError."""
+    if text in {"", _UNKNOWN}:
+        return None, text == _UNKNOWN
+    try:
+        figures = [float(part) for part in text.split(",")]
+    except ValueError:
+        figures = []
+    if figures == [0.0]:
+        return Price(0.0, 0.0, 0.0), False
+    if len(figures) != len(Price._fields) or not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+        cause = "it has to be IN,CACHED,OUT in US dollars per million tokens, 0, or unknown"
+        raise UsageError(f"{text!r} is no price", cause=cause, hint="--price 0.60,0.10,2.20")
+    return Price(*figures), False
 
 
 def _project_file(store: Store, base: Base) -> ProjectFile:

@@ -6,7 +6,7 @@ import re
 import secrets
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -73,10 +73,15 @@ class Acceptance(Value):
     origin: str
 
 
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class RunSpec(Value):
     """What was asked for, resolved: nothing in it changes after the submission.
 
     `script` is the text of a scripted model's file; `left_out` names uncommitted paths that the run doesn't see.
+    `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
+    input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
@@ -87,6 +92,9 @@ class RunSpec(Value):
     image: str
     sandbox: Limits = Limits()
     base_url: str = ""
+    price: tuple[Dollars, Dollars, Dollars] | None = None
+    unpriced: bool = False
+    fallback: str = ""
     script: str = ""
     left_out: tuple[str, ...] = ()
 

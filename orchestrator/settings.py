@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     """Workers that `up` starts on this machine; each carries one run at a time."""
     model: str | None = None
     """Default model, as FAMILY/NAME; without it the first family whose key is set, else the scripted model."""
+    fallback: str | None = None
+    """Model that is asked, as FAMILY/NAME, once the first can't answer."""
+    families: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Model families of your own, or changes to ours; docs/models.md tells their fields."""
     image: str | None = None
     """Image of the sandboxes; without it DreamDock's own base image."""
     lease_seconds: float = Field(6.0, ge=1.0, le=600.0)

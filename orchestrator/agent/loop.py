@@ -6,6 +6,7 @@ another worker, goes on where this one stopped.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,8 +16,10 @@ from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.files import repo_notes
+from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
+from orchestrator.models.port import OutOfTime
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
@@ -72,7 +75,8 @@ class Agent:
         try:
             self._begin()
             while (ending := self._ending()) is None:
-                self._step()
+                with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
+                    self._step()
         except ChannelLost:
             self._stop.check()
             raise
@@ -120,8 +124,10 @@ class Agent:
             self._journal.append(e.Prompted(text=wording.fill("reminder")))
         context = self._context()
         if context.open_reply is None:
-            reply = self._model.ask(context.request, self._stop)
-            self._journal.append(e.Replied(step=context.step + 1, reply=reply))
+            step, within_s = context.step + 1, max(self._seconds_left(), 0.0)
+            hearing = Hearing(self._journal, step)
+            reply = self._model.ask(context.request, self._stop, hearing, within_s=within_s)
+            self._journal.append(e.Replied(step=step, reply=reply))
         return self._context().open_reply or Reply()
 
     def _carry_out(self, call: ToolCall) -> None:

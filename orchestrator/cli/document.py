@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.costs import Costs
     from orchestrator.events import Event
+    from orchestrator.journal.live import Said
     from orchestrator.runs import RunView
 
 
@@ -22,6 +24,17 @@ def write(schema: str, fields: Mapping[str, Any]) -> None:
 def event(run_id: str, happened: Event) -> None:
     """Print an event of a run's journal."""
     write("dreamdock.event/1", {"run": run_id, "event": happened.model_dump(mode="json")})
+
+
+def said(run_id: str, piece: Said) -> None:
+    """Print a piece of a reply that is still coming."""
+    write("dreamdock.said/1", {"run": run_id, **piece.model_dump(mode="json")})
+
+
+def cost(run_id: str, told: Costs) -> None:
+    """Print what a run cost."""
+    totals = {"usage": told.usage.model_dump(), "cost_usd": told.cost_usd}
+    write("dreamdock.cost/1", {"run": run_id, **told.model_dump(mode="json"), **totals})
 
 
 def run_fields(view: RunView, place: int | None = None) -> dict[str, Any]:

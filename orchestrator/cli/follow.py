@@ -10,6 +10,7 @@ from orchestrator.cli import document
 from orchestrator.cli.layout import put
 from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.wording import Line
+from orchestrator.journal.live import Said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from orchestrator.runs import Outcome
 
 
-def tell(screen: Screen, run_id: str, events: Iterable[Event], *, progress: bool) -> tuple[list[Line], Outcome | None]:
+def tell(
+    screen: Screen, run_id: str, events: Iterable[Event | Said], *, progress: bool
+) -> tuple[list[Line], Outcome | None]:
     """Print events as they come, as words or JSON lines; with `progress` a status line is kept below them.
+
+    What the model is just saying is drawn above the status line, and in JSON it is a line of its own.
 
     Returns what is to be said of the outcome, which isn't printed yet (something may have to stand before it), and the
     outcome.
@@ -28,8 +33,13 @@ def tell(screen: Screen, run_id: str, events: Iterable[Event], *, progress: bool
     narrator = Narrator()
     if not screen.json:
         put(screen, [Line("run", Text(screen.id(run_id), "bold"))])
-    with screen.progress(narrator.status if progress else None):
+    with screen.progress(narrator.status if progress else None, above=narrator.saying):
         for event in events:
+            if isinstance(event, Said):
+                narrator.hear(event)
+                if screen.json:
+                    document.said(run_id, event)
+                continue
             told = narrator.tell(event)
             if screen.json:
                 document.event(run_id, event)

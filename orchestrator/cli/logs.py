@@ -20,12 +20,15 @@ def logs(screen: Screen, /, run: str, follow: bool) -> None:
     """Print what a run did, or follow it.
 
     With --json one event a line, everything in it; without, only the end of each output.
+    While you follow, what the model is just saying is shown as it comes.
     """
+    from orchestrator.cli import wording
     from orchestrator.cli.door import found
     from orchestrator.cli.follow import tell
     from orchestrator.cli.layout import put
 
     with found(run) as (door, run_id):
-        end, _outcome = tell(screen, run_id, door.events(run_id, follow=follow), progress=follow)
-    if not screen.json:
-        put(screen, end)
+        events = door.listen(run_id) if follow else door.events(run_id)
+        end, outcome = tell(screen, run_id, events, progress=follow)
+        if not screen.json and outcome:
+            put(screen, [*end, *wording.costs(door.costs(run_id))])

@@ -28,6 +28,7 @@ from orchestrator.runs import Outcome
 if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.dialogue import ToolCall
+    from orchestrator.journal.live import Said
 
 OUTPUT_LINES: Final = 5
 
@@ -46,6 +47,7 @@ class Narrator:
         self._calls: dict[str, ToolCall] = {}
         self._unproven = True
         self._header = ""
+        self._said: list[Said] = []
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
@@ -62,6 +64,22 @@ class Narrator:
         """Return the line of progress: steps of the limit, what was spent, and what is going on."""
         step = f"step {self.step}/{self.steps_limit} · " if self.step else ""
         return Text.assemble((f"{step}{self.spent()} · ", "dim"), self.doing, no_wrap=True, overflow="ellipsis")
+
+    def hear(self, said: Said) -> None:
+        """Take a piece of a reply that is still coming; a new reply takes back the one before."""
+        if said.step <= self.step:
+            return  # That reply is complete, and told.
+        if self._said and self._said[-1].reply != said.reply:
+            self._said.clear()
+        self._said.append(said)
+        self.doing = f"calling {visible(said.piece)}" if said.kind == "call" else "replying"
+
+    def saying(self) -> Text:
+        """Return what the model has said so far of the reply that is coming: its text, or its reasoning before that."""
+        for kind, style in (("text", "italic"), ("reasoning", "dim italic")):
+            if text := "".join(said.piece for said in self._said if said.kind == kind).strip():
+                return Text(visible(text), style)
+        return Text()
 
     def _submitted(self, event: e.Event, body: e.Submitted) -> list[Line]:
         self.began, self.steps_limit = event.at, body.spec.limits.steps
@@ -87,7 +105,16 @@ class Narrator:
             return [_note(Text(f"told the model: {first_line(body.text)}", "dim"))]
         return []
 
+    def _request_failed(self, _event: e.Event, body: e.RequestFailed) -> list[Line]:
+        self._said.clear()
+        failure = body.failure
+        again = f"asking {failure.instead} instead" if failure.instead else f"again in {duration(failure.wait_s)}"
+        self.doing = visible(f"waiting for {failure.instead or failure.model}")
+        why = f": {failure.cause}" if failure.cause else ""
+        return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
+
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
+        self._said.clear()
         self.step, self.usage = body.step, self.usage + body.reply.usage
         known = self.cost_usd is not None and body.reply.cost_usd is not None
         self.cost_usd = (self.cost_usd or 0) + (body.reply.cost_usd or 0) if known else None

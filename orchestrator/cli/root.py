@@ -31,6 +31,8 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "diff": Entry("diff:diff", "Print a run's changes as a patch."),
         "apply": Entry("apply:apply", "Apply a run's changes to a repository."),
         "audit": Entry("audit:audit", "List what a run executed and wrote; verify its journal."),
+        "cost": Entry("cost:cost", "Show what a run cost, reply by reply."),
+        "export": Entry("export:export", "Write a run's replies to a file that can be replayed."),
     },
     "System": {
         "up": Entry("stack:up", "Start what is missing on this machine."),
@@ -38,6 +40,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "worker": Entry("worker:worker", "Carry runs forward, in this process."),
         "keeper": Entry("keeper:keeper", "Resume lost runs and clean up, in this process."),
         "doctor": Entry("doctor:doctor", "Prove that this machine works; attack a real sandbox."),
+        "models": Entry("models:models", "List the models: window, price, and whether a key is set."),
         "config": Entry("config:config", "Look at the settings."),
         "demo": Entry("demo:demo", "Fix a real bug of a real project, end to end."),
     },

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 @click.option("--dirty", is_flag=True, help="Take uncommitted changes along.")
 @click.option("--model", metavar="FAMILY/NAME", help="Model to ask.  [default: the first whose key is set]")
 @click.option("--base-url", metavar="URL", help="Endpoint of the model, if not the family's own.")
+@click.option("--fallback", metavar="FAMILY/NAME", help='Model to ask once the first can\'t answer; "" for none.')
+@click.option(
+    "--price", metavar="IN,CACHED,OUT", help="Of an unpriced model, USD per million tokens; or 0, or unknown."
+)
 @click.option("--accept", metavar="CMD", help="Command that proves the work.  [default: dreamdock.toml's, or a guess]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")

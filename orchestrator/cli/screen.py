@@ -16,6 +16,7 @@ from orchestrator.cli.text import short_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+_ROWS_ABOVE: Final = 3
 _ENDLESS: Final = 1_000_000  # Columns of a pipe: nothing is ever wrapped or cut.
 
 
@@ -69,17 +70,22 @@ class Screen:
             self.say(Text.assemble(("next: " if number == 0 else "      ", "dim"), command))
 
     @contextmanager
-    def progress(self, status: Callable[[], Text] | None) -> Iterator[None]:
-        """Keep a line of progress below everything that is printed, drawn anew four times a second."""
+    def progress(self, status: Callable[[], Text] | None, *, above: Callable[[], Text] | None = None) -> Iterator[None]:
+        """Keep a line of progress below everything that is printed, drawn anew four times a second.
+
+        `above` gives text whose last rows stand above that line.
+        """
         if status is None or not self.live:
             yield
             return
         from rich.live import Live
 
         def narrow() -> Text:
+            width = self.talk.width - 1  # A full line can't be erased on every terminal.
             line = status()
-            line.truncate(self.talk.width - 1, overflow="ellipsis")  # A full line can't be erased on every terminal.
-            return line
+            line.truncate(width, overflow="ellipsis")
+            rows = list(above().wrap(self.talk, width))[-_ROWS_ABOVE:] if above else []
+            return Text("\n", no_wrap=True).join([*rows, line])
 
         answer = self.answer
         if self.tty:

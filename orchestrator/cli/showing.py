@@ -12,7 +12,7 @@ from orchestrator.cli.door import opened
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.text import visible
 from orchestrator.demo import prepare
-from orchestrator.models import default_model, is_scripted
+from orchestrator.models import catalog, is_scripted
 from orchestrator.stack.up import ensure_up
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def carry_out(screen: Screen) -> int:
     with reporter.step("fetching the demo's project"):
         prepared = prepare(loaded.state_dir)
     screen.say(f"demo: {prepared.name}, {prepared.about}")
-    request = _with_model(screen, prepared, loaded.model or default_model(os.environ))
+    request = _with_model(screen, prepared, loaded.model or catalog(loaded.families).default(os.environ))
     code = submission.carry_out(screen, request)
     if screen.json:
         return code

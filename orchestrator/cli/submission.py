@@ -138,16 +138,19 @@ def _come_back(screen: Screen, run_id: str) -> None:
 
 def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int:
     try:
-        end, outcome = tell(screen, run_id, door.events(run_id, follow=True), progress=True)
+        end, outcome = tell(screen, run_id, door.listen(run_id), progress=True)
     except KeyboardInterrupt:
         if screen.json:
             document.write("dreamdock.detached/1", {"run": run_id})
         screen.say(f"detached; run {screen.id(run_id)} goes on")
         _come_back(screen, run_id)
         return DETACHED
-    if not screen.json:
+    told = door.costs(run_id)
+    if screen.json:
+        document.cost(run_id, told)
+    else:
         changed = _show_diff(screen, door.diff(run_id))
-        layout.put(screen, end)
+        layout.put(screen, [*end, *wording.costs(told)])
         short = screen.id(run_id)
         where = "" if request.repo == "." or "://" in request.repo else f" --repo {shlex.quote(request.repo)}"
         work = (f"dreamdock diff {short}", f"dreamdock apply {short}{where}") if changed else ()

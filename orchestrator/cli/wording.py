@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator import events as e
+    from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
     from orchestrator.runs import RunSpec, Verdict
     from sandbox.spec import FileChange
@@ -83,6 +84,20 @@ def summary(text: str) -> list[Line]:
     """Return what the agent says it did."""
     rows = [row for row in lines(text) if row][:ACCEPTANCE_LINES]
     return [Line("" if number else "summary", Text(row), prose=True) for number, row in enumerate(rows)]
+
+
+def costs(told: Costs) -> list[Line]:
+    """Return what a run cost, and what it would have cost with other families."""
+    if not told.replies:
+        return []
+    usage = told.usage
+    cached = f", {usage.cached_tokens * 100 // usage.input_tokens} % of them cached" if usage.cached_tokens else ""
+    tokens = f"{count(usage.input_tokens)} tokens in{cached}, {count(usage.output_tokens)} out"
+    lines = [Line("cost", Text.assemble(money(told.cost_usd), (f" · {tokens}", "dim")))]
+    if told.elsewhere:
+        others = " · ".join(f"{visible(other.model)} {money(other.cost_usd)}" for other in told.elsewhere)
+        lines.append(Line("elsewhere", Text(f"at the same usage: {others}", "dim"), prose=True))
+    return lines
 
 
 def changes(files: Sequence[FileChange], *, limit: int | None = FILES) -> list[Text]:

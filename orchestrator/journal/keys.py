@@ -24,6 +24,11 @@ def blobs(run_id: str) -> str:
     return f"dd:run:{run_id}:blobs"
 
 
+def live(run_id: str) -> str:
+    """Return the key of what the run's model is just saying. Entries: s (JSON of a piece); it expires."""
+    return f"dd:run:{run_id}:live"
+
+
 def process(kind: str, name: str) -> str:
     """Return the key under which a worker or keeper says that it is alive; it expires."""
     return f"dd:process:{kind}:{name}"

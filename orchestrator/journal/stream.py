@@ -14,6 +14,8 @@ from orchestrator.events import Body, Event, Submitted
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
 from orchestrator.journal.fold import apply, begin
+from orchestrator.journal.live import Preview, Said
+from orchestrator.journal.live import parse as parse_said
 from orchestrator.runs import RunView
 
 if TYPE_CHECKING:
@@ -81,17 +83,24 @@ def read(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event]:
 
 def follow(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event | None]:
     """Yield events as they come; None each second without one, so that the caller may look around."""
+    return (item for item in listen(client, run_id, after=after, live=False) if not isinstance(item, Said))
+
+
+def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> Iterator[Event | Said | None]:
+    """Yield events as they come, as `follow` does, and with `live` what the model is just saying."""
+    places: dict[Any, Any] = {keys.stream(run_id).encode(): f"{after}-0"}
+    if live:
+        places[keys.live(run_id).encode()] = "0-0"
     while True:
         answer: Any
         with available():
-            answer = client.xread({keys.stream(run_id): f"{after}-0"}, block=_BLOCK_MS, count=_PAGE)
+            answer = client.xread(places, block=_BLOCK_MS, count=_PAGE)
+        for key, found in answer:
+            for entry_id, fields in found:
+                places[key] = entry_id
+                yield parse_said(fields) if key.endswith(b":live") else parse(run_id, _entry(entry_id, fields))
         if not answer:
             yield None
-            continue
-        for entry_id, fields in answer[0][1]:
-            entry = _entry(entry_id, fields)
-            after = entry.seq
-            yield parse(run_id, entry)
 
 
 def blob(client: Redis, run_id: str, name: str) -> bytes:
@@ -132,6 +141,7 @@ class Writer:
         self._fence = fence
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
+        self.preview = Preview(client, run_id, self._secrets)
         self.events: list[Event] = []
         self.head = genesis(run_id)
         first = next(read(client, run_id), None)

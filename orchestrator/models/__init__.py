@@ -9,24 +9,26 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.models.families import SCRIPTED, choose, default_model, families, families_with_key
+from orchestrator.models.cassette import parse_script
+from orchestrator.models.families import SCRIPTED, Catalog, Price, catalog
 from orchestrator.models.keys import read_key
-from orchestrator.models.scripted import ScriptedModel, parse_script, read_script
+from orchestrator.models.scripted import ScriptedModel, read_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.models.client import Patience
+    from orchestrator.models.families import Choice
     from orchestrator.models.port import Model
 
 __all__ = [
     "SCRIPTED",
-    "check_model",
-    "default_model",
-    "families",
-    "families_with_key",
+    "Catalog",
+    "Price",
+    "catalog",
     "is_scripted",
-    "key_variable",
     "open_model",
+    "open_script",
     "read_script",
     "secrets",
 ]
@@ -37,44 +39,36 @@ def is_scripted(name: str) -> bool:
     return name == SCRIPTED or name.startswith(f"{SCRIPTED}/")
 
 
-def check_model(name: str, *, base_url: str = "") -> None:
-    """Refuse a name that no model can be opened by. Raises ConfigError or UsageError; reads no key and no script."""
-    if not is_scripted(name):
-        choose(name, base_url=base_url)
-
-
-def key_variable(name: str) -> str:
-    """Return the environment variable whose key this model can't do without, or the empty string."""
-    family = families().get(name.partition("/")[0])
-    return "" if family is None or family.key_optional else family.key
-
-
-def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+def secrets(known: Catalog, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return every model key of this process: what may get into no journal, log or container."""
     found = []
-    for family in families().values():
+    for family in known.families.values():
         with suppress(ConfigError):  # What can't be read can't be used either, and is refused where it's needed.
             if key := read_key(family.key, environ):
                 found.append(key.get_secret_value())
     return tuple(found)
 
 
-def open_model(
-    name: str, environ: Mapping[str, str], *, base_url: str = "", script: str = "", accept: str = ""
-) -> Model:
-    """Return the model of that name; the caller closes it.
+def open_script(name: str, text: str, *, accept: str = "") -> Model:
+    """Return the scripted model. `text` is that of its file (`read_script`), `accept` the run's acceptance command.
 
-    `script` is the text of a scripted model's file (`read_script`), `accept` the run's acceptance command.
-    Raises ConfigError for an unknown model, a missing key or a broken script, UsageError for an odd address.
+    Raises ConfigError for a broken script.
     """
-    if is_scripted(name):
-        return ScriptedModel(name, parse_script(script, name) if script else None, accept=accept)
-    choice = choose(name, base_url=base_url)
+    return ScriptedModel(name, parse_script(text, name) if text else None, accept=accept)
+
+
+def open_model(
+    choice: Choice, environ: Mapping[str, str], *, cache_key: str = "", patience: Patience | None = None
+) -> Model:
+    """Return a real model; the caller closes it. `cache_key` is the same for requests that extend one another.
+
+    Raises ConfigError for a missing key.
+    """
     key = read_key(choice.family.key, environ)
-    if key is None and not choice.family.key_optional:
+    if key is None and choice.family.key and not choice.family.key_optional:
         variable = choice.family.key
         hint = f"export {variable}=… (or {variable}_FILE=PATH), or --model {SCRIPTED} to try without one"
-        raise ConfigError(f"no key for {name}", cause=f"{variable} is not set", hint=hint)
+        raise ConfigError(f"no key for {choice.name}", cause=f"{variable} is not set", hint=hint)
     from orchestrator.models.client import ApiModel, Patience  # noqa: PLC0415  # The SDKs cost a second.
 
-    return ApiModel(choice, key, Patience())
+    return ApiModel(choice, key, patience or Patience(), cache_key=cache_key)

@@ -6,25 +6,37 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import ModelRequestParameters, create_async_httpx2_client
 
+from orchestrator.dialogue import FailedRequest
+from orchestrator.errors import DreamdockError, ModelError
 from orchestrator.models import messages as convert
 from orchestrator.models.failures import Failure, UnfinishedError, read_failure
+from orchestrator.models.port import SILENT, OutOfTime
 from orchestrator.models.prices import cost_usd
+from orchestrator.models.tap import Tap, TooLargeError
 from orchestrator.models.wire import build, settings
 from orchestrator.stop import Stopped
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from pydantic import SecretStr
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.models import Model
 
     from orchestrator.dialogue import Reply, Request
     from orchestrator.models.families import Choice
+    from orchestrator.models.port import Listener
     from orchestrator.stop import Stop
+
+LARGEST_REPLY: Final = 4 * 1024 * 1024
+"""Characters of text, reasoning and arguments; many times what a model may write in one reply."""
+_MOST_ENDLESS: Final = 2
+"""A reply that took all its time is asked for once more, not as often as one that failed at once."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +56,27 @@ class Patience:
 
 
 class ApiModel:
-    """A provider's model. Belongs to the thread that asks; only `stop` may be set from another."""
+    """A provider's model. Belongs to the thread that asks; only `stop` may be set from another.
 
-    def __init__(self, choice: Choice, key: SecretStr | None, patience: Patience) -> None:
+    `cache_key` is what requests that extend one another have in common: the run's id.
+    """
+
+    def __init__(self, choice: Choice, key: SecretStr | None, patience: Patience, *, cache_key: str = "") -> None:
         self.name = choice.name
         self._choice = choice
         self._key = key
         self._patience = patience
-        self._settings = settings(choice, patience.first_token_s, patience.total_s)
+        self._settings = settings(choice, patience.first_token_s, cache_key)
         self._http = create_async_httpx2_client()
+        self._tap = Tap(self._http)
         self._models: dict[str, Model[Any]] = {}
         self._runner = asyncio.Runner()
+        self._model([])  # The SDK is imported now, not in the first request's time.
 
-    def ask(self, request: Request, stop: Stop) -> Reply:
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
         """Return one complete reply; see `orchestrator.models.port.Model`."""
         stop.check()
-        return self._runner.run(self._ask(request, stop))
+        return self._runner.run(self._ask(request, stop, listener, within_s))
 
     def close(self) -> None:
         """Close the connections and the event loop."""
@@ -67,7 +84,7 @@ class ApiModel:
             self._runner.run(self._http.aclose())
             self._runner.close()
 
-    async def _ask(self, request: Request, stop: Stop) -> Reply:
+    async def _ask(self, request: Request, stop: Stop, listener: Listener, within_s: float | None) -> Reply:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def cancel() -> None:
@@ -77,7 +94,10 @@ class ApiModel:
 
         forget = stop.on_set(cancel)
         try:
-            return await self._with_retries(convert.to_messages(request), request)
+            async with asyncio.timeout(within_s):
+                return await self._with_retries(convert.to_messages(request), request, listener)
+        except TimeoutError:
+            raise OutOfTime from None
         except asyncio.CancelledError:
             if stop.is_set:
                 raise Stopped(stop.reason) from None
@@ -85,17 +105,29 @@ class ApiModel:
         finally:
             forget()
 
-    async def _with_retries(self, messages: list[ModelMessage], request: Request) -> Reply:
+    async def _with_retries(self, messages: list[ModelMessage], request: Request, listener: Listener) -> Reply:
         for attempt in range(1, self._patience.attempts + 1):
             try:
-                return await self._once(messages, request)
+                return await self._once(messages, request, listener)
+            except DreamdockError:
+                raise  # Ours already: what can't be used, or what the listener met.
             except Exception as error:  # noqa: BLE001  # Whatever an SDK raises becomes one of our errors, keyless.
-                failure = read_failure(error, self._choice, self._key)
+                failure = self._failure(error, attempt)
             wait = self._wait(failure, attempt)
             if wait is None:
                 break
+            listener.failed(
+                FailedRequest(model=self.name, error=failure.error.message, cause=failure.error.cause, wait_s=wait)
+            )
             await asyncio.sleep(wait)
         raise failure.error
+
+    def _failure(self, error: Exception, attempt: int) -> Failure:
+        if isinstance(error, TimeoutError):
+            cause = f"after {self._patience.total_s:.0f} s it was still not complete"
+            problem = ModelError(f"a reply of {self.name} doesn't end", cause=cause, hint="take another --model")
+            return Failure(problem, passing=attempt < _MOST_ENDLESS)
+        return read_failure(error, self._choice, self._key)
 
     def _wait(self, failure: Failure, attempt: int) -> float | None:
         """Return the seconds to wait before asking again, or None where that's pointless."""
@@ -105,17 +137,38 @@ class ApiModel:
         wait = max(backoff, failure.retry_after or 0.0)
         return wait if wait <= self._patience.longest_wait_s else None
 
-    async def _once(self, messages: list[ModelMessage], request: Request) -> Reply:
+    async def _once(self, messages: list[ModelMessage], request: Request, listener: Listener) -> Reply:
         parameters = ModelRequestParameters(function_tools=convert.to_tools(request.tools))
-        async with model_request_stream(
-            self._model(messages), messages, model_settings=self._settings, model_request_parameters=parameters
-        ) as stream:
-            async for _ in stream:
-                pass
-            response = stream.get()
+        try:
+            async with (
+                asyncio.timeout(self._patience.total_s),
+                model_request_stream(
+                    self._model(messages), messages, model_settings=self._settings, model_request_parameters=parameters
+                ) as stream,
+            ):
+                await self._listen(stream, listener)
+                response = stream.get()
+        except TooLargeError:
+            raise self._too_large() from None
         if not convert.finish_reason(response):
             raise UnfinishedError("the stream ended without a finish reason")
-        return convert.to_reply(response, cost_usd(self._choice, response.usage))
+        usage = convert.to_usage(response)
+        spent = {"model": self.name, "cost_usd": cost_usd(self._choice, usage), "sent": self._tap.sender.last}
+        return convert.to_reply(response, usage).model_copy(update=spent)
+
+    async def _listen(self, stream: AsyncIterable[Any], listener: Listener) -> None:
+        size = 0
+        async for event in stream:
+            for kind, piece in convert.pieces(event):
+                size += len(piece)
+                if size > LARGEST_REPLY:
+                    raise self._too_large()
+                if kind is not None:
+                    listener.said(kind, piece)
+
+    def _too_large(self) -> ModelError:
+        cause = f"it has more than {LARGEST_REPLY // 1024**2} MiB"
+        return ModelError(f"a reply of {self.name} is too large", cause=cause, hint="take another --model")
 
     def _model(self, messages: list[ModelMessage]) -> Model[Any]:
         family = self._choice.family

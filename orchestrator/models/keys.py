@@ -16,8 +16,8 @@ _LONGEST: Final = 8192  # No provider's key comes near; a file that is longer is
 
 
 def has_key(variable: str, environ: Mapping[str, str]) -> bool:
-    """Say whether a key is set in VARIABLE or VARIABLE_FILE, without reading it."""
-    return bool(environ.get(variable, "").strip() or environ.get(f"{variable}_FILE", "").strip())
+    """Say whether a key is set in VARIABLE or VARIABLE_FILE, without reading it; no variable, no key."""
+    return bool(variable and (environ.get(variable, "").strip() or environ.get(f"{variable}_FILE", "").strip()))
 
 
 def read_key(variable: str, environ: Mapping[str, str]) -> SecretStr | None:
@@ -25,6 +25,8 @@ def read_key(variable: str, environ: Mapping[str, str]) -> SecretStr | None:
 
     Raises ConfigError where the file can't be read or what is there can't be a key. The key is in no message.
     """
+    if not has_key(variable, environ):
+        return None
     text, where = environ.get(variable, "").strip(), variable
     if not text and (path := environ.get(f"{variable}_FILE", "").strip()):
         text, where = _read(Path(path), variable), f"the file in {variable}_FILE"

@@ -11,10 +11,15 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelRequestPart,
     ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
     SystemPromptPart,
     TextPart,
+    TextPartDelta,
     ThinkingPart,
+    ThinkingPartDelta,
     ToolCallPart,
+    ToolCallPartDelta,
     ToolReturnPart,
     UserPromptPart,
 )
@@ -24,8 +29,12 @@ from pydantic_core import from_json
 from orchestrator.dialogue import Reply, Request, ToolCall, ToolSpec, Turn, Usage
 
 if TYPE_CHECKING:
-    from pydantic_ai.usage import RequestUsage
+    from collections.abc import Iterator
 
+    from orchestrator.models.port import Kind
+
+USAGE = "choice_usage"
+"""Where a stream keeps, among the provider's details, the usage that came within a choice."""
 _REASONING_FIELDS = frozenset({"reasoning", "reasoning_content"})
 
 
@@ -56,14 +65,31 @@ def received_field(messages: list[ModelMessage]) -> str:
     return next((field for field in ids if field in _REASONING_FIELDS), "")
 
 
-def to_reply(response: ModelResponse, cost_usd: float | None) -> Reply:
-    """Return a complete response as our value."""
+def pieces(event: Any) -> Iterator[tuple[Kind | None, str]]:
+    """Yield what a streaming event brings: its kind, None for arguments and the like, and the text."""
+    match event:
+        case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            yield "text", text
+        case PartStartEvent(part=ThinkingPart(content=text)):
+            yield "reasoning", text
+        case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str(text))):
+            yield "reasoning", text
+        case PartStartEvent(part=ToolCallPart(tool_name=name, args=arguments)):
+            yield "call", name
+            yield None, str(arguments or "")
+        case PartDeltaEvent(delta=ToolCallPartDelta(args_delta=arguments)):
+            yield None, str(arguments or "")
+        case _:
+            return
+
+
+def to_reply(response: ModelResponse, usage: Usage) -> Reply:
+    """Return a complete response as our value; who gave it, and what it cost, is for the caller to say."""
     return Reply(
         text="".join(part.content for part in response.parts if isinstance(part, TextPart)),
         reasoning="".join(part.content for part in response.parts if isinstance(part, ThinkingPart)),
         calls=tuple(_call(part) for part in response.parts if isinstance(part, ToolCallPart)),
-        usage=to_usage(response.usage),
-        cost_usd=cost_usd,
+        usage=usage,
         finish_reason=finish_reason(response),
         raw=ModelMessagesTypeAdapter.dump_json([response]).decode(),
     )
@@ -75,12 +101,18 @@ def finish_reason(response: ModelResponse) -> str:
     return response.finish_reason or str(details.get("finish_reason") or "")
 
 
-def to_usage(usage: RequestUsage) -> Usage:
-    """Return the tokens as the provider counted them."""
+def to_usage(response: ModelResponse) -> Usage:
+    """Return the tokens as the provider counted them, in whichever of their places it says so."""
+    usage = response.usage
+    counted = (response.provider_details or {}).get(USAGE)
+    if counted and not usage.input_tokens:
+        names = ("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"), ("cached_tokens",) * 2
+        return Usage(**{ours: int(counted.get(theirs) or 0) for ours, theirs in names})
     return Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
-        cached_tokens=usage.cache_read_tokens,
+        cached_tokens=usage.cache_read_tokens or usage.details.get("cached_tokens", 0),
+        cache_write_tokens=usage.cache_write_tokens,
         reasoning_tokens=usage.details.get("reasoning_tokens", 0),
     )
 

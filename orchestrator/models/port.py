@@ -1,12 +1,42 @@
-"""What the agent needs of a model."""
+"""What the agent needs of a model, and what a model tells while it is asked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
-    from orchestrator.dialogue import Reply, Request
+    from orchestrator.dialogue import FailedRequest, Reply, Request
     from orchestrator.stop import Stop
+
+Kind = Literal["text", "reasoning", "call"]
+"""What a piece of a reply is: of its text, of its reasoning, or the name of a tool that it begins to call."""
+
+
+class OutOfTime(Exception):  # noqa: N818  # A flow signal, not an error.
+    """The time for this reply is up; the run's limit says what that means."""
+
+
+class Listener(Protocol):
+    """Who wants to know what happens before a reply is complete. Called from the thread that asks."""
+
+    def said(self, kind: Kind, piece: str) -> None:
+        """Take a piece of a reply that is still coming: a preview, taken back where the request is made anew."""
+
+    def failed(self, failure: FailedRequest) -> None:
+        """Take note of a failed request; another follows."""
+
+
+class Silent:
+    """Listens to nothing."""
+
+    def said(self, kind: Kind, piece: str) -> None:
+        """Take no piece."""
+
+    def failed(self, failure: FailedRequest) -> None:
+        """Take no note."""
+
+
+SILENT: Final = Silent()
 
 
 class Model(Protocol):
@@ -16,12 +46,12 @@ class Model(Protocol):
     def name(self) -> str:
         """The full name, FAMILY/NAME, as given with --model."""
 
-    def ask(self, request: Request, stop: Stop) -> Reply:
-        """Return one complete reply.
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+        """Return one complete reply; `listener` is told what happens on the way.
 
-        Raises Stopped when `stop` is set, within 0.2 s; UnavailableError when the endpoint can't be reached after
-        retries; ConfigError when it refuses the key or doesn't know the model; ModelError when it refuses the request
-        or its answer can't be used.
+        Raises Stopped when `stop` is set, within 0.2 s; OutOfTime after `within_s` seconds; UnavailableError when the
+        endpoint can't be reached after retries; ConfigError when it refuses the key or doesn't know the model;
+        ModelError when it refuses the request or its answer can't be used.
         """
 
     def close(self) -> None:

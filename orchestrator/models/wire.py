@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from httpx2 import Timeout
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from orchestrator.models.families import Choice
 
+_CONNECT_S: Final = 10.0  # Who doesn't take a connection within that isn't thinking.
 LONGEST_REPLY: Final = 32_768
 """Tokens that a reply is asked to stay under where the model's own limit is higher: a step is a command, not a book."""
 
@@ -28,24 +30,30 @@ def build(choice: Choice, key: SecretStr | None, http: AsyncClient, reasoning_fi
     return _chat(choice, secret, http, reasoning_field)
 
 
-def settings(choice: Choice, first_token_s: float, total_s: float) -> ModelSettings:
-    """Return the settings of every request to this model: frozen, so that requests extend one another."""
+def settings(choice: Choice, first_token_s: float, cache_key: str) -> ModelSettings:
+    """Return the settings of every request to this model: frozen, so that requests extend one another.
+
+    `cache_key` leads requests that extend one another to the same cache, where the provider takes one.
+    """
     chosen: dict[str, Any] = {
         "max_retries": 0,  # Retrying is ours: bounded, stoppable, and never for a refusal.
-        "timeout": first_token_s,
+        "timeout": Timeout(first_token_s, connect=min(first_token_s, _CONNECT_S)),
         "first_event_timeout": first_token_s,
-        "request_timeout": total_s,
     }
     if choice.data.output or choice.family.wire == "anthropic":  # Anthropic requires one.
-        chosen["max_tokens"] = min(choice.data.output or LONGEST_REPLY, LONGEST_REPLY)
+        half = (
+            choice.data.window // 2 or LONGEST_REPLY
+        )  # Many servers refuse what prompt and reply together can't hold.
+        chosen["max_tokens"] = min(choice.data.output or LONGEST_REPLY, LONGEST_REPLY, half)
     if choice.family.thinking:
         chosen["thinking"] = True
-    if choice.body:
-        chosen["extra_body"] = choice.body
+    if body := choice.body | ({choice.family.cache_key: cache_key} if choice.family.cache_key and cache_key else {}):
+        chosen["extra_body"] = body
     if choice.family.wire == "anthropic":
         chosen["cache"] = True
     if choice.family.wire == "responses":
         chosen["openai_store"] = False  # The journal is where a run is kept.
+        chosen["openai_prompt_cache_diagnostics"] = False  # It would change from request to request.
     return cast("ModelSettings", chosen)
 
 

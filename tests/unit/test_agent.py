@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_provider import FakeProvider, chat
+from fake_provider import Answer, FakeProvider, chat, error
 from pydantic import SecretStr
 
 from orchestrator import events as e
 from orchestrator.agent.loop import REMINDERS, Agent, Ending, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall, ToolResult
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
-from orchestrator.models import open_model
+from orchestrator.journal.live import Said
+from orchestrator.journal.stream import Writer, create, listen
+from orchestrator.models import catalog, open_script
 from orchestrator.models.client import ApiModel, Patience
-from orchestrator.models.families import choose
+from orchestrator.models.port import SILENT, Listener
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.settings import RunLimits
 from orchestrator.stop import Stop, Stopped
@@ -107,7 +109,7 @@ def bash(command: str, **more: Any) -> tuple[str, dict[str, Any]]:
 
 
 def work(journal: Writer, box: Sandbox, text: str = "", *, stop: Stop | None = None) -> Ending:
-    return Agent(open_model("scripted", {}, script=text), box, journal, journal.view.spec, stop or Stop()).run()
+    return Agent(open_script("scripted", text), box, journal, journal.view.spec, stop or Stop()).run()
 
 
 def results(journal: Writer) -> list[ToolResult]:
@@ -273,8 +275,11 @@ def test_arguments_that_could_not_be_read_go_back_as_an_error(start: Any, box: S
 
         name = "once"
 
-        def ask(self, request: Request, stop: Stop) -> Reply:
+        def ask(
+            self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None
+        ) -> Reply:
             stop.check()
+            del listener, within_s
             submit = ToolCall(id="c2", name="submit", arguments={"summary": "done"})
             return Reply(calls=(submit if len(request.dialogue) > 1 else broken,))
 
@@ -299,7 +304,7 @@ def test_a_resumed_attempt_runs_the_open_replys_calls_again_and_says_so(
     text = script([bash("echo one >> log; cat log")], [bash("echo two >> log; cat log")], SUBMIT)
     journal = start()
     with opened() as box:
-        model = open_model("scripted", {}, script=text)
+        model = open_script("scripted", text)
         first = Agent(model, box, journal, journal.view.spec, Stop())
         first._begin()
         first._step()
@@ -323,7 +328,7 @@ def test_an_attempt_that_goes_on_between_steps_is_told_what_is_gone(client: Redi
     text = script([bash("export A=1")], [bash("echo ${A:-unset}")], SUBMIT)
     journal = start()
     with opened() as box:
-        first = Agent(open_model("scripted", {}, script=text), box, journal, journal.view.spec, Stop())
+        first = Agent(open_script("scripted", text), box, journal, journal.view.spec, Stop())
         first._begin()
         first._step()
     second = lose(client, journal, 1)
@@ -340,7 +345,7 @@ def test_an_attempt_that_goes_on_between_steps_is_told_what_is_gone(client: Redi
 def test_a_call_that_ended_its_worker_twice_is_not_run_a_third_time(client: Redis, start: Any, box: Sandbox) -> None:
     text = script([bash("touch ran")], SUBMIT)
     journal = start()
-    [call] = open_model("scripted", {}, script=text).ask(Request(system="", tools=(), dialogue=()), Stop()).calls
+    [call] = open_script("scripted", text).ask(Request(system="", tools=(), dialogue=()), Stop()).calls
     journal.append(e.Prompted(system="s", text="t"), e.Replied(step=1, reply=Reply(calls=(call,))))
     for number in (1, 2):
         journal.append(e.CallStarted(step=1, call=call))
@@ -381,7 +386,7 @@ def test_the_first_request_is_small_and_each_extends_the_one_before(start: Any, 
         box.run("rm AGENTS.md")
         fake.answers = [chat("Look.", reasoning="Hm.", calls=[call])] * 3
         fake.answers.append(chat("", calls=[("c9", "submit", '{"summary": "done"}')]))
-        chosen = choose("openai-compatible/m", base_url=fake.url)
+        chosen = catalog({}).choose("openai-compatible/m", base_url=fake.url)
         with closing(ApiModel(chosen, SecretStr("sk-fake-0123456789"), Patience())) as model:
             assert Agent(model, box, journal, spec, Stop()).run().kind is Kind.SUBMITTED
     assert len(fake.asked[0].raw) <= 6 * 1024
@@ -389,3 +394,29 @@ def test_the_first_request_is_small_and_each_extends_the_one_before(start: Any, 
         shared = before.raw[: before.raw.index(b'"messages":[')]
         assert after.raw.startswith(shared)
         assert after.body["messages"][: len(before.body["messages"])] == before.body["messages"]
+
+
+def test_failures_and_what_is_being_said_reach_who_follows(client: Redis, start: Any, box: Sandbox) -> None:
+    journal = start()
+    with FakeProvider() as fake:
+        submit = [("c1", "submit", json.dumps({"summary": "done"}))]
+        fake.answers = [error(503, "overloaded"), chat("Well then.", calls=submit)]
+        chosen = catalog({}).choose("openai-compatible/m", base_url=fake.url)
+        with closing(ApiModel(chosen, SecretStr("sk-fake-0123456789"), Patience(backoff_s=0.01))) as model:
+            Agent(model, box, journal, journal.view.spec, Stop()).run()
+    failed = next(event.body for event in journal.events if isinstance(event.body, e.RequestFailed))
+    assert (failed.step, failed.failure.model) == (1, "openai-compatible/m")
+    assert "overloaded" in failed.failure.cause
+    said = next(item for item in listen(client, journal.view.id, after=len(journal.events)) if isinstance(item, Said))
+    assert (said.step, said.kind) == (1, "text")
+    assert "Well then.".startswith(said.piece)
+
+
+def test_the_time_limit_ends_a_reply_that_is_under_way(start: Any, box: Sandbox) -> None:
+    journal = start(limits=RunLimits(seconds=2))
+    with FakeProvider(Answer(silent_s=60)) as fake:
+        chosen = catalog({}).choose("openai-compatible/m", base_url=fake.url)
+        with closing(ApiModel(chosen, SecretStr("sk-fake-0123456789"), Patience())) as model:
+            began = time.monotonic()
+            assert Agent(model, box, journal, journal.view.spec, Stop()).run().kind is Kind.TIME
+            assert time.monotonic() - began < 10

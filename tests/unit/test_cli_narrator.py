@@ -14,7 +14,7 @@ from orchestrator.cli import layout
 from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
-from orchestrator.dialogue import Reply, ToolCall, ToolResult, Usage
+from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Usage
 from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
 from sandbox.spec import FileChange
 
@@ -190,6 +190,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.SandboxReady(image=HOSTILE, image_id="", container="", tree="", policy={"network": HOSTILE}),
         e.Prompted(text=HOSTILE),
         *bash(1, HOSTILE, HOSTILE, exit_code=None),
+        e.RequestFailed(step=2, failure=FailedRequest(model=HOSTILE, error=HOSTILE, cause=HOSTILE, instead=HOSTILE)),
         e.Replied(step=2, reply=Reply(text=HOSTILE)),
         e.CallStarted(step=2, call=call),
         e.CallFinished(step=2, result=ToolResult(call_id="r", name=HOSTILE, content=HOSTILE, ok=False)),

@@ -187,8 +187,19 @@ def test_logs_tell_the_run_step_by_step(cli: Cli, finished: str) -> None:
     assert "step 1/200    look" in told
     assert "              ✓ exit 0 · 0.5 s" in told
     assert "              M x +1 -1" in told
-    assert told[-2] == "summary       Mended."
-    assert told[-1].startswith("outcome       ✓ succeeded · 1 step · ")
+    assert told[-4] == "summary       Mended."
+    assert told[-3].startswith("outcome       ✓ succeeded · 1 step · ")
+    assert told[-2] == "cost          $0.2500 · 100 tokens in, 10 out"
+    assert told[-1].startswith("elsewhere     at the same usage: mimo/")
+
+
+def test_cost_tells_each_reply_and_the_whole(cli: Cli, finished: str) -> None:
+    done = cli("cost", finished)
+    assert done.stdout.splitlines()[1].split() == ["1", "100", "0", "10", "0", "$0.2500", "scripted"]
+    told = json.loads(cli("cost", finished, "--json").stdout)
+    assert (told["schema"], told["cost_usd"], told["usage"]["output_tokens"]) == ("dreamdock.cost/1", 0.25, 10)
+    assert [reply["step"] for reply in told["replies"]] == [1]
+    assert "mimo/mimo-v2.6-pro" in {other["model"] for other in told["elsewhere"]}
 
 
 def test_logs_in_json_are_one_event_a_line(cli: Cli, finished: str) -> None:

@@ -9,15 +9,20 @@ import pytest
 from fake_provider import Answer, FakeProvider, anthropic, chat, error, responses
 from pydantic import SecretStr
 
-from orchestrator.dialogue import Reply, Request, ToolResult, ToolSpec, Turn
+from orchestrator.dialogue import FailedRequest, Reply, Request, Sent, ToolResult, ToolSpec, Turn, Usage
 from orchestrator.errors import ConfigError, DreamdockError, ModelError, UnavailableError
 from orchestrator.models.client import ApiModel, Patience
-from orchestrator.models.families import Choice, choose
+from orchestrator.models.fallback import FallbackModel
+from orchestrator.models.families import Choice, catalog
+from orchestrator.models.port import OutOfTime
 from orchestrator.stop import Stop, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.models.port import Kind
+
+KNOWN = catalog({})
 KEY = "sk-fake-0123456789abcdef"
 QUICK = Patience(first_token_s=5, total_s=10, attempts=3, backoff_s=0.01, longest_wait_s=2)
 TOOL = ToolSpec(
@@ -52,7 +57,9 @@ def at(url: str, model: str) -> Choice:
     """The model as chosen, but asked at the fake."""
     family = model.partition("/")[0]
     base = url if family == "anthropic" else f"{url}/v1"
-    return choose(model, base_url=base if family == "openai-compatible" else "").model_copy(update={"base_url": base})
+    return KNOWN.choose(model, base_url=base if family == "openai-compatible" else "").model_copy(
+        update={"base_url": base}
+    )
 
 
 def answered(reply: Reply, content: str = "a.py") -> Request:
@@ -80,6 +87,7 @@ def test_a_streamed_reply_arrives_whole(fake: FakeProvider, ask: Any) -> None:
         "input_tokens": 1000,
         "output_tokens": 50,
         "cached_tokens": 600,
+        "cache_write_tokens": 0,
         "reasoning_tokens": 30,
     }
     assert reply.cost_usd == pytest.approx((400 * 0.435 + 600 * 0.0036 + 50 * 0.87) / 1e6)
@@ -254,7 +262,7 @@ def test_silence_is_a_time_out(fake: FakeProvider, ask: Any) -> None:
 def test_nobody_there_is_unavailable() -> None:
     with FakeProvider() as gone:
         url = gone.url
-    model = ApiModel(choose("openai-compatible/m", base_url=f"{url}/v1"), None, QUICK)
+    model = ApiModel(KNOWN.choose("openai-compatible/m", base_url=f"{url}/v1"), None, QUICK)
     with pytest.raises(UnavailableError):
         model.ask(FIRST, Stop())
     model.close()
@@ -281,3 +289,178 @@ def test_a_stop_ends_a_request_at_once(fake: FakeProvider, answer: Answer) -> No
     assert len(fake.asked) == 1
     model.close()
     model.close()
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.pieces: list[tuple[str, str]] = []
+        self.failures: list[FailedRequest] = []
+
+    def said(self, kind: Kind, piece: str) -> None:
+        self.pieces.append((kind, piece))
+
+    def failed(self, failure: FailedRequest) -> None:
+        self.failures.append(failure)
+        self.pieces.clear()
+
+    def all(self, kind: str) -> str:
+        return "".join(piece for said, piece in self.pieces if said == kind)
+
+
+def opened(fake: FakeProvider, model: str = "mimo/m", patience: Patience = QUICK) -> ApiModel:
+    return ApiModel(at(fake.url, model), SecretStr(KEY), patience, cache_key="abc")
+
+
+def test_who_listens_hears_a_reply_as_it_comes(fake: FakeProvider) -> None:
+    fake.answers = [chat("I look around.", reasoning="Where am I?", calls=[CALL])]
+    heard, model = Heard(), opened(fake)
+    reply = model.ask(FIRST, Stop(), heard)
+    model.close()
+    assert (heard.all("text"), heard.all("reasoning"), heard.all("call")) == (reply.text, reply.reasoning, "bash")
+    assert len(heard.pieces) > 4, "in pieces, not at the end"
+
+
+def test_who_listens_is_told_of_each_failure_before_the_next_request(fake: FakeProvider) -> None:
+    fake.answers = [error(503, "overloaded"), chat("A beginning", cut=True), chat("Whole.")]
+    heard, model = Heard(), opened(fake)
+    assert model.ask(FIRST, Stop(), heard).text == heard.all("text") == "Whole."
+    model.close()
+    assert [failure.model for failure in heard.failures] == ["mimo/m"] * 2
+    assert "overloaded" in heard.failures[0].cause
+    assert 0 < heard.failures[0].wait_s < heard.failures[1].wait_s
+
+
+def test_each_request_keeps_all_of_the_one_before_and_says_so(fake: FakeProvider) -> None:
+    for name, answer in (
+        ("mimo/m", chat),
+        ("openai/gpt-6.1-sol", responses),
+        ("anthropic/claude-sonnet-5-5", anthropic),
+    ):
+        call: dict[str, Any] = {"calls": [CALL]} if answer is chat else {"call": CALL}
+        fake.asked, fake.answers = [], [answer("One.", **call), error(503, "again"), answer("Two.", **call)]
+        fake.answers += [answer("Three.", **call)]
+        model, request, sent = opened(fake, name), FIRST, []
+        for _ in range(3):
+            reply = model.ask(request, Stop())
+            sent.append(reply.sent)
+            results = tuple(ToolResult(call_id=call.id, name=call.name, content="a.py") for call in reply.calls)
+            request = request.model_copy(update={"dialogue": (*request.dialogue, reply, Turn(results=results))})
+        model.close()
+        sizes = [len(asked.raw) for asked in fake.asked]
+        assert sizes[1] == sizes[2], "what is asked again is the same request"
+        assert sent == [
+            Sent(size=sizes[0]),
+            Sent(size=sizes[1], previous=sizes[0], kept=sizes[0]),
+            Sent(size=sizes[3], previous=sizes[1], kept=sizes[1]),
+        ], name
+
+
+def test_a_changed_beginning_is_seen_on_the_wire(fake: FakeProvider) -> None:
+    fake.answers = [chat("One."), chat("Two.")]
+    model = opened(fake)
+    model.ask(FIRST, Stop())
+    sent = model.ask(FIRST.model_copy(update={"system": "12:04. You are tested."}), Stop()).sent
+    model.close()
+    assert sent is not None
+    assert sent.kept < sent.previous / 2
+
+
+def test_the_runs_id_is_the_cache_key_where_the_provider_takes_one(fake: FakeProvider) -> None:
+    for name in ("kimi/kimi-k2.6", "mimo/m"):
+        fake.answers = [chat("Hm.")]
+        model = opened(fake, name)
+        model.ask(FIRST, Stop())
+        model.close()
+    assert [asked.body.get("prompt_cache_key") for asked in fake.asked] == ["abc", None]
+
+
+def test_a_reply_of_ten_megabytes_is_an_error_and_not_asked_for_again(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [chat("0123456789abcdef" * 655_360, pieces_of=65_536), chat("No.")]
+    with pytest.raises(ModelError, match="too large"):
+        ask()
+    assert len(fake.asked) == 1
+
+
+def test_a_line_without_end_is_cut_off(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [Answer(chunks=(b'data: {"choices": "', *[b"x" * 1_000_000] * 80)), chat("No.")]
+    with pytest.raises(ModelError, match="too large"):
+        ask()
+
+
+def test_a_reply_that_never_ends_is_asked_for_once_more_and_no_more(fake: FakeProvider) -> None:
+    endless = Answer(chunks=(b": keep-alive\n\n",) * 1000, pause_s=0.05)
+    fake.answers = [endless, endless, chat("No.")]
+    heard, model = Heard(), opened(fake, patience=Patience(first_token_s=5, total_s=0.4, attempts=5, backoff_s=0.01))
+    with pytest.raises(ModelError, match="doesn't end"):
+        model.ask(FIRST, Stop(), heard)
+    model.close()
+    assert (len(fake.asked), len(heard.failures)) == (2, 1)
+
+
+def test_the_runs_time_ends_a_request(fake: FakeProvider) -> None:
+    fake.answers = [Answer(silent_s=20)]
+    model, began = opened(fake), time.monotonic()
+    with pytest.raises(OutOfTime):
+        model.ask(FIRST, Stop(), within_s=0.3)
+    assert time.monotonic() - began < 1
+    model.close()
+
+
+def test_tokens_are_found_wherever_the_provider_counts_them(fake: FakeProvider, ask: Any) -> None:
+    counted = {"prompt_tokens": 1000, "completion_tokens": 5, "total_tokens": 1005, "cached_tokens": 900}
+    expected = Usage(input_tokens=1000, output_tokens=5, cached_tokens=900)
+    fake.answers = [chat("Hm.", usage=counted), chat("Hm.", usage=counted, usage_in_choice=True)]
+    assert [ask(model="kimi/kimi-k2.6").usage for _ in range(2)] == [expected, expected]
+
+
+def test_what_was_not_counted_has_no_known_cost(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [chat("Hm.", usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})]
+    assert ask().cost_usd is None
+
+
+@pytest.mark.parametrize("answer", [error(401, "no"), error(402, "no credit"), error(503, "down"), error(400, "what?")])
+def test_a_second_model_is_asked_once_the_first_cannot_answer_and_stays(fake: FakeProvider, answer: Answer) -> None:
+    heard = Heard()
+    with FakeProvider() as other:
+        fake.answers = [answer] * QUICK.attempts
+        other.answers = [anthropic("One.", call=CALL), anthropic("Two.")]
+        model = FallbackModel(opened(fake), opened(other, "anthropic/claude-sonnet-5-5"))
+        reply = model.ask(FIRST, Stop(), heard)
+        assert (reply.text, reply.model) == ("One.", "anthropic/claude-sonnet-5-5")
+        assert heard.failures[-1].instead == model.name == "anthropic/claude-sonnet-5-5"
+        asked = len(fake.asked)
+        assert model.ask(answered(reply), Stop(), heard).text == "Two."
+        assert len(fake.asked) == asked
+        model.close()
+
+
+def test_where_both_fail_the_seconds_error_is_told(fake: FakeProvider) -> None:
+    fake.answers = [error(402, "no credit"), error(401, "bad key")]
+    heard, model = Heard(), FallbackModel(opened(fake), opened(fake, "glm/glm-5.3"))
+    with pytest.raises(ConfigError, match="key for glm"):
+        model.ask(FIRST, Stop(), heard)
+    model.close()
+    assert [failure.error for failure in heard.failures] == ["the account for mimo/m has no credit left"]
+
+
+def test_a_stop_does_not_wake_the_second_model(fake: FakeProvider) -> None:
+    fake.answers = [Answer(silent_s=20)]
+    stop, model = Stop(), FallbackModel(opened(fake), opened(fake, "glm/glm-5.3"))
+    timer = threading.Timer(0.3, stop.set, ("cancelled",))
+    timer.start()
+    with pytest.raises(Stopped):
+        model.ask(FIRST, stop)
+    timer.join()
+    model.close()
+    assert len(fake.asked) == 1
+
+
+def test_a_dialogue_moves_between_families_with_what_each_wants_of_reasoning(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [chat("One.", reasoning="Hm.", calls=[CALL])]
+    request = answered(ask())
+    fake.answers = [chat("Two."), responses("Two."), anthropic("Two.")]
+    for name in ("deepseek/deepseek-v4-pro", "openai/gpt-6.1-sol", "anthropic/claude-sonnet-5-5"):
+        assert ask(request, model=name).text == "Two."
+    assert fake.asked[1].body["messages"][2]["reasoning_content"] == "Hm."
+    assert fake.asked[2].body["input"][-1] == {"type": "function_call_output", "call_id": "c1", "output": "a.py"}
+    assert fake.asked[3].body["messages"][-1]["content"][0]["tool_use_id"] == "c1"

@@ -1,0 +1,66 @@
+"""`dreamdock cost`: what a run cost, reply by reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.cli.options import run_argument, with_screen
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from orchestrator.cli.screen import Screen
+    from orchestrator.costs import Costs, ReplyCost
+
+_HEADER: Final = ("STEP", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
+
+
+@click.command()
+@run_argument
+@with_screen
+def cost(screen: Screen, /, run: str) -> None:
+    """Show what a run cost, reply by reply.
+
+    Tokens as the provider counted them; the request's size in bytes, and how much of the request before it was kept.
+    Replies of undone steps are in it: they were paid for.
+    The last lines say what it cost in all, and what other families would have cost at the same usage.
+    """
+    from orchestrator.cli import document, layout, wording
+    from orchestrator.cli.door import found
+
+    with found(run) as (door, run_id):
+        told = door.costs(run_id)
+    if screen.json:
+        document.cost(run_id, told)
+        return
+    if not told.replies:
+        screen.say("no reply yet")
+        return
+    for line in table(told):
+        screen.line(line)
+    screen.line()
+    layout.put(screen, wording.costs(told))
+
+
+def table(told: Costs) -> list[Text]:
+    """Return the replies as aligned lines under a header."""
+    from rich.text import Text
+
+    from orchestrator.cli import layout
+
+    rows = [[Text(word, "dim") for word in _HEADER], *(_row(reply) for reply in told.replies)]
+    return layout.table(rows, right=range(len(_HEADER) - 1))
+
+
+def _row(reply: ReplyCost) -> list[Text]:
+    from rich.text import Text
+
+    from orchestrator.cli.text import count, money, visible
+
+    usage, sent = reply.usage, reply.sent
+    figures = [usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens]
+    kept = f"{sent.kept * 100 / sent.previous:.4g} %" if sent and sent.previous else ""
+    cells = [str(reply.step), *map(count, figures), money(reply.cost_usd), count(sent.size) if sent else "", kept]
+    return [*map(Text, cells), Text(visible(reply.model), "dim")]
