@@ -50,14 +50,12 @@ class Line(NamedTuple):
 def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
-    model = visible(spec.model)
-    if spec.model.split("/")[0] == "scripted":
-        model += "  (no model is asked; every command runs for real)"
-    limits = f"{spec.limits.steps} steps · {money(spec.limits.money_usd)} · {duration(spec.limits.seconds)}"
+    spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
+    limits = f"{spec.limits.steps} steps · {spendable} · {duration(spec.limits.seconds)}"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
-        Line("model", Text(model), prose=True),
+        Line("model", Text(_model(spec)), prose=True),
         Line("acceptance", _acceptance(spec), prose=True),
         Line("limits", Text(limits)),
     ]
@@ -67,6 +65,14 @@ def describe(spec: RunSpec) -> list[Line]:
         what = f"{names}{more}: not committed; --dirty takes {'it' if len(spec.left_out) == 1 else 'them'} along"
         told.append(Line("left out", Text(what, "yellow"), prose=True))
     return told
+
+
+def _model(spec: RunSpec) -> str:
+    if spec.model.split("/")[0] == "scripted":
+        return f"{visible(spec.model)}  (no model is asked; every command runs for real)"
+    address = f" at {visible(spec.base_url)}" if spec.base_url else ""
+    fallback = f", else {visible(spec.fallback)}" if spec.fallback else ""
+    return f"{visible(spec.model)}{address}{fallback}"
 
 
 def judged(verdict: Verdict) -> list[Text]:

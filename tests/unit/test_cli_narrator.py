@@ -172,6 +172,12 @@ def test_what_was_asked_for_names_guess_script_and_what_is_left_out(spec: RunSpe
     assert told["acceptance"].startswith("$ pytest  (guessed")
     assert "every command runs for real" in told["model"]
     assert told["left out"] == "f0, f1, f2, f3, f4, f5, f6, f7 and 2 more: not committed; --dirty takes them along"
+    asked = spec.model_copy(
+        update={"model": "openai-compatible/m", "base_url": "http://h/v1", "fallback": "glm/glm-5.3", "unpriced": True}
+    )
+    told = {line.label: line.text.plain for line in describe(asked)}
+    assert told["model"] == "openai-compatible/m at http://h/v1, else glm/glm-5.3"
+    assert told["limits"] == "200 steps · money not limited: no price · 6 h"
     assert "unproven" in {line.label: line.text.plain for line in describe(spec)}["acceptance"]
 
 
@@ -179,7 +185,14 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
     repo = spec.repo.model_copy(update={"name": HOSTILE, "source": HOSTILE})
     accept = Acceptance(command=HOSTILE + "x", origin=HOSTILE)
     wild = spec.model_copy(
-        update={"task": f"x{HOSTILE}", "repo": repo, "model": HOSTILE, "accept": accept, "left_out": (HOSTILE,)}
+        update={
+            "task": f"x{HOSTILE}",
+            "repo": repo,
+            "model": HOSTILE,
+            "fallback": HOSTILE,
+            "accept": accept,
+            "left_out": (HOSTILE,),
+        }
     )
     call = ToolCall(id="r", name=HOSTILE, arguments={"path": HOSTILE, "pattern": 3})
     changed = (FileChange(path=HOSTILE, status="M", added=0, removed=0),)
