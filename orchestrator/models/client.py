@@ -163,7 +163,7 @@ class ApiModel:
                 size += len(piece)
                 if size > LARGEST_REPLY:
                     raise self._too_large()
-                if kind is not None:
+                if kind is not None and piece:
                     listener.said(kind, piece)
 
     def _too_large(self) -> ModelError:
