@@ -464,3 +464,13 @@ def test_a_dialogue_moves_between_families_with_what_each_wants_of_reasoning(fak
     assert fake.asked[1].body["messages"][2]["reasoning_content"] == "Hm."
     assert fake.asked[2].body["input"][-1] == {"type": "function_call_output", "call_id": "c1", "output": "a.py"}
     assert fake.asked[3].body["messages"][-1]["content"][0]["tool_use_id"] == "c1"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirection_is_not_followed_with_the_key(fake: FakeProvider, ask: Any, status: int) -> None:
+    with FakeProvider(chat("Thanks for the key.")) as other:
+        fake.answers = [error(status, "moved", headers={"Location": f"{other.url}/v1/chat/completions"})]
+        with pytest.raises(ConfigError, match="no model's endpoint"):
+            ask()
+        assert other.asked == []
+    assert len(fake.asked) == 1
