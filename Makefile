@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts lock down
+.PHONY: help setup demo test lint types contracts lock down compose compose-down
 
 # The interpreter of the venv: the first of these that is 3.11 or newer, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -11,7 +11,7 @@ BOOTSTRAP = @$(if $(PYTHON),,$(error Python 3.11 or newer is needed; on Debian 1
 	$(PYTHON) -m orchestrator.stack.bootstrap
 
 help: ## Say what there is.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: ## Make .venv with the locked dependencies, and put dreamdock on PATH where that is possible.
 	$(BOOTSTRAP) --link
@@ -40,7 +40,19 @@ down: ## Stop what `make demo` left running.
 	$(BOOTSTRAP)
 	@.venv/bin/dreamdock down
 
-lock: ## Resolve requirements.lock anew from pyproject.toml.
+compose: ## Start DreamDock as services of compose.yaml, after building what they need; wait until they are up.
+	$(BOOTSTRAP)
+	@.venv/bin/python -m orchestrator.stack.compose up
+
+compose-down: ## Stop the services; runs under way are released, and the state stays.
+	$(BOOTSTRAP)
+	@.venv/bin/python -m orchestrator.stack.compose down
+
+UV_COMPILE = uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet
+
+lock: ## Resolve requirements.lock anew from pyproject.toml, and from it that of the services' image.
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; $(PYTHON) -m venv "$$tmp" && "$$tmp/bin/pip" install --quiet uv \
-	&& "$$tmp/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	   --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	&& PATH="$$tmp/bin:$$PATH" \
+	&& $(UV_COMPILE) pyproject.toml --group dev --universal --output-file requirements.lock \
+	&& $(UV_COMPILE) pyproject.toml images/service/requirements.in --constraint requirements.lock --python-platform linux \
+	   --no-annotate --output-file images/service/requirements.lock

@@ -7,12 +7,12 @@ Here the function is a constant, the only argument is the job's own id, and ever
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from orchestrator.queue import ENTRY_POINT, QUEUE, call
+from orchestrator.queue import DREAM_QUEUE, ENTRY_POINT, QUEUE, call
 from orchestrator.runs import ATTEMPT_ID
 
 REFUSAL: Final = "orchestrator.worker.refuse_entry"
@@ -26,21 +26,38 @@ class AttemptJob(Job):
     Only the status is taken from Redis; callbacks, web hooks, retries, dependencies and results never are.
     """
 
+    queue_name: ClassVar[str] = QUEUE
+
     def restore(self, raw_data: dict[bytes, bytes]) -> None:
         """Take an entry from Redis."""
         status = raw_data.get(b"status", b"").decode(errors="replace")
-        ours = ATTEMPT_ID.match(self.id) and raw_data.get(b"data") == call(ENTRY_POINT, self.id)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
         super().restore(
             {
                 b"created_at": now,
                 b"enqueued_at": now,
-                b"data": call(ENTRY_POINT if ours else REFUSAL, self.id),
+                b"data": call(self._function(raw_data.get(b"data")), self.id),
                 b"description": self.id.encode(),
-                b"origin": QUEUE.encode(),
+                b"origin": self.queue_name.encode(),
                 b"status": (status if status in set(JobStatus) else JobStatus.QUEUED.value).encode(),
                 b"timeout": b"-1",
                 b"result_ttl": b"0",
                 b"failure_ttl": b"86400",
             }
         )
+
+    def _function(self, data: bytes | None) -> str:
+        return ENTRY_POINT if ATTEMPT_ID.match(self.id) and data == call(ENTRY_POINT, self.id) else REFUSAL
+
+
+class DreamJob(AttemptJob):
+    """A job of the queue of dreams, where no kind of job is ours yet: every entry is refused."""
+
+    queue_name = DREAM_QUEUE
+
+    def _function(self, data: bytes | None) -> str:
+        del data
+        return REFUSAL
+
+
+JOBS: Final = {job.queue_name: job for job in (AttemptJob, DreamJob)}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 QUEUE: Final = "runs"
+DREAM_QUEUE: Final = "dream"
 QUEUE_KEY: Final = f"rq:queue:{QUEUE}"
 ENTRY_POINT: Final = "orchestrator.worker.run_attempt"
 

@@ -20,10 +20,10 @@ from rq import Queue, Worker
 
 from orchestrator import attempt  # The models and the sandbox are imported here, before the fork.
 from orchestrator.errors import DeniedError
-from orchestrator.job import SERIALIZER, AttemptJob
+from orchestrator.job import JOBS, SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.journal.presence import Beat, Presence
-from orchestrator.models import families_with_key
+from orchestrator.journal.presence import Beat, Presence, pid_namespace
+from orchestrator.models import catalog
 from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID
 from orchestrator.settings import Settings, load
@@ -79,35 +79,35 @@ class AttemptWorker(Worker):
         """Ignore impatience: a second signal would kill an attempt that is just releasing its run."""
 
 
-def serve(settings: Settings) -> None:
-    """Take jobs until SIGTERM or SIGINT; while Redis is away, wait for it."""
+def serve(settings: Settings, *, queue: str = QUEUE) -> None:
+    """Take jobs from one queue until SIGTERM or SIGINT; while Redis is away, wait for it."""
     url = redis_url(settings)
     presence = Presence(
-        kind="worker",
-        name=f"{platform.node()}-{os.getpid()}",
+        kind="worker" if queue == QUEUE else queue,
+        name=f"{platform.node()}-{pid_namespace()}-{os.getpid()}",
         host=platform.node(),
         pid=os.getpid(),
         version=version("dreamdock"),
-        models=tuple(families_with_key(os.environ)),
+        models=tuple(catalog(settings.families).with_key(os.environ)),
     )
     with connect(url) as client, Beat(client, presence):
-        while not _work(url, presence.name):
+        while not _work(url, presence.name, queue):
             _log.warning("Redis doesn't answer; waiting for it")
             time.sleep(_RECONNECT_SECONDS)
 
 
-def _work(url: str, name: str) -> bool:
+def _work(url: str, name: str, queue: str) -> bool:
     """Work until asked to stop (true) or Redis goes away (false)."""
     # RQ sets its own time-outs on the connection, and blocks on it for longer than ours allow.
     connection = redis.Redis.from_url(url)
     try:
         connection.ping()
-        queue = Queue(QUEUE, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
+        job = JOBS[queue]
         worker = AttemptWorker(
-            [queue],
+            [Queue(queue, connection=connection, job_class=job, serializer=SERIALIZER)],
             name=f"{name}-{time.time_ns():x}",
             connection=connection,
-            job_class=AttemptJob,
+            job_class=job,
             serializer=SERIALIZER,
         )
         worker.work(logging_level="WARNING", with_scheduler=False)

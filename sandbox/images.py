@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox import engine, rootfs
-from sandbox.errors import DiskFull, EngineUnavailable, ImageMissing
+from sandbox.errors import DiskFull, EngineUnavailable, ImageMissing, ImageUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PUBLIC = "debian:bookworm-slim"
 REPOSITORY = "dreamdock/base"
@@ -97,9 +97,45 @@ def ensure_base(report: Callable[[str], None], *, scratch: Path, public: str | N
         return name
 
 
-def build(client: Any, folder: Path, name: str, *, base: str, report: Callable[[str], None]) -> None:
+def label(name: str, key: str) -> str | None:
+    """Return a label of an image; None where the engine has no such image, or it no such label."""
+    client = engine.client()
+    if not _have(client, name):
+        return None
+    value: str | None = (client.api.inspect_image(name)["Config"]["Labels"] or {}).get(key)
+    return value
+
+
+def prune(key: str) -> None:
+    """Remove the images with this label that have lost their name to a newer one and that no container uses."""
+    engine.client().images.prune(filters={"dangling": True, "label": key})
+
+
+def output(name: str, argv: Sequence[str]) -> str:
+    """Run a program of an image, without a network, and return what it prints. Raises ImageUnusable."""
+    import docker  # noqa: PLC0415  # As in `public_base`.
+
+    try:
+        printed: bytes = engine.client().containers.run(name, list(argv), network_mode="none", remove=True)
+    except docker.errors.DockerException as error:
+        hint = "docker run --rm shows what it does"
+        raise ImageUnusable(f"{argv[0]} doesn't run in {name}", cause=str(error)[:300], hint=hint) from error
+    return printed.decode().strip()
+
+
+def build(
+    client: Any,
+    folder: Path,
+    name: str,
+    *,
+    base: str,
+    report: Callable[[str], None],
+    network: str = "host",
+    labels: Mapping[str, str] | None = None,
+) -> None:
     """Build `folder` on `base` and name it; on failure the name isn't given. Raises ImageMissing, EngineUnavailable."""
-    options = {"buildargs": {"BASE": base}, "network_mode": "host", "rm": True, "forcerm": True, "decode": True}
+    options: dict[str, Any] = {"buildargs": {"BASE": base}, "network_mode": network, "labels": dict(labels or {})}
+    options |= {"rm": True, "forcerm": True, "decode": True}
     _follow(lambda: client.api.build(path=str(folder), tag=name, **options), report, failed=f"{name} can't be built")
 
 

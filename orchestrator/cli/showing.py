@@ -13,7 +13,7 @@ from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.text import visible
 from orchestrator.demo import prepare
 from orchestrator.models import catalog, is_scripted
-from orchestrator.stack.up import ensure_up
+from orchestrator.stack.up import ensure_served
 
 if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
@@ -25,7 +25,7 @@ def carry_out(screen: Screen) -> int:
     """Run the demo. Returns the run's exit code."""
     loaded = settings.load()
     reporter = TalkReporter(screen)
-    ensure_up(loaded, reporter)
+    ensure_served(loaded, reporter)
     with reporter.step("fetching the demo's project"):
         prepared = prepare(loaded.state_dir)
     screen.say(f"demo: {prepared.name}, {prepared.about}")

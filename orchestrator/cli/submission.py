@@ -21,7 +21,7 @@ from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
 from orchestrator.runs import LONGEST_TASK
 from orchestrator.stack.image import check_image
-from orchestrator.stack.up import ensure_up, take_down
+from orchestrator.stack.up import ensure_served, take_down
 
 if TYPE_CHECKING:
     from orchestrator.api import Door
@@ -43,7 +43,7 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
             _plan(screen, door, spec)
             return 0
         loaded, reporter = settings.load(), TalkReporter(screen)
-        ensure_up(loaded, reporter)
+        ensure_served(loaded, reporter)
         if spec.image:
             check_image(spec.image)
         _pass_key_on(door, spec.model, loaded, reporter)
@@ -64,7 +64,7 @@ def _pass_key_on(door: Door, model: str, loaded: Settings, reporter: TalkReporte
     if variable and has_key(variable, os.environ) and not door.runs(include_done=False, limit=1):
         reporter.line(f"the workers were started without {variable}; starting them anew")
         take_down(loaded)
-        ensure_up(loaded, reporter)
+        ensure_served(loaded, reporter)
 
 
 def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdin: TextIO) -> RunRequest:

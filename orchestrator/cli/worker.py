@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--queue", type=click.Choice(["runs", "dream"]), default="runs", show_default=True, help="Queue to take jobs from."
+)
 @with_screen
-def worker(screen: Screen, /) -> None:
+def worker(screen: Screen, /, queue: str) -> None:
     """Carry runs forward, in this process.
 
     One run at a time, until SIGTERM or Ctrl-C; a run that is under way is then released, and another worker resumes it.
@@ -24,5 +27,5 @@ def worker(screen: Screen, /) -> None:
     from orchestrator.cli.door import answering
 
     answering(loaded := settings.load())
-    screen.say("worker: waiting for runs; Ctrl-C ends it")
-    worker.serve(loaded)
+    screen.say(f"worker: waiting for {'runs' if queue == 'runs' else 'dreams'}; Ctrl-C ends it")
+    worker.serve(loaded, queue=queue)

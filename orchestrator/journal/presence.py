@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from pydantic import Field
 
 from orchestrator.dialogue import Value
 from orchestrator.errors import UnavailableError
@@ -18,14 +21,24 @@ EVERY_SECONDS: Final = 2.0
 _EXPIRE_SECONDS: Final = 8
 
 
+def pid_namespace() -> int:
+    """Return the kernel's number of this process's pid namespace."""
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
 class Presence(Value):
-    """One living process. `kind` is worker or keeper; `models` names the families whose key it has."""
+    """One living process.
+
+    `kind` is worker (it takes runs), dream (it takes dreams) or keeper; `models` names the families whose key it has.
+    `namespace` is the kernel's number of its pid namespace: it tells containers of one host apart.
+    """
 
     kind: str
     name: str
     host: str
     pid: int
     version: str
+    namespace: int = Field(default_factory=pid_namespace)
     models: tuple[str, ...] = ()
 
 

@@ -1,13 +1,19 @@
-"""The Redis that DreamDock runs for this machine: which program, with which configuration."""
+"""The Redis that DreamDock runs for this machine: which program, with which configuration.
+
+`python -m orchestrator.stack.redis_server` becomes that server, for whatever starts services: compose.yaml, systemd.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ConfigError, UnavailableError
+from orchestrator import settings as settings_room
+from orchestrator.errors import ConfigError, DreamdockError, UnavailableError
 
 if TYPE_CHECKING:
     from orchestrator.settings import Settings
@@ -80,6 +86,43 @@ def prepare(settings: Settings, owner: tuple[int, int]) -> tuple[str, ...]:
     return str(program), str(config)
 
 
+def main() -> int:
+    """Become the server, with the rights of the state folder's owner. Returns an exit code where it can't."""
+    try:
+        settings = settings_room.load()
+        settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = settings.state_dir.stat()
+        os.chown(settings.runtime_dir, found.st_uid, found.st_gid)
+        argv = prepare(settings, (found.st_uid, found.st_gid))
+        _hold(settings.state_dir / "redis")
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(found.st_gid)
+            os.setuid(found.st_uid)
+        os.execv(argv[0], argv)  # noqa: S606  # It takes this process's place, so that signals reach it.
+    except DreamdockError as error:
+        sys.stderr.write(f"error: {error.message}\ncause: {error.cause}\ntry: {error.hint}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"error: the Redis of this machine can't be started\ncause: {error}\ntry: dreamdock doctor\n")
+        return UnavailableError.exit_code
+
+
+def _hold(folder: Path) -> None:
+    """Lock the folder for the server's life: two that append to one file would spoil it. Raises UnavailableError."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(descriptor, True)  # The lock goes on to the server.
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "stop the other one: dreamdock down, or make compose-down"
+        raise UnavailableError("another Redis runs on this folder", cause=str(folder), hint=hint) from error
+
+
 def _quoted(path: Path) -> str:
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+if __name__ == "__main__":
+    sys.exit(main())

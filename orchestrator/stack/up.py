@@ -62,7 +62,7 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
     if os.geteuid() != 0:
         _as_root(settings, supervisor)
         return True
-    with _lock(settings):
+    with locked(settings):
         if is_up(settings):
             return False
         if settings.redis_url and not connection.ping(settings.redis_url):
@@ -88,6 +88,11 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
     return True
 
 
+def ensure_served(settings: Settings, reporter: Reporter) -> bool:
+    """Do as `ensure_up`, but start nothing where a keeper and a worker live on the configured Redis: services do."""
+    return not _is_served(settings) and ensure_up(settings, reporter)
+
+
 def take_down(settings: Settings) -> bool:
     """Stop everything that `ensure_up` started but the container engine. Returns whether anything ran.
 
@@ -95,7 +100,7 @@ def take_down(settings: Settings) -> bool:
     """
     if not settings.runtime_dir.is_dir():
         return False
-    with _lock(settings):
+    with locked(settings):
         status = _known(settings)
         running = status is not None and status.supervisor.is_alive()
         if status is not None and running:
@@ -103,6 +108,13 @@ def take_down(settings: Settings) -> bool:
         for name in ("supervisor.json", "supervisor.new", "redis.sock", "redis.conf"):
             (settings.runtime_dir / name).unlink(missing_ok=True)
         return running
+
+
+def _is_served(settings: Settings) -> bool:
+    if settings.redis_url is None or not connection.ping(settings.redis_url):
+        return False
+    with connection.connect(settings.redis_url) as client:
+        return all(presence.alive(client, kind) for kind in ("keeper", "worker"))
 
 
 def make_folders(settings: Settings) -> None:
@@ -242,7 +254,8 @@ def _error_of(answer: str, code: int) -> DreamdockError:
 
 
 @contextmanager
-def _lock(settings: Settings) -> Iterator[None]:
+def locked(settings: Settings) -> Iterator[None]:
+    """Let one process at a time change the stack."""
     descriptor = os.open(settings.runtime_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
