@@ -59,7 +59,7 @@ def first_request(stack: Stack, folder: Path) -> float:
     subprocess.run(["git", "-C", str(repo), *identity, "commit", "--quiet", "--allow-empty", "-m", "x"], check=True)
     answer = chat("", calls=[("c1", "submit", json.dumps({"summary": "done"}))])
     with FakeProvider(answer) as fake:
-        flags = ("--model", "openai-compatible/fake", "--base-url", f"{fake.url}/v1")
+        flags = ("--model", "openai-compatible/fake", "--base-url", f"{fake.url}/v1", "--price", "0")
         stack("run", TASK, "--repo", str(repo), *flags)
         return float(len(fake.asked[0].raw))
 

@@ -223,7 +223,7 @@ def test_a_model_over_http_does_the_work(stack: Stack, repo: Path) -> None:
     calls = [("c1", MEND[0], json.dumps(MEND[1])), ("c2", "bash", json.dumps({"command": "python3 -m pytest -q"}))]
     last = [("c3", "submit", json.dumps({"summary": "done"}))]
     with FakeProvider(chat("I mend it.", reasoning="Cents get lost.", calls=calls), chat("", calls=last)) as fake:
-        flags = ("--model", "openai-compatible/fake", "--base-url", f"{fake.url}/v1")
+        flags = ("--model", "openai-compatible/fake", "--base-url", f"{fake.url}/v1", "--price", "unknown")
         done = stack("run", "mend it", "--repo", str(repo), *flags)
         assert done.returncode == 0, done.stdout + done.stderr
         first, second = (asked.raw for asked in fake.asked)
