@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.models.listing import ListedModel
 
-_HEADER: Final = ("MODEL", "WINDOW", "OUTPUT", "IN", "CACHED", "OUT", "KEY")
+_HEADER: Final = ("MODEL", "WINDOW", "OUTPUT", "$/M IN", "CACHED", "OUT", "KEY")
 
 
 @click.command()
