@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_MOST_TOKENS: Final = 1_000_000_000
+"""Of one reply; no window comes near."""
 
 
 class Value(BaseModel):
@@ -41,11 +44,22 @@ class Usage(Value):
     `reasoning_tokens` of `output_tokens`.
     """
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
+    input_tokens: int = Field(0, ge=0)
+    output_tokens: int = Field(0, ge=0)
+    cached_tokens: int = Field(0, ge=0)
+    cache_write_tokens: int = Field(0, ge=0)
+    reasoning_tokens: int = Field(0, ge=0)
+
+    @classmethod
+    def counted(cls, **tokens: int) -> Usage:
+        """Return what somebody else counted, brought to what can be: no less than none, no part more than its whole."""
+        told = {name: min(max(count, 0), _MOST_TOKENS) for name, count in tokens.items()}
+        whole = {
+            "cached_tokens": "input_tokens",
+            "cache_write_tokens": "input_tokens",
+            "reasoning_tokens": "output_tokens",
+        }
+        return cls(**{name: min(count, told.get(whole.get(name, name), 0)) for name, count in told.items()})
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})

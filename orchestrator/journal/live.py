@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 _EVERY_SECONDS: Final = 0.1
 _EXPIRE_SECONDS: Final = 600
 _MOST_PIECES: Final = 2000
+_REPLIES: Final = 1_000_000
 
 
 class Said(Value):
-    """A piece of a reply that is still coming. A new `reply` number takes back what came under the one before."""
+    """A piece of a reply that is still coming. Another `reply` number takes back what came under the one before."""
 
     step: int
     reply: int
@@ -37,13 +38,13 @@ class Said(Value):
 class Preview:
     """Writes the pieces of one run, bundled. Whatever Redis does, it raises nothing: no reply is lost for a preview."""
 
-    def __init__(self, client: Redis, run_id: str, secrets: Sequence[str]) -> None:
+    def __init__(self, client: Redis, run_id: str, secrets: Sequence[str], *, fence: int = 0) -> None:
         self._client = client
         self._key = keys.live(run_id)
         self._secrets = secrets
         self._held_back = max((len(secret) for secret in secrets), default=1) - 1
         self._step = 0
-        self._reply = 0
+        self._reply = fence * _REPLIES  # No other attempt's number.
         self._kind: Literal["text", "reasoning", "call"] = "text"
         self._text = ""
         self._due = 0.0

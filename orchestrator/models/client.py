@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LARGEST_REPLY: Final = 4 * 1024 * 1024
 """Characters of text, reasoning and arguments; many times what a model may write in one reply."""
+MOST_CALLS: Final = 500
 _MOST_ENDLESS: Final = 2
 """A reply that took all its time is asked for once more, not as often as one that failed at once."""
 
@@ -147,7 +148,7 @@ class ApiModel:
                 ) as stream,
             ):
                 await self._listen(stream, listener)
-                response = stream.get()
+                response = convert.unique_calls(stream.get())
         except TooLargeError:
             raise self._too_large() from None
         if not convert.finish_reason(response):
@@ -157,17 +158,17 @@ class ApiModel:
         return convert.to_reply(response, usage).model_copy(update=spent)
 
     async def _listen(self, stream: AsyncIterable[Any], listener: Listener) -> None:
-        size = 0
+        size = calls = 0
         async for event in stream:
             for kind, piece in convert.pieces(event):
-                size += len(piece)
-                if size > LARGEST_REPLY:
+                size, calls = size + len(piece), calls + (kind == "call")
+                if size > LARGEST_REPLY or calls > MOST_CALLS:
                     raise self._too_large()
                 if kind is not None and piece:
                     listener.said(kind, piece)
 
     def _too_large(self) -> ModelError:
-        cause = f"it has more than {LARGEST_REPLY // 1024**2} MiB"
+        cause = f"it has more than {LARGEST_REPLY // 1024**2} MiB, or {MOST_CALLS} calls"
         return ModelError(f"a reply of {self.name} is too large", cause=cause, hint="take another --model")
 
     def _model(self, messages: list[ModelMessage]) -> Model[Any]:

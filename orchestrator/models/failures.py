@@ -39,6 +39,8 @@ _SHORTEST_PART: Final = 6  # Providers echo a part of the key. Shorter runs are 
 _TAIL: Final = 4
 _MASKED: Final = re.compile(r"[\w-]+(?:\*{2,}|…|\.{3})[\w-]+")  # Or both its ends, with something between.
 _PASSING = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError, ModelRequestTimeout)
+_ODD = ValueError | TypeError | LookupError | AttributeError | RecursionError | ArithmeticError
+"""What the SDKs raise on a stream whose parts aren't of the kinds that they should be."""
 _ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308, 405})  # Redirections aren't followed: a key would go along.
 _TOO_LONG: Final = re.compile(  # What pydantic-ai doesn't tell from other refusals: llama.cpp, vLLM, SGLang, Kimi.
     r"exceed\w* (?:the |model )?(?:available context|token limit)|(?:maximum|model's) context length", re.IGNORECASE
@@ -67,7 +69,7 @@ class UnfinishedError(Exception):
 
 
 def read_failure(error: Exception, choice: Choice, key: SecretStr | None) -> Failure:
-    """Say what went wrong. Neither the key nor a part of it is in any message."""
+    """Say what went wrong. The key is in no message, nor a part of six characters, as it is written."""
     cause = _cause(error, choice, key)
     if mistrust := transport.untrusted(error, choice):
         return Failure(mistrust, passing=False)
@@ -80,7 +82,7 @@ def read_failure(error: Exception, choice: Choice, key: SecretStr | None) -> Fai
         hint = transport.remedy(error, choice)
         problem = UnavailableError(f"{choice.name} doesn't answer", cause=cause, hint=hint)
         return Failure(problem, passing=True, retry_after=error.retry_after)
-    if isinstance(error, ModelAPIError | UnexpectedModelBehavior | UnfinishedError | ValueError):
+    if isinstance(error, ModelAPIError | UnexpectedModelBehavior | UnfinishedError | _ODD):
         cut = ModelError(f"the answer of {choice.name} is cut or malformed", cause=cause, hint=_right_address(choice))
         return Failure(cut, passing=True)
     return Failure(ModelError(f"{choice.name} can't be asked", cause=f"{type(error).__name__}: {cause}"), passing=False)
@@ -108,7 +110,8 @@ def _refusal(error: ModelAPIError, choice: Choice, cause: str, *, keyless: bool)
         case _ if isinstance(error, ModelNotFoundError) or _UNKNOWN.search(cause):
             return _not_found(choice, cause)
         case _:
-            return ModelError(f"{name} refused the request", cause=cause)
+            hint = f"dreamdock doctor --model {name} tries the smallest one"
+            return ModelError(f"{name} refused the request", cause=cause, hint=hint)
 
 
 def _not_found(choice: Choice, cause: str) -> ConfigError:
@@ -138,7 +141,7 @@ def _cause(error: Exception, choice: Choice, key: SecretStr | None) -> str:
         text = f"HTTP {error.status_code}: {'a web page' if _is_page(error) else _words(error.body)}"
     elif isinstance(error, ModelConnectionError):
         text = transport.reason(error, choice)
-    text = " ".join(text[:_LONGEST_READ].split())
+    text = " ".join(text[:_LONGEST_READ].replace("\0", " ").split())
     if key is not None:
         text = _MASKED.sub("[key]", _without(key.get_secret_value(), text))
     return text[:_LONGEST_CAUSE]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
 from orchestrator.dialogue import Value
 from orchestrator.errors import ConfigError, UsageError
 from orchestrator.models.keys import has_key
+from orchestrator.runs import Dollars  # noqa: TC001  # pydantic reads it at run time.
 from orchestrator.settings import reasons
 
 if TYPE_CHECKING:
@@ -31,9 +33,9 @@ _FAMILY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 class Price(NamedTuple):
     """US dollars per million tokens."""
 
-    input: float
-    cached: float
-    output: float
+    input: Dollars
+    cached: Dollars
+    output: Dollars
 
 
 class ModelData(Value):
@@ -139,11 +141,6 @@ class Catalog:
                 return f"{family_id}/{next(iter(models))}"
         return SCRIPTED
 
-    def key_variable(self, name: str) -> str:
-        """Return the environment variable whose key this model can't do without, or the empty string."""
-        family = self.families.get(name.partition("/")[0])
-        return "" if family is None or family.key_optional else family.key
-
     def _suggestions(self, family_id: str) -> str:
         known = self.families
         chosen = {family_id: known[family_id]} if family_id in known else known
@@ -197,9 +194,22 @@ def _address(name: str, family: Family, base_url: str) -> str:
         hint = f"--model openai-compatible/{name.partition('/')[2]} --base-url {base_url}"
         raise UsageError(f"{name} takes no --base-url", cause=cause, hint=hint)
     address = base_url or family.base_url
-    if not address.startswith(("http://", "https://")):
+    if not address or (wrong := _wrong(address)):
         family_id = name.partition("/")[0]
-        odd = f"{address!r} is not an http:// or https:// address"
-        cause = odd if address else f"{family_id} has no address of its own"
+        cause = f"{address!r} {wrong}" if address else f"{family_id} has no address of its own"
         raise UsageError(f"{name} needs an address", cause=cause, hint=f"--model {name} --base-url http://HOST:PORT/v1")
     return address.rstrip("/")
+
+
+def _wrong(address: str) -> str:
+    """Return what is wrong with an address, or the empty string. What stands in it is journalled and shown."""
+    try:
+        url = urlsplit(address)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        return f"is no address: {error}"
+    if url.scheme not in {"http", "https"} or not host or port == 0 or not address.isprintable() or " " in address:
+        return "is not an http:// or https:// address"
+    if url.username is not None or url.password is not None or url.query or url.fragment:
+        return "has a login or a query in it: a key belongs into the family's variable"
+    return ""

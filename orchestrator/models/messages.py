@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,18 @@ def pieces(event: Any) -> Iterator[tuple[Kind | None, str]]:
             return
 
 
+def unique_calls(response: ModelResponse) -> ModelResponse:
+    """Return a response whose calls have ids of their own: a result goes with an id."""
+    seen: set[str] = set()
+    parts = list(response.parts)
+    for place, part in enumerate(parts):
+        if isinstance(part, ToolCallPart) and part.tool_call_id in seen:
+            parts[place] = replace(part, tool_call_id=f"{part.tool_call_id}-{place}")
+        if isinstance(part := parts[place], ToolCallPart):
+            seen.add(part.tool_call_id)
+    return replace(response, parts=parts)
+
+
 def to_reply(response: ModelResponse, usage: Usage) -> Reply:
     """Return a complete response as our value; who gave it, and what it cost, is for the caller to say."""
     return Reply(
@@ -107,8 +120,8 @@ def to_usage(response: ModelResponse) -> Usage:
     counted = (response.provider_details or {}).get(USAGE)
     if counted and not usage.input_tokens:
         names = ("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"), ("cached_tokens",) * 2
-        return Usage(**{ours: int(counted.get(theirs) or 0) for ours, theirs in names})
-    return Usage(
+        return Usage.counted(**{ours: int(counted.get(theirs) or 0) for ours, theirs in names})
+    return Usage.counted(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cache_read_tokens or usage.details.get("cached_tokens", 0),

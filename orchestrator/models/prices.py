@@ -20,7 +20,7 @@ def cost_usd(choice: Choice, usage: Usage) -> float | None:
     if not usage.input_tokens and choice.price != (0, 0, 0):
         return None
     if price := choice.price:
-        fresh = usage.input_tokens - usage.cached_tokens
+        fresh = max(usage.input_tokens - usage.cached_tokens, 0)
         spent = fresh * price.input + usage.cached_tokens * price.cached + usage.output_tokens * price.output
         return spent / 1_000_000
     if not choice.family.prices:
@@ -35,7 +35,7 @@ def cost_usd(choice: Choice, usage: Usage) -> float | None:
     )
     try:
         return float(genai_prices.calc_price(counted, choice.model, provider_id=choice.family.prices).total_price)
-    except LookupError:
+    except (LookupError, ValueError):  # Not listed, or counts that can't be.
         return None
 
 

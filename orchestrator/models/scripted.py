@@ -47,9 +47,12 @@ def read_script(name: str) -> str:
     path = name.partition("/")[2]
     if not path:
         return ""
+    file = Path(path).expanduser()
+    if file.exists() and not file.is_file():  # A pipe would be waited for.
+        raise ConfigError("the script can't be read", cause=f"{path} is no regular file", hint=FORM)
     try:
-        with Path(path).expanduser().open("rb") as file:
-            data = file.read(LARGEST + 1)
+        with file.open("rb") as script:
+            data = script.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no script {path}", hint="--model scripted/PATH.jsonl") from error
     except OSError as error:

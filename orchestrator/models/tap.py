@@ -34,6 +34,7 @@ class Tap:
         self.sender.sent(request.content)
 
     async def _response(self, response: Response) -> None:
+        response.headers.pop("Content-Encoding", None)  # Who packs all the same is read as what it sent.
         if isinstance(response.stream, AsyncByteStream):
             response.stream = _Bounded(response.stream)
 

@@ -32,7 +32,6 @@ def test_a_family_of_ones_own_comes_behind_ours() -> None:
     known = catalog({"lab": OWN})
     chosen = known.choose("lab/tuned")
     assert (chosen.base_url, chosen.data.window, chosen.price) == (OWN["base_url"], 32_768, Price(0, 0, 0))
-    assert known.key_variable("lab/tuned") == "LAB_API_KEY"
     assert list(known.families)[-1] == "lab"
     assert known.default({"LAB_API_KEY": "k"}) == "lab/tuned"
 
@@ -53,6 +52,9 @@ def test_a_family_of_ours_is_changed_field_by_field() -> None:
         ("lab", {**OWN, "endpoint": "x"}, "endpoint"),
         ("lab", {**OWN, "key": "not a variable"}, "key"),
         ("lab", {**OWN, "models": {"m": {"window": -1}}}, "window"),
+        ("lab", {**OWN, "models": {"m": {"price": [-1, 0, 0]}}}, "price"),
+        ("lab", {**OWN, "models": {"m": {"price": [float("nan"), 0, 0]}}}, "price"),
+        ("lab", {**OWN, "models": {"m": {"price": [1e308, 0, 0]}}}, "price"),
         ("lab", {**OWN, "models": ["m"]}, "models"),
         ("lab", {**OWN, "models": {"m": "large"}}, "models"),
         ("a/b", OWN, "its name"),
@@ -90,6 +92,14 @@ def test_prices_are_ours_the_settings_or_those_of_genai_prices() -> None:
     assert (is_known(given), cost_usd(given, USAGE)) == (True, pytest.approx(1.1))
 
 
+def test_counts_that_cannot_be_cost_what_they_can() -> None:
+    wild = Usage.counted(input_tokens=1000, cached_tokens=10**12, output_tokens=-5, reasoning_tokens=10**40)
+    assert wild == Usage(input_tokens=1000, cached_tokens=1000)
+    contradiction = Usage(input_tokens=1, cached_tokens=1000)
+    for name in ("mimo/mimo-v2.5", "anthropic/claude-sonnet-5-5"):
+        assert (cost_usd(catalog({}).choose(name), contradiction) or 0) >= 0
+
+
 def test_the_list_tells_windows_prices_and_keys_but_no_key() -> None:
     told = {model.name: model for model in listed(catalog({"lab": OWN}), {"LAB_API_KEY": "secret-0815"})}
     assert (told["lab/tuned"].key_set, told["lab/tuned"].window) == (True, 32_768)
@@ -120,7 +130,7 @@ def test_a_money_limit_that_could_not_be_kept_refuses_to_start(spec_of: Any, ask
     assert spec_of(**asked, price="0.6, 0.1,2").price == (0.6, 0.1, 2)
 
 
-@pytest.mark.parametrize("price", ["1", "1,2", "1,2,x", "-1,0,0", "nan,0,0", "inf,1,1", "1,2,3,4", "free"])
+@pytest.mark.parametrize("price", ["1", "1,2", "1,2,x", "-1,0,0", "nan,0,0", "inf,1,1", "1e308,1,1", "1,2,3,4", "free"])
 def test_what_is_no_price_is_refused(spec_of: Any, price: str) -> None:
     with pytest.raises(UsageError, match="is no price"):
         spec_of(**SELF_HOSTED, price=price)

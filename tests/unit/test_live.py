@@ -68,6 +68,16 @@ def test_a_secret_is_redacted_however_it_is_cut(client: Redis, run_id: str, size
     assert whole == "The key is [redacted], keep it. [redacted][redacted]"
 
 
+def test_another_attempt_takes_back_what_the_one_before_said(client: Redis, run_id: str) -> None:
+    numbers = []
+    for fence in (1, 2):
+        preview = Preview(client, run_id, (), fence=fence)
+        preview.begin(1)
+        preview.said("text", "word")
+        numbers.append(said(client, run_id)[0].reply)
+    assert numbers[0] != numbers[1]
+
+
 def test_a_redis_that_is_away_costs_no_reply(tmp_path: Path) -> None:
     with connect(f"unix://{tmp_path}/nobody.sock") as client:
         preview = Preview(client, "r" * 12, ())

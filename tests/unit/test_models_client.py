@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import resource
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -474,3 +476,60 @@ def test_a_redirection_is_not_followed_with_the_key(fake: FakeProvider, ask: Any
             ask()
         assert other.asked == []
     assert len(fake.asked) == 1
+
+
+def test_counts_of_a_hostile_provider_are_brought_to_what_can_be(fake: FakeProvider, ask: Any) -> None:
+    counted = {"prompt_tokens": 1000, "completion_tokens": 4, "total_tokens": 3, "cached_tokens": 10**9}
+    fake.answers = [chat("Hm.", usage=counted)]
+    reply = ask()
+    assert reply.usage == Usage(input_tokens=1000, cached_tokens=1000, output_tokens=4)
+    assert reply.cost_usd >= 0
+
+
+@pytest.mark.filterwarnings("ignore:Failed to extract usage")
+def test_counts_that_are_none_count_as_not_counted(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [chat("Hm.", usage={"prompt_tokens": 1000, "completion_tokens": -4, "total_tokens": 3})]
+    reply = ask()
+    assert (reply.usage, reply.cost_usd) == (Usage(), None)
+
+
+def test_what_is_packed_is_not_unpacked(fake: FakeProvider, ask: Any) -> None:
+    bomb = gzip.compress(gzip.compress(b"0" * 50_000_000))
+    fake.answers = [Answer(chunks=(bomb,), headers={"Content-Encoding": "gzip, gzip"})] * QUICK.attempts
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DreamdockError, match=r"cut or malformed|doesn't answer"):
+        ask()
+    fake.answers = [Answer(400, {"Content-Encoding": "gzip, gzip"}, (bomb,), "application/json")]
+    with pytest.raises(ModelError, match="refused"):
+        ask()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000, "KiB"
+
+
+def test_calls_of_one_id_get_ids_of_their_own_and_their_own_results(fake: FakeProvider, ask: Any) -> None:
+    calls = [("same", "bash", '{"command": "echo 1"}'), ("same", "bash", '{"command": "echo 2"}')]
+    fake.answers = [chat("", calls=calls), chat("Done.")]
+    reply = ask()
+    first, second = (call.id for call in reply.calls)
+    assert first != second
+    results = (
+        ToolResult(call_id=first, name="bash", content="1"),
+        ToolResult(call_id=second, name="bash", content="2"),
+    )
+    ask(FIRST.model_copy(update={"dialogue": (*FIRST.dialogue, reply, Turn(results=results))}))
+    sent = fake.asked[1].body["messages"]
+    assert [call["id"] for call in sent[2]["tool_calls"]] == [first, second]
+    assert [(message["tool_call_id"], message["content"]) for message in sent[3:]] == [(first, "1"), (second, "2")]
+
+
+def test_a_flood_of_calls_is_an_error(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [chat("", calls=[(f"c{number}", "bash", "{}") for number in range(600)]), chat("No.")]
+    with pytest.raises(ModelError, match="too large"):
+        ask()
+
+
+@pytest.mark.parametrize("chunk", ["[1, 2, 3]", '{"choices": [{"delta": {"tool_calls": {"a": 1}}}]}', '"text"', "7"])
+def test_a_stream_of_other_kinds_of_values_is_malformed_and_asked_for_again(
+    fake: FakeProvider, ask: Any, chunk: str
+) -> None:
+    fake.answers = [Answer(chunks=(f"data: {chunk}\n\n".encode(),)), chat("Whole.")]
+    assert ask().text == "Whole."
