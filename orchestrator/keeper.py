@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
 from orchestrator.journal import index
 from orchestrator.journal.connection import connect, redis_url
@@ -20,9 +21,11 @@ from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
+from sandbox.cache import evict
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
 from sandbox.policy import RUN_LABEL
+from sandbox.store import Store
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,16 +36,22 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _EVERY_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 5.0
+_TIDY_SECONDS: Final = 60.0
 _MOST: Final = 100_000
+CACHE_BYTES: Final = 20 * 10**9
+"""What cached checkouts may take on disk, and set-up layers as much again; those in use count and stay."""
 
 
 def serve(settings: Settings) -> None:
     """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it, and one lease longer."""
+    logs.configure(())  # It reads no key.
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     name, host = f"{platform.node()}-{os.getpid()}", platform.node()
     presence = Presence(kind="keeper", name=name, host=host, pid=os.getpid(), version=version("dreamdock"))
+    # A thread of its own: what takes minutes on a large project mustn't delay a run whose worker died.
+    threading.Thread(target=_tidy_until, args=(settings, ended), name="tidy", daemon=True).start()
     with connect(redis_url(settings)) as client, Beat(client, presence):
         keeper = Keeper(client, settings)
         while not ended.wait(_EVERY_SECONDS):
@@ -54,6 +63,30 @@ def serve(settings: Settings) -> None:
                 keeper = Keeper(client, settings)
             except (DreamdockError, SandboxError) as error:
                 _log.error("a tick failed", why=error.message, cause=error.cause)
+
+
+def tidy(settings: Settings) -> None:
+    """Give up what is cached beyond the quota, put small packs together, remove what killed imports left."""
+    store, cached = Store(settings.state_dir / "repos"), settings.state_dir / "workspaces"
+    for kind in ("pristine", "layers"):
+        for name in evict(cached / kind, CACHE_BYTES):
+            _log.info("gave up what was cached", kind=kind, name=name)
+    for name in store.sweep():
+        _log.info("removed half an import", folder=name)
+    for project in store.projects():
+        try:
+            if store.consolidate(project):
+                _log.info("put packs together", project=project)
+        except SandboxError as error:  # One that is damaged, or full: the others still get their turn.
+            _log.error("packs can't be put together", project=project, why=error.message, cause=error.cause)
+
+
+def _tidy_until(settings: Settings, ended: threading.Event) -> None:
+    while not ended.wait(_TIDY_SECONDS):
+        try:
+            tidy(settings)
+        except (SandboxError, OSError) as error:
+            _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
 
 
 class Keeper:

@@ -106,8 +106,12 @@ def git(
             environment[name] = str(path)
     result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s)
     if check and result.code != 0:
-        raise failure(args[0], result)
+        raise failure(_verb(args), result)
     return result
+
+
+def _verb(args: Sequence[str | Path]) -> str | Path:
+    return _verb(args[2:]) if args[0] == "-c" else args[0]
 
 
 def failure(verb: str | Path, result: GitResult) -> WorkspaceError:
@@ -126,6 +130,7 @@ def _environment(*, as_user: bool) -> dict[str, str]:
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_DEFAULT_REF_FORMAT": "files",  # The store's refs are written and listed as such.
         "LC_ALL": "C",
     }
     if as_user:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pygit2
 
@@ -16,7 +18,7 @@ from sandbox.errors import DiskFull, WorkspaceError
 from sandbox.git import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -27,7 +29,9 @@ _KINDS = {
     b"commit": pygit2.enums.ObjectType.COMMIT,
 }
 _FLUSH_BYTES = 64 << 20  # What may wait in memory; a step that changes more becomes several packs.
+_TRIES, _BETWEEN_TRIES_S = 5, 0.01
 _TREES_KEPT = 8192  # Parsed directories in memory; beyond that all are forgotten.
+_T = TypeVar("_T")
 
 
 class Entry(NamedTuple):
@@ -97,9 +101,16 @@ class Objects:
     def read(self, oid: str) -> bytes:
         """Return an object's content. Raises WorkspaceError when the store doesn't have it."""
         try:
-            return bytes(self._odb.read(pygit2.Oid(hex=oid))[1])
+            return _insisting(lambda: self._odb.read(pygit2.Oid(hex=oid)))[1]
         except (KeyError, pygit2.GitError) as error:
             raise WorkspaceError(f"the store has no object {oid}", cause=printable(str(error))) from error
+
+    def is_commit(self, oid: str) -> bool:
+        """Whether the store has a commit by that id."""
+        try:
+            return _insisting(lambda: self._odb.read(pygit2.Oid(hex=oid)))[0] == pygit2.enums.ObjectType.COMMIT
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
 
     def put(self, kind: bytes, data: bytes, *, keep: bool = True, present: str = "") -> str:
         """Add an object (`blob`, `tree` or `commit`) and return its id.
@@ -138,7 +149,9 @@ class Objects:
         """Yield libgit2's comparison of two trees file by file, binary files in full."""
         flags = pygit2.enums.DiffOption.SHOW_BINARY
         before, after = (self._repository[pygit2.Oid(hex=oid)].peel(pygit2.Tree) for oid in (old, new))
-        for piece in before.diff_to_tree(after, flags=flags):
+        found = before.diff_to_tree(after, flags=flags)
+        for number in range(len(found)):
+            piece = _insisting(partial(found.__getitem__, number))
             if piece is not None:  # libgit2's word for "nothing to say".
                 yield piece
 
@@ -160,6 +173,20 @@ class Objects:
         self._memory.objects.clear()
         self._pending.clear()
         self._pending_bytes = 0
+
+
+def _insisting(read: Callable[[], _T]) -> _T:
+    """Read, and again where something isn't there.
+
+    libgit2 lists the packs anew by itself, once. Where packs are put together just then, that list may hold neither
+    the new pack, which came behind its back, nor the old ones, which are gone when it opens them.
+    """
+    for _ in range(_TRIES):
+        try:
+            return read()
+        except (KeyError, pygit2.GitError):
+            time.sleep(_BETWEEN_TRIES_S)
+    return read()
 
 
 def disk_error(error: OSError, what: str) -> WorkspaceError:

@@ -7,24 +7,23 @@ configuration.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sandbox.cache import hold
 from sandbox.errors import DiskFull, WorkspaceError
 from sandbox.git import GitFailed, git
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, Objects, disk_error
 from sandbox.trees import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from sandbox.cache import Held
     from sandbox.spec import Base
     from sandbox.store import Store
 
@@ -52,53 +51,41 @@ _AGENT = "dreamdock <dreamdock@localhost> 946684800 +0000"  # A fixed date: the 
 
 @dataclass(frozen=True)
 class Pristine:
-    """A cached checkout: `tree` is the lower layer, `rules` a skeleton that holds the base's ignore files alone."""
+    """A cached checkout: `tree` is the lower layer, `rules` a skeleton that holds the base's ignore files alone.
+
+    It isn't evicted before `held` is released.
+    """
 
     name: str
     tree: Path
     rules: Path
+    held: Held
 
 
 def pristine(store: Store, base: Base, root: Path, uid: int) -> Pristine:
-    """Return the checkout of a commit below `root`, made if it isn't there. Raises WorkspaceError, DiskFull.
+    """Return the checkout of a commit below `root`, made if it isn't there, and held until it's released.
 
     Several workers may ask at once: one makes it, the others wait. What a killed worker left half made is removed.
+    Raises WorkspaceError, DiskFull.
     """
     name = hashlib.sha256(f"{base.project} {base.commit} {uid}".encode()).hexdigest()[:16]  # Tells a run nothing.
-    place = root / name
-    if not place.is_dir():
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(root / f"{name}.lock"):
-            if not place.is_dir():
-                _make(store, base, root / f"{name}.part", place, uid)
-    return Pristine(name, place / "tree", place / "rules")
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a directory that may hold anything, never crossing into a mount. Raises WorkspaceError."""
-    # Python's own walk recurses, and a run can nest directories deeper than that goes.
-    done = subprocess.run(["rm", "-rf", "--one-file-system", "--", path], capture_output=True, check=False)
-    if done.returncode != 0:
-        raise WorkspaceError(f"can't remove {path}", cause=done.stderr.decode(errors="replace").strip()[:300])
-
-
-def _make(store: Store, base: Base, part: Path, place: Path, uid: int) -> None:
-    remove_tree(part)
     try:
-        part.mkdir(mode=0o700)
-        _check_out(store.git_dir(base.project), store.objects(base.project), base.tree, part / "tree")
-        _copy_rules(store.objects(base.project), base.tree, part / "rules")
-        _give(part / "tree", uid)
-        part.rename(place)
-    except BaseException as error:
-        remove_tree(part)
-        if isinstance(error, OSError):
-            raise disk_error(error, "checking out the repository") from error
-        if isinstance(error, GitFailed) and "unable to write" in error.cause:
-            # Into a fresh directory, as root: git doesn't say it, but that is a full disk.
-            hint = "free some space, then try again"
-            raise DiskFull("the disk is full: checking out the repository", cause=error.cause, hint=hint) from error
-        raise
+        held = hold(root, name, partial(_make, store, base, uid))
+    except OSError as error:
+        raise disk_error(error, "checking out the repository") from error
+    except GitFailed as error:
+        if "unable to write" not in error.cause:
+            raise
+        # Into a fresh directory, as root: git doesn't say it, but that is a full disk.
+        hint = "free some space, then try again"
+        raise DiskFull("the disk is full: checking out the repository", cause=error.cause, hint=hint) from error
+    return Pristine(name, held.path / "tree", held.path / "rules", held)
+
+
+def _make(store: Store, base: Base, uid: int, part: Path) -> None:
+    _check_out(store.git_dir(base.project), store.objects(base.project), base.tree, part / "tree")
+    _copy_rules(store.objects(base.project), base.tree, part / "rules")
+    _give(part / "tree", uid)
 
 
 def _give(tree: Path, uid: int) -> None:
@@ -139,11 +126,3 @@ def _copy_rules(objects: Objects, tree: str, target: Path) -> None:
             copy = target / os.fsdecode(path)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(objects.read(entry.oid))
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes, by the name of a file."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

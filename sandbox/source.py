@@ -164,4 +164,6 @@ def _resolve(source: Path, env: dict[str, str], rev: str) -> str:
         raise RevisionNotFound(
             f"{shown(source)} has no revision {printable(rev)!r}", hint="name a branch, a tag or a commit"
         )
-    raise RevisionNotFound(f"{shown(source)} has no commit yet", hint="commit something first: git commit -a")
+    # With its working tree neither: a project is known by its first commit, and a run's result is a change to one.
+    hint = "make a first one, of everything or of nothing: git add -A && git commit --allow-empty -m start"
+    raise RevisionNotFound(f"{shown(source)} has no commit yet", hint=hint)

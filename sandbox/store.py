@@ -2,7 +2,7 @@
 
 `<root>/<project>.git`, named after the repository's first commit, so that clones of it are one project.
 For a shallow source that is the commit at its boundary: a full and a shallow clone are two projects.
-Everything is kept alive by `refs/dreamdock/base/<commit>`; nothing is collected.
+`refs/dreamdock/base/<commit>` keeps what was imported, `refs/dreamdock/run/<run>` a run's checkpoints; see `packs`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox import foreign, packs
+from sandbox.cache import disk_bytes, remove_tree
 from sandbox.errors import NotARepository, RevisionNotFound, WorkspaceError
 from sandbox.git import GitFailed, checked_revision, git, printable
 from sandbox.objects import EMPTY_TREE, Objects, disk_error
@@ -25,8 +28,9 @@ from sandbox.spec import Base
 from sandbox.trees import edited, files, find, patch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from sandbox.source import View
     from sandbox.spec import FileChange
 
 _PROJECT = re.compile(r"[0-9a-f]{12}")
@@ -34,6 +38,8 @@ _DEEPEST = 200  # Directories inside each other; the same bound holds for what a
 _FETCH = (
     "-c",
     "fetch.unpackLimit=1",
+    "-c",
+    "core.alternateRefsPrefixes=refs/dreamdock/base/",  # A remote isn't told of what runs have made.
     "fetch",
     "--quiet",
     "--no-tags",
@@ -43,6 +49,7 @@ _FETCH = (
 )
 _INCOMING = "refs/dreamdock/incoming"
 _HOUR = 3600.0
+_DAY = 24 * _HOUR
 
 
 class Store:
@@ -64,8 +71,7 @@ class Store:
             else:
                 with local_view(source, rev) as view:
                     commit = view.with_working_tree() if dirty else view.commit
-                    known = _project(view.git_dir, commit)
-                    project, _ = self._take(str(view.git_dir), commit, known=known, as_user=False)
+                    project = self._from_disk(source, view, commit)
         git_dir = self.git_dir(project)
         tree = git("rev-parse", "--verify", f"{commit}^{{tree}}", git_dir=git_dir).out.decode().strip()
         _refuse_depth(git_dir, tree)
@@ -94,6 +100,50 @@ class Store:
                 f"the store has no project {printable(project)}", hint="queue a run from the repository"
             )
         return path
+
+    def projects(self) -> list[str]:
+        """Return the ids of all projects."""
+        return sorted(item.stem for item in self.root.glob("*.git") if _PROJECT.fullmatch(item.stem))
+
+    def keep(self, project: str, run_id: str, commit: str, blobs: Collection[str] = ()) -> None:
+        """Keep a checkpoint, all that it descends from and some blobs until the run is dropped; see `packs.keep`."""
+        packs.keep(self.objects(project), self.git_dir(project), run_id, commit, blobs)
+
+    def kept(self, project: str) -> dict[str, float]:
+        """Return the ids of the runs whose checkpoints are kept, each with the time of the last one (seconds, Unix)."""
+        return packs.kept(self.git_dir(project))
+
+    def drop(self, project: str, run_id: str) -> None:
+        """Keep a run's checkpoints no longer: the next `collect` deletes what nothing else needs."""
+        packs.drop(self.git_dir(project), run_id)
+
+    def dropped(self, project: str) -> float:
+        """Return when a run was last dropped whose objects may be there yet (seconds, Unix); 0 where there is none."""
+        return packs.dropped(self.git_dir(project))
+
+    def settled(self, project: str) -> None:
+        """Note that of dropped runs nothing is there any more."""
+        packs.settled(self.git_dir(project))
+
+    def collect(self, project: str, *, grace_s: float = packs.GRACE_S) -> bool:
+        """Delete what no kept run needs any more; see `packs.collect`."""
+        return packs.collect(self.git_dir(project), grace_s=grace_s)
+
+    def consolidate(self, project: str, *, most: int = packs.MOST_PACKS) -> bool:
+        """Put small packs together where there are many; see `packs.consolidate`."""
+        return packs.consolidate(self.git_dir(project), most=most)
+
+    def disk_bytes(self, project: str) -> int:
+        """Return the bytes that a project takes on disk."""
+        return disk_bytes(self.git_dir(project))
+
+    def sweep(self) -> list[str]:
+        """Remove what killed imports left a day ago and return its names. Raises WorkspaceError."""
+        limit = time.time() - _DAY
+        left = [item for item in self.root.glob("incoming-*") if item.stat().st_mtime < limit]
+        for item in left:
+            remove_tree(item)
+        return [item.name for item in left]
 
     def objects(self, project: str) -> Objects:
         """Open the project's objects; one per thread."""
@@ -146,6 +196,24 @@ class Store:
         """Return every path of a tree in order; bytes that aren't UTF-8 are kept as surrogates (see os.fsencode)."""
         return sorted(os.fsdecode(path) for path, _ in files(self.objects(project), tree))
 
+    def submodules(self, project: str, tree: str) -> list[str]:
+        """Return the paths of a tree's submodules, fit to be shown: empty directories to a run."""
+        return foreign.submodules(self.git_dir(project), tree)
+
+    def lfs_pointers(self, project: str, tree: str, *, most: int = 100) -> list[str]:
+        """Return the paths, fit to be shown, of files that are Git LFS's pointers to a run; at most `most` of them."""
+        return foreign.lfs_pointers(self.git_dir(project), self.objects(project), tree, most=most)
+
+    def _from_disk(self, source: str | Path, view: View, commit: str) -> str:
+        try:
+            known = _project(view.git_dir, commit)
+            return self._take(str(view.git_dir), commit, known=known, as_user=False)[0]
+        except GitFailed as error:
+            hint = "check it with: git fsck; of a partial clone name the URL instead of the path"
+            raise WorkspaceError(
+                f"{shown(source)} can't be read in full", cause=error.cause or error.message, hint=hint
+            ) from error
+
     def _from_url(self, url: str, rev: str) -> tuple[str, str]:
         # Which project a URL is shows only in its history: remembered, so that the next time only news is fetched.
         note = self.root / "urls" / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -164,11 +232,12 @@ class Store:
 
     def _take(self, source: str, rev: str, *, known: str | None, as_user: bool) -> tuple[str, str]:
         """Fetch into a repository of its own, which borrows from `known`, and move the result over when it's whole."""
-        with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name:
+        with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name, ExitStack() as borrowed:
             room = Path(name) / "r.git"
             _init(room)
             lender = self.root / f"{known}.git" if known and _PROJECT.fullmatch(known) else None
             if lender is not None and lender.is_dir():
+                borrowed.enter_context(packs.importing(lender))
                 (room / "objects/info").mkdir(exist_ok=True)
                 (room / "objects/info/alternates").write_text(f"{lender.absolute() / 'objects'}\n")
                 if (lender / "shallow").is_file():
@@ -184,8 +253,7 @@ class Store:
                     git(
                         "repack", "-d", "-l", "--quiet", git_dir=room, timeout_s=_HOUR
                     )  # A web server without git sends such.
-                _move(room, self._made(project))
-                git("update-ref", f"refs/dreamdock/base/{commit}", commit, git_dir=self.git_dir(project))
+                _bring(room, self._made(project), commit)
                 return project, commit
         # The remote's history was replaced by another: what was borrowed isn't there.
         return self._take(source, rev, known=None, as_user=as_user)
@@ -210,13 +278,25 @@ def _init(path: Path) -> None:
     git("init", "--quiet", "--bare", "--shared=0660", "--template=", "--initial-branch=main", "--", path)
 
 
-def _move(fetched: Path, project: Path) -> None:
-    """Move the packs over, each complete before its index makes it visible, then the boundary of a shallow history."""
-    for path in sorted((fetched / "objects/pack").iterdir(), key=lambda item: item.suffix == ".idx"):
-        path.rename(project / "objects/pack" / path.name)
-    if (fetched / "shallow").is_file():
-        shutil.copyfile(fetched / "shallow", fetched / "shallow.new")
-        (fetched / "shallow.new").rename(project / "shallow")
+def _bring(fetched: Path, project: Path, commit: str) -> None:
+    """Move a fetched history over: packs, each complete before its index makes it visible, then the ref."""
+    with packs.importing(project):
+        for path in sorted((fetched / "objects/pack").iterdir(), key=lambda item: item.suffix == ".idx"):
+            path.rename(project / "objects/pack" / path.name)
+        if (fetched / "shallow").is_file():
+            with packs.ending(project):
+                _add_boundary(fetched / "shallow", project / "shallow")
+        git("update-ref", f"refs/dreamdock/base/{commit}", commit, git_dir=project)
+        with suppress(PermissionError):  # Another account's; git doesn't write a ref that says so already.
+            os.utime(project / f"refs/dreamdock/base/{commit}")
+
+
+def _add_boundary(fetched: Path, known: Path) -> None:
+    """Add the ends of a shallow history to those that the project has: another import may have brought its own."""
+    lines = set(fetched.read_text().split()) | set(known.read_text().split() if known.is_file() else [])
+    fresh = fetched.with_name("shallow.new")
+    fresh.write_text("".join(f"{line}\n" for line in sorted(lines)))
+    fresh.rename(known)
 
 
 def _project(git_dir: Path, commit: str) -> str:

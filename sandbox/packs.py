@@ -1,0 +1,201 @@
+"""Housekeeping in one project's repository: packs put together, runs' checkpoints kept as long as they are wanted.
+
+`refs/dreamdock/base/<commit>`   what was imported
+`refs/dreamdock/run/<run>`       a chain of commits of our own; each has a checkpoint for its second parent, so that
+                                 steps a rewind left behind stay too, and in its tree what belongs to the checkpoint
+
+Readers need no lock: git and libgit2 look for an object again where its pack has gone. Nothing is deleted before what
+takes its place is whole, so a kill at any moment leaves rubbish at the most, which the next time removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sandbox.errors import RevisionNotFound, WorkspaceError
+from sandbox.git import git, printable
+from sandbox.objects import FILE, Entry, disk_error
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from sandbox.objects import Objects
+
+MOST_PACKS = 50
+GRACE_S = 24 * 3600.0
+"""What was written less long ago is never collected: a step's trees before its commit, an import before its run."""
+_RUN_ID = re.compile(r"[0-9a-z]{1,64}")
+_RUBBISH_S = 3600.0
+_RUNS, _BASES = "refs/dreamdock/run", "refs/dreamdock/base"
+_DROPPED = "dropped"
+_WHO = "DreamDock <dreamdock@localhost> 0 +0000"
+_HOUR = 3600.0
+_REPACK = ("-c", "repack.writeBitmaps=false", "-c", "pack.threads=1", "repack", "-d", "-n", "--quiet")
+
+
+def consolidate(git_dir: Path, *, most: int = MOST_PACKS) -> bool:
+    """Put packs together where there are more than `most`, each object kept, wanted or not; whether that was done.
+
+    Small packs go into one; a large one is only rewritten once as much again has come. Raises WorkspaceError, DiskFull.
+    """
+    with _alone(_packs(git_dir)) as alone:
+        if not alone:
+            return False
+        _clear(git_dir)
+        if sum(item.suffix == ".idx" for item in _packs(git_dir).iterdir()) <= most:
+            return False
+        git(*_REPACK, "--geometric=2", git_dir=git_dir, timeout_s=_HOUR)
+        return True
+
+
+def collect(git_dir: Path, *, grace_s: float = GRACE_S) -> bool:
+    """Delete what no run and no base needs any more and was written before `grace_s` seconds; whether that was done.
+
+    Where somebody imports, it's left for the next time; who wants to import waits until it's done.
+    Raises WorkspaceError, DiskFull.
+    """
+    before = int(time.time() - grace_s)
+    with _alone(_packs(git_dir)) as alone, _alone(_imports(git_dir)) as nobody:
+        if not (alone and nobody):
+            return False
+        _clear(git_dir)
+        _drop_bases(git_dir, before)
+        # What is unwanted but young comes out loose, with its age; the next consolidation packs it.
+        git(*_REPACK, "-A", f"--unpack-unreachable=@{before}", git_dir=git_dir, timeout_s=_HOUR)
+        git("prune", f"--expire=@{before}", git_dir=git_dir, timeout_s=_HOUR)
+        return True
+
+
+def keep(objects: Objects, git_dir: Path, run_id: str, commit: str, blobs: Collection[str] = ()) -> None:
+    """Keep a checkpoint, all that it descends from and some blobs until the run is dropped.
+
+    One process at a time for each run. Raises RevisionNotFound for what isn't a commit, WorkspaceError, DiskFull.
+    """
+    ref = _ref(git_dir, run_id)
+    if not objects.is_commit(commit):
+        raise RevisionNotFound(f"the store has no commit {printable(commit)}")
+    for oid in blobs:
+        objects.read(oid)  # One that isn't there would break the repository.
+    tree = objects.put(b"tree", b"")
+    if blobs:
+        tree = objects.put_tree((oid.encode(), Entry(FILE, oid)) for oid in set(blobs))
+    before = [ref.read_text().strip()] if ref.is_file() else []
+    parents = "".join(f"parent {oid}\n" for oid in (*before, commit))
+    kept = objects.put(b"commit", f"tree {tree}\n{parents}author {_WHO}\ncommitter {_WHO}\n\nKept for a run\n".encode())
+    objects.flush()
+    try:
+        _write(ref, kept)
+    except OSError as error:
+        raise disk_error(error, "keeping a checkpoint") from error
+
+
+def kept(git_dir: Path) -> dict[str, float]:
+    """Return the ids of the runs whose checkpoints are kept, each with the time of the last one (seconds, Unix)."""
+    found: dict[str, float] = {}
+    with suppress(FileNotFoundError):
+        for item in os.scandir(git_dir / _RUNS):
+            if _RUN_ID.fullmatch(item.name):
+                found[item.name] = item.stat().st_mtime
+    return found
+
+
+def drop(git_dir: Path, run_id: str) -> None:
+    """Keep a run's checkpoints no longer: the next collection takes what no other run needs."""
+    _ref(git_dir, run_id).unlink(missing_ok=True)
+    (git_dir / _DROPPED).touch()
+
+
+def dropped(git_dir: Path) -> float:
+    """Return when a run was last dropped whose objects may be there yet (seconds, Unix); 0 where there is none."""
+    try:
+        return (git_dir / _DROPPED).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def settled(git_dir: Path) -> None:
+    """Note that of dropped runs nothing is there any more."""
+    (git_dir / _DROPPED).unlink(missing_ok=True)
+
+
+def importing(git_dir: Path) -> AbstractContextManager[bool]:
+    """Hold off collections while objects that exist already are relied on before a ref names them."""
+    return _locked(_imports(git_dir), fcntl.LOCK_SH)
+
+
+def ending(git_dir: Path) -> AbstractContextManager[bool]:
+    """Hold off others who change where the project's history ends (its file `shallow`)."""
+    return _locked(git_dir / "objects", fcntl.LOCK_EX)
+
+
+def _alone(folder: Path) -> AbstractContextManager[bool]:
+    return _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Hold a directory's lock, which needs no file that only its maker may open; whether it could be had."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(lock, how)
+            had = True
+        except BlockingIOError:
+            had = False
+        yield had
+    finally:
+        os.close(lock)
+
+
+def _packs(git_dir: Path) -> Path:
+    return git_dir / "objects/pack"
+
+
+def _imports(git_dir: Path) -> Path:
+    return git_dir / "refs"
+
+
+def _ref(git_dir: Path, run_id: str) -> Path:
+    if not _RUN_ID.fullmatch(run_id):
+        raise WorkspaceError(f"{printable(run_id)!r} is no run's id")
+    return git_dir / _RUNS / run_id
+
+
+def _write(ref: Path, oid: str) -> None:
+    """Point a ref at an object. Git's own way is a process for each step; it skips names that begin with a dot."""
+    if not ref.parent.is_dir():
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.parent.chmod(ref.parents[2].stat().st_mode & 0o7777)  # Shared as git shares the rest with a group.
+    fresh = ref.with_name(f".{ref.name}-{os.getpid()}")
+    fresh.write_text(f"{oid}\n")
+    fresh.replace(ref)
+
+
+def _drop_bases(git_dir: Path, before: int) -> None:
+    """Drop the refs of old imports but the latest: runs keep their own bases, and fetches need to start somewhere."""
+    folder = git_dir / _BASES
+    if not folder.is_dir():
+        return
+    times = sorted((item.stat().st_mtime, item.name) for item in folder.iterdir() if item.suffix != ".lock")
+    for used, name in times[:-1]:
+        if used < before:
+            git("update-ref", "-d", f"{_BASES}/{name}", git_dir=git_dir)
+
+
+def _clear(git_dir: Path, *, age_s: float = _RUBBISH_S) -> None:
+    """Remove what killed writers left: halves of packs under names of their own, packs without an index."""
+    limit = time.time() - age_s
+    for item in _packs(git_dir).iterdir():
+        half = item.name.startswith(("tmp_", ".tmp-", "pack_git2_")) or (
+            item.name.startswith("pack-") and not item.with_suffix(".idx").exists()
+        )
+        with suppress(FileNotFoundError):
+            # The time of a rename too: an import brings a pack that took long to fetch, then its index.
+            if half and item.stat().st_ctime < limit:
+                item.unlink()
