@@ -70,6 +70,20 @@ class Channel:
             except (OSError, ValueError) as error:
                 raise self._loss(error) from error
 
+    def is_quiet(self) -> bool:
+        """Whether the other end is there and has sent nothing that nobody asked for: then it can be handed over."""
+        with self._turn:
+            if self._lost or self._raw or self._data:
+                return False
+            self._stream.settimeout(0)
+            try:
+                self._stream.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            return False
+
     def close(self, reason: str) -> None:
         """End the channel from any thread: a request that waits, and every later one, raises ChannelLost."""
         self._lost = self._lost or reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import secrets
 import threading
 import time
@@ -15,20 +16,22 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine
+from sandbox import engine, images
 from sandbox.channel import Channel
 from sandbox.errors import (
     ChannelLost,
     DiskFull,
     EngineUnavailable,
-    ImageMissing,
     ImageUnusable,
     PolicyRefused,
     SandboxError,
     WorkspaceError,
 )
+from sandbox.exec_scripts import KEEPER
+from sandbox.exec_shell import ExecShell
 from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
+from sandbox.slot import is_abandoned, told
 from sandbox.spec import WORKSPACE
 from sandbox.workspace import Workspace
 
@@ -36,13 +39,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from sandbox.spec import SandboxSpec
+    from sandbox.spec import Limits, SandboxSpec
 
 START_S = 60.0
 """Longest time from the container's start to the runner's first word, in seconds."""
 
 REMOVAL_S = 30.0
 """Longest wait for a removal that somebody else began, in seconds."""
+
+POOL_LABEL = "dreamdock.pool"
+"""The label that says which pool started a container ahead; whose it is by now, its room tells."""
 
 _NOT_FOUND = 404
 _REMOVAL_RUNS = 409
@@ -57,11 +63,31 @@ class Container:
         """The engine's id of the container, 64 hex digits."""
         self.image_id = image_id
         """The image as it was found: `sha256:` and 64 hex digits, whatever its name means later."""
-        self.shell: Shell
-        self._client = client
-        self._channel: Channel | None = None
+        self.shell: Shell | ExecShell
+        self._engine = client
+        self._connecting = threading.Lock()
+        self.fallback = ""
+        """Why and how commands don't go through the runner, where the image has no python3 or bash; else empty."""
+        self._channel: Channel | ExecShell | None = None
         self._attached: Any = None
         self._removal = threading.Lock()
+
+    @property
+    def _client(self) -> Any:
+        """The engine's client; one that was taken over connects when it has to: 20 ms that no claim pays."""
+        with self._connecting:
+            if self._engine is None:
+                self._engine = engine.client()
+            return self._engine
+
+    @classmethod
+    def adopt(cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits) -> Container:
+        """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
+        container = cls(None, container_id, image_id)
+        container._attached = stream
+        container.shell = Shell(channel := Channel(stream, reason=container._why_ended), limits)
+        container._channel = channel
+        return container
 
     @classmethod
     def start(cls, spec: SandboxSpec, *, workspace: Path) -> Container:
@@ -84,7 +110,25 @@ class Container:
 
     @classmethod
     def launch(cls, settings: dict[str, Any], spec: SandboxSpec) -> Container:
-        """Make and start a container with exactly these settings; see `start`."""
+        """Make and start a container with exactly these settings; see `start`.
+
+        Where the image lacks what the runner needs, another one takes its place: with the same settings but for PID 1.
+        """
+        try:
+            return cls._launch(settings, spec)
+        except _NoRunnerError as lacking:
+            try:
+                keeper = settings | {"Entrypoint": ["/bin/sh", "-c", KEEPER]}
+                return cls._launch(keeper, spec, lacking=lacking.message)
+            except ImageUnusable as unusable:
+                raise ImageUnusable(
+                    f"the image {spec.image} can't be started",
+                    cause=f"{lacking.message}, and no shell for the fallback: {unusable.cause or unusable.message}",
+                    hint="use an image with python3 (3.8 or later) and bash, for example the base image",
+                ) from unusable
+
+    @classmethod
+    def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
         with _translated(spec.image):
             made = client.api.create_container_from_config(settings, f"{LABEL}-{secrets.token_hex(6)}")
@@ -92,7 +136,7 @@ class Container:
         try:
             _refuse_warnings(made.get("Warnings") or [], spec.image)
             with _translated(spec.image):
-                container._attach_and_start(spec)
+                container._attach_and_start(spec, lacking)
         except BaseException:
             container.close()
             raise
@@ -111,17 +155,42 @@ class Container:
             self.kill()
         finally:
             if self._attached is not None:
-                getattr(self._attached, "_sock", self._attached).close()
+                self.stream.close()
                 self._attached.close()
-            self._client.close()
+            if self._engine is not None:
+                self._engine.close()
 
-    def _attach_and_start(self, spec: SandboxSpec) -> None:
+    @property
+    def stream(self) -> socket.socket:
+        """The attached stream. The runner leaves when the last process that has it is gone."""
+        stream: socket.socket = getattr(self._attached, "_sock", self._attached)
+        return stream
+
+    def is_quiet(self) -> bool:
+        """Whether its runner is there, and nothing came from it that wasn't asked for."""
+        return isinstance(self._channel, Channel) and self._channel.is_quiet()
+
+    def let_go(self) -> None:
+        """Close our end and leave the container to the process that got its stream."""
+        os.close(self.stream.detach())  # Also where the SDK holds the socket elsewhere.
+        self._client.close()
+
+    def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> None:
         """Attach, then start: the other way round, first words are lost."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         self._attached = self._client.api.attach_socket(self.id, streams)
-        stream: socket.socket = getattr(self._attached, "_sock", self._attached)
-        self._channel = Channel(stream, reason=self._why_ended)
-        self._client.api.start(self.id)
+        if lacking:
+            self._client.api.start(self.id)
+            self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
+            self.fallback = self.shell.fallback
+            return
+        self._channel = Channel(self.stream, reason=self._why_ended)
+        try:
+            self._client.api.start(self.id)
+        except docker.errors.APIError as error:
+            if _has_no_python(str(error.explanation or error)):
+                raise _NoRunnerError("no python3 in the image") from error
+            raise
         hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
         try:
             hello = self._channel.hello(timeout_s=START_S)
@@ -130,7 +199,7 @@ class Container:
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
             ) from lost
         if not hello.get("bash"):
-            raise ImageUnusable(f"the image {spec.image} has no bash", hint=hint)
+            raise _NoRunnerError("no bash in the image")
         self.shell = Shell(self._channel, spec.limits)
 
     def _why_ended(self) -> str:
@@ -138,12 +207,16 @@ class Container:
             state = self._client.api.inspect_container(self.id)["State"]
         except docker.errors.NotFound:
             return "the container was removed"
-        except (docker.errors.DockerException, requests.RequestException):
+        except (docker.errors.DockerException, requests.RequestException, EngineUnavailable):
             return "the engine doesn't answer"
         if state.get("Running"):
             return "the container still runs"
         memory = ", memory ran out" if state.get("OOMKilled") else ""
         return f"the container ended with code {state.get('ExitCode')}{memory}"
+
+
+class _NoRunnerError(ImageUnusable):
+    """The image lacks what the runner needs."""
 
 
 @dataclass(frozen=True)
@@ -164,16 +237,19 @@ class Leftover:
 
 
 def leftovers() -> list[Leftover]:
-    """Return the sandboxes of this host's engine that may be nobody's: those of runs, and those that have ended.
+    """Return the sandboxes of this host's engine that may be nobody's: of runs, ended, or of a pool that is dead.
 
-    Raises EngineUnavailable.
+    One that was claimed from a pool has the labels of its room beside its own. Raises EngineUnavailable.
     """
     with _translated(""), contextlib.closing(engine.client()) as client:
         found = client.api.containers(all=True, filters={"label": f"{LABEL}={SANDBOX}"})
+    lefts = [(item["State"], _leftover(item)) for item in found]
     return [
-        Leftover(item["Id"], item["Labels"], Path(_source(item)))
-        for item in found
-        if RUN_LABEL in item["Labels"] or item["State"] in {"exited", "dead"}
+        left
+        for state, left in lefts
+        if RUN_LABEL in left.labels
+        or state in {"exited", "dead"}
+        or (POOL_LABEL in left.labels and is_abandoned(left.workspace.parent))
     ]
 
 
@@ -187,6 +263,12 @@ def runner_source() -> str:
 def seccomp_profile() -> str:
     """Return the text of our own seccomp profile."""
     return resources.files("sandbox").joinpath("seccomp.json").read_text("utf-8")
+
+
+def _leftover(item: dict[str, Any]) -> Leftover:
+    labels, workspace = item["Labels"], Path(_source(item))
+    claimed = told(workspace.parent) if POOL_LABEL in labels else {}
+    return Leftover(item["Id"], claimed | labels, workspace)
 
 
 def _source(item: dict[str, Any]) -> str:
@@ -228,7 +310,7 @@ def _translated(image: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.ImageNotFound as error:
-        raise ImageMissing(f"the engine has no image {image}", hint="dreamdock up builds the base image") from error
+        raise images.missing(image) from error
     except docker.errors.APIError as error:
         raise _meaning(error, image) from error
     except (docker.errors.DockerException, requests.RequestException) as error:
@@ -242,7 +324,7 @@ def _meaning(error: Any, image: str) -> SandboxError:
     lower = text.lower()
     if "no space left" in lower:
         return DiskFull("the engine's disk is full", cause=text, hint="free some space: docker system df shows where")
-    if any(sign in lower for sign in ("exec format", "executable file not found", "python3")):
+    if any(sign in lower for sign in ("exec format", "executable file not found", "python3", "/bin/sh")):
         return ImageUnusable(
             f"the image {image} can't be started", cause=text, hint="use an image with python3 and bash"
         )
@@ -252,6 +334,10 @@ def _meaning(error: Any, image: str) -> SandboxError:
         return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
     rule = _rule(text)
     return PolicyRefused(f"the engine refuses a rule of the policy: {rule}", rule=rule, cause=text)
+
+
+def _has_no_python(text: str) -> bool:
+    return "python3" in text and any(sign in text for sign in ("not found", "no such file"))
 
 
 def _rule(text: str) -> str:

@@ -6,6 +6,7 @@ SandboxError               exit code
 ├── ImageUnusable          4    the image can't be started as a sandbox
 │   └── ImageMissing            the engine doesn't have the image
 ├── PolicyRefused          6    a rule of the policy can't be had, or was broken; the rule is named
+├── SetupFailed            1    a set-up command failed or took too long; the command and its last words are named
 └── WorkspaceError         1    the workspace can't be made, read or written
     ├── DiskFull                the host's disk is full
     ├── FileProblem             a file inside can't be read or written as asked
@@ -61,6 +62,19 @@ class PolicyRefused(SandboxError):  # noqa: N818  # As above.
     def __init__(self, message: str, *, rule: str, cause: str = "", hint: str = "") -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.rule = rule
+
+
+class SetupFailed(SandboxError):  # noqa: N818  # As above.
+    """A set-up command failed: nothing of it stays. `exit_code_inside` is None where it took too long or was killed.
+
+    `log` is what the commands printed until then, shortened.
+    """
+
+    def __init__(self, message: str, *, command: str, exit_code_inside: int | None, log: str, cause: str) -> None:
+        super().__init__(message, cause=cause, hint="mend the set-up commands, then start the run again")
+        self.command = command
+        self.exit_code_inside = exit_code_inside
+        self.log = log
 
 
 class WorkspaceError(SandboxError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sandbox.errors import ChannelLost, DiskFull, FileProblem, WorkspaceError
-from sandbox.spec import CommandResult
+from sandbox.spec import BackgroundProcess, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sandbox.channel import Channel
     from sandbox.spec import Limits
@@ -21,6 +23,16 @@ GRACE_S = 15.0
 REQUEST_BYTES = 64 << 20
 """Longest command with its standard input, and longest file to write, in bytes."""
 
+STATE_BYTES = (4 << 20) + 4097
+"""Longest state of a shell, in bytes: what the runner carries from one command to the next."""
+
+WHOLE_OVER = 16_000
+"""From how many bytes on an output is also written to a file inside: whoever shows it may show less than is kept."""
+
+STOP_GRACE_S = 2.0
+"""How long a process in the background may take to end itself, in seconds."""
+
+_LIST_BYTES = 4 << 20
 _MARK_BYTES = 64
 _TEXT = 4096
 
@@ -49,12 +61,39 @@ class Shell:
             raise ValueError("a program and its arguments can't be empty or contain a NUL byte")
         return self._command({"op": "exec", "argv": list(argv)}, stdin, timeout_s)
 
-    def read(self, path: str, *, limit: int) -> bytes:
+    def background(self) -> tuple[BackgroundProcess, ...]:
+        """Return what commands left running, at most 1,000 processes. Raises ChannelLost."""
+        _, data = self._ask({"op": "list"}, b"", most=_LIST_BYTES)
+        try:
+            return tuple(
+                BackgroundProcess(**(item | {"command": one_line(item["command"])})) for item in json.loads(data)
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._nonsense() from error
+
+    def stop(self, pid: int, *, grace_s: float = STOP_GRACE_S) -> bool:
+        """End a process of `background` with its descendants: ask, and after `grace_s` seconds kill.
+
+        Return whether there was one of this number. Raises WorkspaceError where it can't be ended, ChannelLost.
+        """
+        header, _ = self._ask({"op": "stop", "pid": pid, "grace_s": grace_s}, b"", timeout_s=60.0 + grace_s)
+        if "error" in header:
+            raise WorkspaceError(f"process {pid} can't be ended", cause=one_line(header.get("message")))
+        return bool(header.get("stopped"))
+
+    def read(self, path: str, *, limit: int, offset: int | None = None) -> bytes:
         """Return a regular file's content; a relative path starts at the workspace.
 
-        Raises FileProblem where it's missing, longer than `limit` bytes, no regular file or not readable; ChannelLost.
+        With `offset` it's a page: what lies from that byte on, `limit` bytes at most. Raises FileProblem where the file
+        is missing, longer than `limit` bytes without an offset, no regular file or not readable; ChannelLost.
         """
-        header, data = self._ask({"op": "read", "path": _path(path), "limit": limit}, b"", most=limit)
+        header = {
+            "op": "read",
+            "path": inside_path(path),
+            "limit": limit,
+            "offset": -1 if offset is None else max(0, offset),
+        }
+        header, data = self._ask(header, b"", most=limit)
         self._raise_problem(header, path)
         return data
 
@@ -63,7 +102,7 @@ class Shell:
 
         Raises FileProblem, DiskFull, ChannelLost.
         """
-        header, _ = self._ask({"op": "write", "path": _path(path)}, data)
+        header, _ = self._ask({"op": "write", "path": inside_path(path)}, data)
         self._raise_problem(header, path)
 
     @contextmanager
@@ -82,8 +121,29 @@ class Shell:
         """End every process of the job and forget the shell's state. Raises WorkspaceError where one can't be ended."""
         self._do("kill")
 
-    def _do(self, operation: str) -> None:
-        header, _ = self._ask({"op": operation}, b"")
+    def state(self) -> bytes:
+        """Return what the next command starts from: a directory, a NUL byte, declarations; data, to hand to `reset`.
+
+        Nothing where no command has changed it. Raises ChannelLost.
+        """
+        return self._ask({"op": "state"}, b"", most=STATE_BYTES)[1]
+
+    def reset(self, state: bytes = b"") -> None:
+        """End every process, empty /tmp, /run and /dev/shm, and let the next command start from `state`.
+
+        Until `sees` is asked or a command is run, no process but the runner is there.
+        Raises WorkspaceError where something can't be ended or removed, ChannelLost.
+        """
+        self._do("reset", state)
+
+    def sees(self, folder: Path) -> bool:
+        """Whether what is mounted at the workspace inside is what is mounted at `folder` here. Raises ChannelLost."""
+        header, _ = self._ask({"op": "place"}, b"")
+        status = folder.stat()
+        return (header.get("device"), header.get("inode")) == (status.st_dev, status.st_ino)
+
+    def _do(self, operation: str, body: bytes = b"") -> None:
+        header, _ = self._ask({"op": operation}, body)
         if "error" in header:
             raise WorkspaceError("the sandbox doesn't hold still", cause=one_line(header.get("message")))
 
@@ -100,11 +160,14 @@ class Shell:
     def _command(self, header: dict[str, Any], body: bytes, timeout_s: float | None) -> CommandResult:
         seconds = self._limits.command_seconds if timeout_s is None else timeout_s
         keep = self._limits.output_kb * 1024
-        header |= {"timeout_s": seconds, "keep_bytes": keep}
+        header |= {"timeout_s": seconds, "keep_bytes": keep, "whole_over": WHOLE_OVER}
         answer, output = self._ask(header, body, timeout_s=seconds, most=keep + _MARK_BYTES)
         if "error" in answer:
             raise WorkspaceError("the sandbox can't run a command now", cause=one_line(answer.get("message")))
         try:
+            notes = [one_line(note) for note in answer["notes"]]
+            if answer["whole"] and answer["whole_bytes"] < answer["total"]:
+                notes.append(f"only the first {answer['whole_bytes']} bytes of the output are in {answer['whole']}")
             return CommandResult(
                 exit_code=answer["exit"],
                 signal=answer["signal"],
@@ -113,19 +176,25 @@ class Shell:
                 total_bytes=answer["total"],
                 duration_s=answer["duration"],
                 cwd=one_line(answer["cwd"]),
-                notes=tuple(one_line(note) for note in answer["notes"]),
+                notes=tuple(notes),
+                number=answer["number"],
+                whole=one_line(answer["whole"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            self._channel.close("the runner answered something else")
-            raise ChannelLost("the sandbox is gone", cause="the runner's answer makes no sense") from error
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> ChannelLost:
+        self._channel.close("the runner answered something else")
+        return ChannelLost("the sandbox is gone", cause="the runner's answer makes no sense")
 
     def _raise_problem(self, header: dict[str, Any], path: str) -> None:
         if "error" not in header:
             return
-        _problem(str(header["error"]), one_line(header.get("message")), one_line(path))
+        file_problem(str(header["error"]), one_line(header.get("message")), one_line(path))
 
 
-def _problem(kind: str, message: str, path: str) -> NoReturn:
+def file_problem(kind: str, message: str, path: str) -> NoReturn:
+    """Raise what a refusal to read or write means; `kind` is the runner's word for it."""
     if kind == "disk_full":
         raise DiskFull(
             f"no space left for {path}", cause=message, hint="free some space, or run with a smaller workspace"
@@ -140,7 +209,8 @@ def _problem(kind: str, message: str, path: str) -> NoReturn:
     raise FileProblem(f"{path} {words.get(kind, 'failed')}", cause=message)
 
 
-def _path(path: str) -> str:
+def inside_path(path: str) -> str:
+    """Return a path as it can be asked for. Raises FileProblem."""
     if not path or "\0" in path:
         raise FileProblem("a path can't be empty or contain a NUL byte")
     return os.fsdecode(os.fsencode(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,10 +44,25 @@ class SandboxSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(min_length=1)
-    """Name or id of an image that the engine has; it must carry python3 (3.8 or later) and bash."""
+    """Name or id of an image that the engine has; without python3 and bash in it, commands go through `docker exec`."""
     limits: Limits = Limits()
     labels: dict[str, str] = {}
     """Labels of the container beside `dreamdock`: what a reaper looks for."""
+
+
+class SetupSpec(SandboxSpec):
+    """One set-up container: a sandbox without a run, whose network may be on."""
+
+    commands: tuple[str, ...] = Field(min_length=1)
+    """Shell command lines, one after the other at the top of the workspace; the first that fails is the last."""
+    network: bool = False
+    """Whether it has the engine's bridge network."""
+    seconds: float = Field(900.0, gt=0)
+    """Longest time for all commands together, in seconds."""
+    environment: dict[str, str] = {}
+    """What the operator sets beside the policy's own variables: no secret, the commands are a stranger's."""
+    ca_bundle: Path | None = None
+    """A file of the host with the certificates to trust; a copy of it is there while the commands run."""
 
 
 class CommandResult(BaseModel):
@@ -70,6 +86,25 @@ class CommandResult(BaseModel):
     """Working directory that the next command starts in."""
     notes: tuple[str, ...] = ()
     """What the caller should know beside: processes ended, state not kept."""
+    number: int = 0
+    """The how-manieth command of its sandbox it was, from 1."""
+    whole: str = ""
+    """Path inside of a file with the whole of a longer output, else empty; it may be gone or changed when it's read."""
+
+
+class BackgroundProcess(BaseModel):
+    """A process that an ended command left running. What it says of itself is data from inside."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    """Its number inside."""
+    command: str
+    """Its command line, bounded and printable; a process can write anything there."""
+    seconds: float
+    """How long it has been running."""
+    number: int
+    """The number of the command that started it; one that hides its origin counts for the last one."""
 
 
 class FileChange(BaseModel):

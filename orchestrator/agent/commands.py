@@ -28,6 +28,8 @@ def bash(sandbox: Sandbox, arguments: Bash, longest_s: float) -> Outcome:
     shown = cut(text, before=max(0, result.total_bytes - len(result.output)))
     lines = [shown] if shown else []
     lines.append(f"[{_end(result, allowed)}]")
+    if result.whole and shown != text:
+        lines.append(f"[the whole output is in {result.whole}]")
     lines += [f"[{note}]" for note in result.notes]
     return _outcome(result, "\n".join(lines), ok=not result.timed_out)
 

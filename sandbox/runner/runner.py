@@ -13,12 +13,13 @@ from one to the next as declarations; a shell that dies without leaving any chan
 from __future__ import annotations
 
 # ruff: noqa: D102, D103  # A program, not an API.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH120, PTH123, PTH208  # Importing pathlib takes a tenth of its start.
+# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208  # Importing pathlib takes a tenth of its start.
 import contextlib
 import ctypes
 import fcntl
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -39,19 +40,26 @@ PIPE_BYTES = 1 << 20
 STATE_BYTES = 4 << 20  # Longest declarations that are carried from one command to the next.
 PATH_BYTES = 4096
 BACKGROUND_PIPES = 64  # Outputs of ended commands that are drained on, so that what they left behind doesn't break.
+SPOOL = (".dreamdock", "output")  # In the workspace: where whole outputs lie. No part of checkpoints.
+SPOOL_BYTES = 256 << 20  # Longest part of one output that is kept there.
+SPOOLED_BYTES = 512 << 20  # Longest that all of them may be together: the oldest go.
+LISTED = 1000  # Processes in one list, at most.
+LINE_BYTES = 400  # Longest command line in it.
 KILL_SECONDS = 5.0
+ENDING_SECONDS = 1.0  # How long the kernel may take for a shell that has said that it's done.
 AHEAD = 2
 PR_SET_DUMPABLE = 4
 F_SETPIPE_SZ = 1031
 FIONREAD = 0x541B
-GO, COMMAND, STATE, SAVED, SCRIPT = 200, 201, 202, 203, 204
+GO, COMMAND, STATE, SAVED, SCRIPT, DONE = 200, 201, 202, 203, 204, 205
 NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 PIDS_FILES = ("/sys/fs/cgroup/pids.current", "/sys/fs/cgroup/pids/pids.current")
 OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 # What a shell does before its command: be the first to go when memory runs out, wait for the last state and take it
 # over, wait for the command and enter its directory; then mark with `R` that it begins. A command's own EXIT trap may
-# replace ours, hence the second way to save, in SHELL. Functions of the job may have the names of builtins.
+# replace ours, hence the second way to save, in SHELL. Functions of the job may have the names of builtins. Where the
+# trap is still ours it is the last that happens, and tells the exit code: the kernel takes its time to end a process.
 PRELUDE = r"""
 echo 500 >/proc/self/oom_score_adj
 IFS= read -r -u 200 __dd_go
@@ -59,27 +67,38 @@ unset HOME SHELL PATH
 . /proc/self/fd/202 2>/dev/null
 builtin unset ${!__dd_@}
 builtin hash -r
+__dd_save='[[ ${__dd_saved-} ]] || {
+builtin trap - DEBUG ERR RETURN; builtin set +eux; __dd_saved=1; builtin unset __dd_command
+builtin printf "\0%s\0" "$PWD"; builtin declare -p; builtin umask -p; builtin printf "\0"
+builtin declare -f; builtin declare -Fx; builtin printf "\0"; }'
+builtin trap '{
+    [[ ${__dd_saved-} ]] && builtin echo "$__dd_status" >&205 || builtin eval "$__dd_save"
+} 2>/dev/null >&203' EXIT
+exec 202<&- 204<&-
 IFS= builtin read -r -u 200 __dd_go
 [[ $__dd_go == data ]] || exec </dev/null
 IFS= builtin read -r -d '' -u 201 __dd_cwd
 IFS= builtin read -r -d '' -u 201 __dd_command
-exec 200<&- 201<&- 202<&- 204<&-
+exec 200<&- 201<&-
 __dd_old=$OLDPWD
 builtin cd -- "$__dd_cwd" 2>/dev/null || {
     builtin cd /workspace
     builtin echo "dreamdock: $__dd_cwd is gone, this is /workspace"
 }
 OLDPWD=$__dd_old
-__dd_save='[[ ${__dd_saved-} ]] || { builtin set +eux; __dd_saved=1; builtin unset __dd_command
-builtin printf "%s\0" "$PWD"; builtin declare -p; builtin umask -p; builtin declare -f; builtin declare -Fx
-builtin printf "\0"; }'
-builtin trap '{ builtin eval "$__dd_save"; } 2>/dev/null >&203' EXIT
 builtin printf 'R\0' >&203
 """
 # One line, parsed before the command is: its open quotes can't reach beyond it, and messages name its own line numbers.
 SHELL = (
     '. /proc/self/fd/204; builtin eval "$__dd_command"; '
     '{ __dd_status=$?; } 2>/dev/null; { builtin eval "$__dd_save"; } 2>/dev/null >&203; builtin exit $__dd_status'
+)
+# What every shell has of its own, in the words of `declare -p`: carrying it along would only take time.
+OWN = re.compile(
+    rb"^declare -[-aAir]+ (?:_|__dd_\w+|BASH|BASHOPTS|BASHPID|BASH_(?:ARGC|ARGV|ARGV0|CMDS|COMMAND|EXECUTION_STRING"
+    rb"|LINENO|SOURCE|SUBSHELL|VERSINFO|VERSION)|COMP_WORDBREAKS|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|E?UID|FUNCNAME"
+    rb"|GROUPS|HISTCMD|HOSTTYPE|LINENO|MACHTYPE|OSTYPE|PIPESTATUS|PPID|S?RANDOM|SECONDS|SHELLOPTS)(?:=[\"($].*)?\n",
+    re.MULTILINE,
 )
 SPARSE = {
     "HOME": "/",
@@ -98,16 +117,84 @@ class Refused(Exception):  # noqa: N818  # An answer, not a fault.
         self.kind = kind
 
 
-class Kept:
-    """Head and tail of an output, in bounded memory."""
+class Spool:
+    """The whole of a long output, in a file of the job's own: what is done to it there is its business."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, name: str) -> None:
+        self.name, self.size, self.file, self.failed = name, 0, -1, False
+
+    def write(self, data: memoryview) -> None:
+        """Append, up to the bound. An output that can't be kept whole is none, and its command isn't to blame."""
+        data = data[: SPOOL_BYTES - self.size]
+        try:
+            if self.file < 0 and not self.failed:
+                self.open()
+            while data and not self.failed:
+                count = os.write(self.file, data)
+                self.size, data = self.size + count, data[count:]
+        except OSError:
+            self.failed = True
+            self.close()
+            remove_output(self.name)
+
+    def open(self) -> None:
+        place = open_place()
+        try:
+            with contextlib.suppress(FileNotFoundError):  # Of a sandbox before, or a trap: a link, a pipe.
+                os.unlink(self.name, dir_fd=place)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.file = os.open(self.name, flags, 0o644, dir_fd=place)
+        finally:
+            os.close(place)
+
+    def close(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+        self.file = -1
+
+    def path(self) -> str:
+        return "/".join((WORKSPACE, *SPOOL, self.name)) if self.size and not self.failed else ""
+
+
+def open_place() -> int:
+    """Open the directory of whole outputs, made where it's missing. No link on the way is followed."""
+    place = os.open(WORKSPACE, os.O_RDONLY | os.O_DIRECTORY)
+    for name in SPOOL:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=place)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+        finally:
+            os.close(place)
+        place = inner
+    return place
+
+
+def remove_output(name: str) -> None:
+    with contextlib.suppress(OSError):
+        place = open_place()
+        try:
+            os.unlink(name, dir_fd=place)
+        finally:
+            os.close(place)
+
+
+class Kept:
+    """Head and tail of an output, in bounded memory; all of it goes to `spool` once it's longer than `most`."""
+
+    def __init__(self, limit: int, most: int, spool: Spool) -> None:
         self.half = limit // 2
+        self.most = min(most, self.half)  # Until then the head holds everything.
+        self.spool = spool
         self.head = bytearray()
         self.tail = bytearray()
         self.total = 0
 
     def add(self, chunk: memoryview) -> None:
+        if self.total + len(chunk) > self.most:
+            if self.total <= self.most:
+                self.spool.write(memoryview(bytes(self.head)))
+            self.spool.write(chunk)
         self.total += len(chunk)
         room = self.half - len(self.head)
         if room > 0:
@@ -130,7 +217,8 @@ class Child:
     def __init__(self) -> None:
         self.pid = 0
         self.status: int | None = None
-        self.stdin, self.output, self.go, self.command, self.state, self.saved = -1, -1, -1, -1, -1, -1
+        self.told = 0.0  # When it said that it was done, on the monotonic clock.
+        self.stdin, self.output, self.go, self.command, self.state, self.saved, self.done = -1, -1, -1, -1, -1, -1, -1
 
 
 class Process:
@@ -138,7 +226,8 @@ class Process:
 
     def __init__(self, text: str) -> None:
         fields = text[text.rindex(")") + 2 :].split()  # The name before it may hold anything.
-        self.state, self.parent, self.threads, self.start = fields[0], int(fields[1]), int(fields[17]), fields[19]
+        self.state, self.parent, self.session = fields[0], int(fields[1]), int(fields[3])
+        self.threads, self.start = int(fields[17]), fields[19]
 
 
 def processes() -> dict[int, Process]:
@@ -175,6 +264,14 @@ def family(table: dict[int, Process], known: dict[int, str]) -> set[int]:
         found |= more
 
 
+def command_line(pid: int) -> str:
+    """Return what a process calls itself: anything."""
+    with contextlib.suppress(OSError):
+        words = _text(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")[:LINE_BYTES]
+        return words or f"[{_text(f'/proc/{pid}/comm').strip()}]"
+    return ""
+
+
 def send_signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -205,7 +302,14 @@ class Runner:
         self.environment = dict(os.environ)
         self.fresh_state()
         self.ahead: list[Child] = []
+        self.script = os.memfd_create("script", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(self.script, PRELUDE.encode())
+        fcntl.fcntl(self.script, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
         self.known: dict[int, str] = {}
+        self.number = 0
+        self.sessions: dict[int, int] = {}
+        self.origins: dict[int, tuple[str, int]] = {}
+        self.spooled: list[Spool] = []
         self.held: list[int] | None = None
         self.background: list[int] = []
         wake_read, wake_write = os.pipe()
@@ -231,6 +335,11 @@ class Runner:
             "hold": self.hold,
             "resume": self.resume,
             "kill": self.kill,
+            "list": self.list_background,
+            "stop": self.stop,
+            "state": self.tell_state,
+            "reset": self.reset,
+            "place": self.place,
         }
         while True:
             header, body = self.next_request()
@@ -242,7 +351,7 @@ class Runner:
                 reply, data = {"error": "internal", "message": traceback.format_exc()[-2000:]}, b""
             reply["id"] = header["id"]
             self.answer(reply, data)
-            if header["op"] in ("run", "exec"):
+            if header["op"] in ("run", "exec", "place"):
                 self.settle()
 
     def next_request(self) -> tuple[dict[str, Any], bytes]:
@@ -312,6 +421,7 @@ class Runner:
             for name, value in self.environment.items()
             if NAMES.issuperset(name) and not name[:1].isdigit()
         )
+        self.first = self.cwd, self.state
 
     def start(self, argv: list[str] | None) -> Child:
         """Start a program, or for None a shell that waits for its command."""
@@ -326,12 +436,11 @@ class Runner:
             if argv is None:
                 go, child.go = os.pipe()
                 theirs.append(go)
-                script = os.memfd_create("script")
-                theirs.append(script)
-                os.write(script, PRELUDE.encode())
+                child.done, done = os.pipe()
+                theirs.append(done)
                 child.command, child.state, child.saved = map(os.memfd_create, ("command", "state", "saved"))
                 moves += [(go, GO), (child.command, COMMAND), (child.state, STATE), (child.saved, SAVED)]
-                moves += [(script, SCRIPT)]
+                moves += [(self.script, SCRIPT), (done, DONE)]
             with contextlib.suppress(OSError):  # The user's share of pipe memory may be used up: slower, not wrong.
                 fcntl.fcntl(child.output, F_SETPIPE_SZ, PIPE_BYTES)
             os.set_blocking(child.stdin, False)
@@ -389,12 +498,13 @@ class Runner:
             os.write(child.go, word)
 
     def release(self, child: Child) -> None:
-        for name in ("stdin", "output", "go", "command", "state", "saved"):
+        for name in ("stdin", "output", "go", "command", "state", "saved", "done"):
             setattr(child, name, self.close(getattr(child, name)))
 
     # Commands.
 
     def run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        self.number += 1
         size = header["command_bytes"]
         command, stdin = body[:size], body[size:]
         self.not_held()
@@ -406,6 +516,7 @@ class Runner:
             child = self.ahead.pop(0) if self.ahead else self.start_anyhow(None, notes)
             if child.state >= 0:
                 self.hand_over(child)
+            self.sessions[child.pid] = self.number
             os.pwrite(child.command, self.cwd + b"\0" + command + b"\0", 0)
             self.tell(child, b"data\n" if stdin else b"none\n")
             reply, output = self.follow(child, header, stdin)
@@ -423,6 +534,8 @@ class Runner:
         notes: list[str] = []
         self.make_room(notes)
         child = self.start_anyhow(header["argv"], notes)
+        self.number += 1
+        self.sessions[child.pid] = self.number
         reply, output = self.follow(child, header, body)
         self.leave(child)
         return dict(reply, cwd=WORKSPACE, notes=notes + self.memory_notes(reply)), output
@@ -431,8 +544,10 @@ class Runner:
         """Feed, drain and wait until the process itself ends; what it leaves running doesn't matter here."""
         began = time.monotonic()
         deadline = began + header["timeout_s"]
-        kept = Kept(header["keep_bytes"])
+        spool = Spool(str(self.number))
+        kept = Kept(header["keep_bytes"], header["whole_over"], spool)
         self.watch(child.output, select.EPOLLIN, lambda: self.drain(child, kept))
+        self.watch_end(child)
         self.feed(child, stdin)
         timed_out = False
         while child.status is None:
@@ -453,9 +568,33 @@ class Runner:
             "signal": None if ended else os.WTERMSIG(status) if status is not None else int(signal.SIGKILL),
             "timed_out": timed_out,
             "total": kept.total,
+            "whole": self.keep_spool(spool),
+            "whole_bytes": spool.size,
+            "number": self.number,
             "duration": time.monotonic() - began,
         }
         return reply, kept.result()
+
+    def watch_end(self, child: Child) -> None:
+        """Take the exit code that a shell tells when all of its work is done."""
+
+        def told() -> None:
+            word = os.read(child.done, 16)
+            child.done = self.close(child.done)
+            if child.status is None and word.strip().isdigit():
+                child.status, child.told = (int(word) & 0xFF) << 8, time.monotonic()
+
+        if child.done >= 0:
+            self.watch(child.done, select.EPOLLIN, told)
+
+    def keep_spool(self, spool: Spool) -> str:
+        """Return where the whole output lies, if it does, and make room for the next one."""
+        spool.close()
+        if spool.path():
+            self.spooled.append(spool)
+            while sum(each.size for each in self.spooled) > SPOOLED_BYTES:
+                remove_output(self.spooled.pop(0).name)
+        return spool.path()
 
     def drain(self, child: Child, kept: Kept | None, most: int = PIPE_BYTES) -> int:
         view = memoryview(self.scratch)[: min(most, PIPE_BYTES)]
@@ -513,11 +652,12 @@ class Runner:
         if size > STATE_BYTES:
             notes.append("the shell's variables and functions weren't kept: they are too large")
             return True
-        parts: list[Any] = os.pread(child.saved, size, 0).split(b"\0")
-        begun, cwd, state, complete = (parts + [None] * 4)[:4]
-        if complete is not None and cwd.startswith(b"/") and len(cwd) <= PATH_BYTES:
-            self.cwd, self.state = cwd, state
-        return bool(begun == b"R")
+        parts = os.pread(child.saved, size, 0).split(b"\0")
+        cwd, variables, functions, rest = ([b""] * 4 + parts)[-4:]  # A trap of the job's may have said more before.
+        begun = parts[0] == b"R"
+        if begun and rest == b"" and cwd.startswith(b"/") and len(cwd) <= PATH_BYTES:
+            self.cwd, self.state = cwd, OWN.sub(b"", variables) + functions
+        return begun
 
     def brief_next(self) -> None:
         """Let the next shell take over the state while the answer is on its way."""
@@ -528,9 +668,78 @@ class Runner:
         """After the answer: start shells ahead, and learn what was left running."""
         self.start_ahead()
         self.brief_next()
+        self.ooms = self.count_ooms()
         self.known = {}
-        if not self.pids_file or self.count_tasks() > 1 + len(self.ahead):
-            self.known = {pid: process.start for pid, process in processes().items() if pid not in self.children}
+        if not self.pids_file or self.count_tasks() > 1 + len(self.children):
+            self.known = {pid: process.start for pid, process in self.left_running().items()}
+        else:
+            self.origins, self.sessions = {}, {}
+
+    # What commands left running.
+
+    def left_running(self) -> dict[int, Process]:
+        """Every process that is neither this one, nor a waiting shell, nor ended; learn whose they are."""
+        late = time.monotonic() - ENDING_SECONDS  # Who isn't gone by then said it only to hide.
+        ours = {pid for pid, child in self.children.items() if not child.told or child.told > late}
+        table = {pid: process for pid, process in processes().items() if pid not in ours}
+        before, self.origins = self.origins, {}
+        for pid in sorted(table, key=lambda pid: int(table[pid].start)):  # Parents come before their children.
+            process = table[pid]
+            start, number = before.get(pid, ("", 0))
+            if start != process.start:
+                number = self.origins.get(process.parent, ("", 0))[1] or self.sessions.get(process.session, self.number)
+            self.origins[pid] = process.start, number
+        sessions = {process.session for process in table.values()}
+        self.sessions = {pid: number for pid, number in self.sessions.items() if pid in sessions}
+        return {pid: process for pid, process in table.items() if process.state not in "ZX"}
+
+    def list_background(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
+        now, ticks = time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK")
+        found = self.left_running()
+        lines = [
+            {
+                "pid": pid,
+                "command": command_line(pid),
+                "seconds": max(0.0, now - int(found[pid].start) / ticks),
+                "number": self.origins[pid][1],
+            }
+            for pid in sorted(found)[:LISTED]
+        ]
+        return {}, json.dumps(lines).encode("ascii")
+
+    def stop(self, header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
+        """Ask a process and its descendants to end; end those that haven't when the grace is over."""
+        self.not_held()
+        table = self.left_running()
+        if header["pid"] not in table:
+            return {"stopped": False}, b""
+        now = time.monotonic()
+        self.end_family({header["pid"]: table[header["pid"]].start}, now + header["grace_s"])
+        return {"stopped": True}, b""
+
+    def end_family(self, known: dict[int, str], grace: float) -> None:
+        asked: set[int] = set()
+        stopped: set[int] = set()
+        until = grace + KILL_SECONDS
+        while time.monotonic() < until:
+            table = self.left_running()
+            living = family(table, known)
+            if not living:
+                return
+            known = {pid: table[pid].start for pid in living}
+            if time.monotonic() < grace:
+                for pid in living - asked:
+                    send_signal(pid, signal.SIGTERM)
+                    send_signal(pid, signal.SIGCONT)
+                asked |= living
+                self.step(0.01)
+                continue
+            new = living - stopped  # Stopped ones make no more of them.
+            for pid in new or living:
+                send_signal(pid, signal.SIGSTOP if new else signal.SIGKILL)
+            stopped |= new
+            self.step(0.001)
+        raise Refused("busy", "a process can't be ended")
 
     # Limits.
 
@@ -549,8 +758,7 @@ class Runner:
             notes.append(f"every process was ended: the limit of {self.pids_limit} was reached")
 
     def memory_notes(self, reply: dict[str, Any]) -> list[str]:
-        before, self.ooms = self.ooms, self.count_ooms()
-        told = reply["exit"] != 0 and self.ooms > before
+        told = reply["exit"] != 0 and self.count_ooms() > self.ooms
         return ["memory ran out and the kernel ended a process"] if told else []
 
     # Ending and holding.
@@ -601,6 +809,34 @@ class Runner:
             raise Refused("busy", f"{len(left)} processes can't be ended")
         return {}, b""
 
+    def tell_state(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
+        """Answer what the next command starts from; nothing where that is what the first one does."""
+        return {}, b"" if (self.cwd, self.state) == self.first else self.cwd + b"\0" + self.state
+
+    def reset(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """End all processes, empty what lies in memory, and let the next command start from a state that was told.
+
+        No shell is started before the next request: nothing runs while the workspace is replaced.
+        """
+        self.kill(header, b"")
+        try:
+            for place in temporary_places():
+                empty(place)
+        except OSError as error:
+            raise Refused("busy", f"temporary files can't be removed: {error.strerror}") from error
+        remove_ipc()
+        if body:
+            cwd, _, state = body.partition(b"\0")
+            if not cwd.startswith(b"/") or len(cwd) > PATH_BYTES or len(state) > STATE_BYTES or b"\0" in state:
+                raise Refused("state", "no state of a shell")
+            self.cwd, self.state = cwd, state
+        return {}, b""
+
+    def place(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
+        """Answer what is mounted at the workspace, so that the worker can tell whether it's what it mounted."""
+        status = os.stat(WORKSPACE)
+        return {"device": status.st_dev, "inode": status.st_ino}, b""
+
     def not_held(self) -> None:
         if self.held is not None:
             raise Refused("held", "every process is held")
@@ -638,6 +874,8 @@ class Runner:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     kind = "is_directory" if stat.S_ISDIR(os.fstat(file).st_mode) else "not_a_file"
                     raise Refused(kind, "not a regular file")
+                if header["offset"] >= 0:
+                    return {}, read_page(file, header["offset"], header["limit"])
                 while len(data) <= header["limit"]:
                     chunk = os.read(file, PIPE_BYTES)
                     if not chunk:
@@ -676,6 +914,80 @@ class Runner:
         except (OSError, ValueError) as error:
             raise _refusal(error) from error
         return {}, b""
+
+
+def temporary_places() -> list[str]:
+    """Directories in memory that the job can write to: of tmpfs, and of message queues."""
+    places = []
+    with open("/proc/self/mountinfo", "rb") as table:
+        for line in table:
+            fields = line.split()
+            path = fields[4].decode("unicode_escape")  # Spaces are written as octal numbers.
+            if fields[fields.index(b"-") + 1] not in (b"tmpfs", b"mqueue") or not os.access(path, os.W_OK | os.X_OK):
+                continue
+            status = os.stat(path)
+            # Not where something else lies on top, as the workspace does on its slot.
+            seen = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}".encode()
+            if stat.S_ISDIR(status.st_mode) and seen == fields[2]:
+                places.append(path)
+    return places
+
+
+def empty(place: str) -> None:
+    """Remove what is ours in a directory, nested as deep as may be: directories move up before their parent goes."""
+    ours, moved = os.getuid(), 0
+    prefix = f".dreamdock-{os.urandom(8).hex()}-"
+    top = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        names = os.listdir(top)
+        while names:
+            name = names.pop()
+            status = os.lstat(name, dir_fd=top)
+            if status.st_uid != ours:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                os.unlink(name, dir_fd=top)
+                continue
+            os.chmod(name, 0o700, dir_fd=top)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            try:
+                for below in os.listdir(inner):
+                    if not stat.S_ISDIR(os.lstat(below, dir_fd=inner).st_mode):
+                        os.unlink(below, dir_fd=inner)
+                        continue
+                    moved += 1
+                    os.chmod(below, 0o700, dir_fd=inner)
+                    os.rename(below, f"{prefix}{moved}", src_dir_fd=inner, dst_dir_fd=top)
+                    names.append(f"{prefix}{moved}")
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+
+
+def remove_ipc() -> None:
+    """Remove message queues, semaphores and shared memory that outlive their processes."""
+    libc = ctypes.CDLL(None)
+    for kind, removal in (("msg", (0, None)), ("sem", (0, 0)), ("shm", (0, None))):
+        try:
+            with open(f"/proc/sysvipc/{kind}", "rb") as table:
+                lines = table.read().splitlines()[1:]
+        except OSError:
+            continue  # This kernel has none.
+        for line in lines:
+            getattr(libc, f"{kind}ctl")(int(line.split()[1]), *removal)
+
+
+def read_page(file: int, offset: int, limit: int) -> bytes:
+    os.lseek(file, offset, os.SEEK_SET)
+    data = bytearray()
+    while len(data) < limit:
+        chunk = os.read(file, min(PIPE_BYTES, limit - len(data)))
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
 
 
 def _refusal(error: Exception) -> Refused:

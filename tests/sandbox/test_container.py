@@ -132,14 +132,15 @@ def test_a_missing_image_says_so(spec: SandboxSpec, slot: Path) -> None:
     assert error.value.hint
 
 
-def test_an_image_without_python_says_so_and_leaves_nothing(api: Any, spec: SandboxSpec, slot: Path) -> None:
+def test_an_image_without_python_and_shell_says_so_and_leaves_nothing(api: Any, spec: SandboxSpec, slot: Path) -> None:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("empty"))
     api.import_image_from_data(data.getvalue(), repository="dreamdock-test/empty", tag="1")
     try:
-        with pytest.raises(ImageUnusable, match="dreamdock-test/empty:1"):
+        with pytest.raises(ImageUnusable, match="dreamdock-test/empty:1") as unusable:
             Container.start(spec.model_copy(update={"image": "dreamdock-test/empty:1"}), workspace=slot)
+        assert unusable.value.cause.startswith("no python3 in the image, and no shell for the fallback: ")
         assert containers(api, spec) == []
     finally:
         api.remove_image("dreamdock-test/empty:1")

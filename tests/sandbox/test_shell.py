@@ -8,11 +8,13 @@ import pytest
 
 from sandbox.attack.check import LIMITS
 from sandbox.attack.suite import opened
-from sandbox.errors import FileProblem
+from sandbox.errors import DiskFull, FileProblem
 from sandbox.images import base_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from repos import SmallDisk
 
     from sandbox.open import Sandbox
     from sandbox.spec import CommandResult
@@ -97,6 +99,18 @@ def test_a_commands_own_exit_trap_runs_and_the_state_is_kept(box: Sandbox) -> No
     assert text(box.run("echo $KEPT")) == "1\n"
 
 
+@pytest.mark.parametrize("trap", ["DEBUG", "ERR", "RETURN"])
+def test_a_trap_of_the_job_that_prints_costs_no_state(box: Sandbox, trap: str) -> None:
+    box.run(f"cd /tmp; trap 'echo trapped' {trap}; KEPT=1; false")
+    assert text(box.run("echo $KEPT $PWD")) == "1 /tmp\n"
+
+
+def test_dynamic_variables_go_on_and_odd_values_persist(box: Sandbox) -> None:
+    box.run('ODD=$\'a\\ndeclare -i RANDOM="5"\\nb\'; document() { cat <<END\ndeclare -r UID="1"\nEND\n}')
+    assert text(box.run('echo "$ODD"; document')) == 'a\ndeclare -i RANDOM="5"\nb\ndeclare -r UID="1"\n'
+    assert text(box.run("[[ $RANDOM$RANDOM != $RANDOM$RANDOM && $BASHPID = $$ ]] && echo live")) == "live\n"
+
+
 def test_a_directory_that_is_gone_is_told_and_left(box: Sandbox) -> None:
     box.run("mkdir -p /tmp/gone && cd /tmp/gone && rmdir /tmp/gone")
     result = box.run("pwd")
@@ -107,11 +121,11 @@ def test_a_directory_that_is_gone_is_told_and_left(box: Sandbox) -> None:
 def test_state_that_is_too_large_or_hostile_is_dropped_and_told(box: Sandbox) -> None:
     result = box.run("export KEPT=1; BIG=$(head -c 5000000 /dev/zero | tr '\\0' x)")
     assert any("too large" in note for note in result.notes)
-    box.run("printf '/tmp\\0while :; do :; done\\0' >&203; kill -9 $$")
+    box.run("printf '\\0/tmp\\0while :; do :; done\\0\\0' >&203; kill -9 $$")
     stuck = box.run("echo never", timeout_s=1)
     assert stuck.timed_out
     assert any("afresh" in note for note in stuck.notes)
-    box.run("printf '/tmp\\0exit 3\\0' >&203; kill -9 $$")
+    box.run("printf '\\0/tmp\\0exit 3\\0\\0' >&203; kill -9 $$")
     result = box.run("echo ran")
     assert (text(result), result.exit_code) == ("ran\n", 0)
 
@@ -145,6 +159,59 @@ def test_long_output_keeps_head_and_tail_and_counts_the_rest(box: Sandbox) -> No
     kept = LIMITS.output_kb * 1024
     assert len(result.output) <= kept + 64
     assert f"[... {result.total_bytes - kept} bytes left out ...]".encode() in result.output
+
+
+def test_the_whole_of_a_long_output_can_be_read_in_pages(box: Sandbox) -> None:
+    result = box.run("seq 1 300000")
+    whole = "".join(f"{number}\n" for number in range(1, 300_001)).encode()
+    assert result.total_bytes == len(whole) > len(result.output)
+    pages = [box._container.shell.read(result.whole, limit=700_000, offset=at) for at in (0, 700_000, 1_400_000)]
+    assert b"".join(pages) == whole
+    assert box._container.shell.read(result.whole, limit=10, offset=len(whole)) == b""
+    assert box.run("head -c 15000 /dev/zero").whole == ""
+    assert text(box.run("git status --short")) == ""
+
+
+def test_an_output_that_is_longer_than_may_be_stored_says_so_and_old_ones_go(box: Sandbox) -> None:
+    first = box.run("head -c 200000000 /dev/zero", timeout_s=30)
+    second = box.run("head -c 300000000 /dev/zero", timeout_s=30)
+    third = box.run("head -c 200000000 /dev/zero", timeout_s=30)
+    assert first.notes == third.notes == ()
+    assert second.notes == (f"only the first {256 << 20} bytes of the output are in {second.whole}",)
+    sizes = text(box.run(f"stat -c %s {second.whole} {third.whole}; test -e {first.whole} || echo gone"))
+    assert sizes == f"{256 << 20}\n200000000\ngone\n"
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "rm -rf .dreamdock/output; ln -s /tmp .dreamdock/output",
+        "rm -rf .dreamdock/output; mkfifo .dreamdock/output",
+        "rm -rf .dreamdock/output; mkdir -m 0 .dreamdock/output",
+        "cd .dreamdock/output; for i in {1..300}; do mkdir -p $i; done",
+    ],
+    ids=["link", "pipe", "locked", "directories"],
+)
+def test_a_whole_output_that_cant_be_stored_is_only_not_stored(box: Sandbox, trap: str) -> None:
+    box.run("rm -rf .dreamdock/output")
+    assert box.run("seq 100000").whole != ""
+    box.run(trap)
+    result = box.run("seq 100000; ls /tmp | grep '^[0-9]*$'")
+    box.run("cd /workspace; chmod 700 .dreamdock/output; rm -rf .dreamdock/output")
+    assert result.whole == ""
+    assert result.output.endswith(b"\n100000\n")
+
+
+def test_links_and_pipes_in_the_place_of_a_whole_output_are_replaced(box: Sandbox) -> None:
+    box.run("echo precious >/tmp/precious; rm -rf .dreamdock/output; mkdir .dreamdock/output; cd .dreamdock/output")
+    box.run(
+        "for i in {1..600}; do rm -f $i; ln -s /tmp/precious $i; done; for i in {2..600..2}; do ln -sf nowhere $i; done"
+    )
+    box.run("for i in {3..600..3}; do rm -f $i; mkfifo $i; done")
+    for _ in range(6):
+        result = box.run("seq 100000")
+        assert box._container.shell.read(result.whole, limit=4, offset=0) == b"1\n2\n"
+    assert text(box.run("cat /tmp/precious; cd /; rm -r /workspace/.dreamdock/output")) == "precious\n"
 
 
 def test_standard_input_arrives_whole_and_is_empty_otherwise(box: Sandbox) -> None:
@@ -195,7 +262,7 @@ def test_flooding_in_the_background_doesnt_stop_the_channel(box: Sandbox) -> Non
 
 def test_holding_stops_every_process_and_leaves_stopped_ones_stopped(box: Sandbox) -> None:
     box.run("(while :; do echo tick; done >>/workspace/ticks) & sleep 0.05")
-    box.run("sleep 1005 & sleep 0.1; kill -STOP $!")
+    box.run("sleep 1005 & sleep 0.1; kill -STOP $!; sleep 0.1")
     upper = box._checkpointer._folder._upper / "ticks"
     for _ in range(3):
         with box._container.shell.held():
@@ -212,6 +279,53 @@ def test_killing_everything_forgets_the_state(box: Sandbox) -> None:
     box._container.shell.kill_all()
     assert text(box.run("echo $PWD ${KEPT-none}")) == "/workspace none\n"
     assert names(box) == []
+
+
+def test_what_was_left_running_is_listed_with_the_command_that_started_it(box: Sandbox) -> None:
+    shell = box._container.shell
+    first = box.run("sleep 1011 & (setsid sleep 1012 &) ; exec -a $'evil\\e[31m\\nname' sleep 1013 &").number
+    box.run("true")
+    second = box.run("sh -c 'sleep 1014; :' & sleep 0.2").number
+    listed = {process.command: process.number for process in shell.background()}
+    assert listed == {
+        "sleep 1011": first,
+        "sleep 1012": first,
+        "evil\\x1b[31m\\nname 1013": first,
+        "sh -c sleep 1014; :": second,
+        "sleep 1014": second,
+    }
+    assert all(0 <= process.seconds < 30 for process in shell.background())
+
+
+def test_a_stopped_process_takes_its_descendants_along_and_nothing_else(box: Sandbox) -> None:
+    shell = box._container.shell
+    box.run("cd /tmp; sleep 1015 & (trap '' TERM; sleep 1016; :) & bash -c 'setsid sleep 1018 & sleep 1019; :' &")
+    box.run("sleep 0.1; kill -STOP $(pgrep -f 'sleep 1019$')")
+    numbers = {process.command: process.pid for process in shell.background()}
+    assert shell.stop(numbers["bash -c setsid sleep 1018 & sleep 1019; :"])
+    stubborn = min(process.pid for process in shell.background() if process.command != "sleep 1015")
+    assert shell.stop(stubborn, grace_s=0.2)
+    assert [process.command for process in shell.background()] == ["sleep 1015"]
+    for nothing in (1, stubborn, 99_999, *_waiting(box)):
+        assert not shell.stop(nothing)
+    assert text(box.run("pwd")) == "/tmp\n"  # noqa: S108  # A path inside.
+
+
+def test_a_command_that_forges_its_own_end_is_in_the_background_then(box: Sandbox) -> None:
+    forged = box.run("echo 7 >&205; while :; do sleep 1020; done")
+    assert (forged.exit_code, forged.timed_out) == (7, False)
+    assert text(box.run("echo next")) == "next\n"
+    time.sleep(1.1)
+    shell = box._container.shell
+    (loop,) = [process for process in shell.background() if process.command != "sleep 1020"]
+    assert loop.number == forged.number
+    assert shell.stop(loop.pid)
+    assert shell.background() == ()
+
+
+def _waiting(box: Sandbox) -> list[int]:
+    """Return the numbers of the shells that wait for their commands."""
+    return [int(number) for number in box.run("pgrep -f 'proc/self/fd/204' | grep -v $$").output.split()]
 
 
 # Limits.
@@ -243,6 +357,17 @@ def test_a_full_disk_inside_doesnt_stop_the_channel(box: Sandbox) -> None:
         box.run(f"head -c 1000000000 /dev/zero >{folder}/full", timeout_s=20)
     assert text(box.run("X=kept; echo alive")) == "alive\n"
     assert text(box.run("echo $X; rm /tmp/full /dev/shm/full /run/full")) == "kept\n"
+
+
+def test_a_full_disk_of_the_host_doesnt_stop_the_channel(small_disk: SmallDisk) -> None:
+    with opened(base_image(), small_disk("24m")) as box:
+        full = box.run("X=kept; head -c 100000000 /dev/zero >full")
+        assert "No space left" in text(full)
+        result = box.run("seq 100000")
+        assert (result.output.endswith(b"\n100000\n"), result.whole) == (True, "")
+        with pytest.raises(DiskFull):
+            box.write("more", b"x" * 100_000)
+        assert text(box.run("echo $X; rm full; ls -A .dreamdock/output")) == "kept\n"
 
 
 def test_signals_to_everything_leave_a_session(box: Sandbox) -> None:

@@ -159,6 +159,7 @@ def test_the_shell_keeps_its_state_and_shows_how_commands_end(start: Any, box: S
         bash("sleep 30", timeout=0.5),
         bash("seq 100000; printf '\\033[31mred\\n'"),
         bash("curl -sS --max-time 3 http://192.0.2.1"),
+        bash("grep -c . /workspace/.dreamdock/output/5"),
     ]
     work(journal, box, script(commands, SUBMIT))
     shown = results(journal)
@@ -170,7 +171,9 @@ def test_the_shell_keeps_its_state_and_shows_how_commands_end(start: Any, box: S
     assert "characters left out here" in shown[4].content
     assert len(shown[4].content) < 17_000
     assert "99999\n100000\nred\n[exit code 0" in shown[4].content
+    assert shown[4].content.endswith("[the whole output is in /workspace/.dreamdock/output/5]")
     assert "exit code 0" not in shown[5].content
+    assert shown[6].content.startswith("100001\n[exit code 0")
     finished = [event.body for event in journal.events if isinstance(event.body, e.CallFinished)]
     assert [(body.exit_code, body.timed_out) for body in finished[1:4:2]] == [(3, False), (None, True)]
     assert finished[4].total_bytes > 500_000
