@@ -12,6 +12,7 @@ from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.fold import Folder, Inexact
 from sandbox.ignores import Ignores
 from sandbox.objects import EMPTY_TREE
+from sandbox.rewind import Rewound, rewind
 from sandbox.trees import patch
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Fold:
 class Checkpoint:
     """One step's end: the commit, its tree, and how it differs from the checkpoint before.
 
-    `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold.
+    `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold. `shell` is a blob: the working
+    directory and declarations that the next command starts from, "" where no command has run yet.
     """
 
     commit: str
@@ -45,6 +47,7 @@ class Checkpoint:
     changes: tuple[FileChange, ...]
     patch: bytes
     inexact: tuple[Inexact, ...]
+    shell: str = ""
 
 
 class Checkpointer:
@@ -57,11 +60,12 @@ class Checkpointer:
         base = workspace.base
         git_dir = store.git_dir(base.project)
         self._objects = store.objects(base.project)
-        self._base = base
+        self._workspace = workspace
         self._parent = parent or base.commit
-        self._tree = self._tree_of(self._parent)
-        ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
-        self._folder = Folder(self._objects, base.tree, workspace.upper, ignores)
+        self._tree = self.tree_of(self._parent)
+        self._shell = ""
+        self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
+        self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores)
 
     def fold(self) -> Fold:
         """Store the workspace's tree as it is now and return it; no process may be running in it.
@@ -71,18 +75,44 @@ class Checkpointer:
         with self._all_or_nothing():
             return self._fold()
 
-    def checkpoint(self, *, note: str) -> Checkpoint:
+    def checkpoint(self, *, note: str, shell: bytes = b"") -> Checkpoint:
         """Commit the workspace as it is now on top of the last checkpoint; no process may be running in it.
 
-        `note` is the commit's message: it carries the journal's head.
+        `note` is the commit's message: it carries the journal's head. `shell` is the shell's state, see `Shell.state`.
         Raises WorkspaceError, DiskFull; the checkpoint before stays the last one.
         """
         with self._all_or_nothing():
             fold = self._fold()
             commit = self._commit(fold.tree, note)
             diff, changes = patch(self._objects, self._tree, fold.tree)
-        self._parent, self._tree = commit, fold.tree
-        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact)
+            state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
+        self._parent, self._tree, self._shell = commit, fold.tree, state
+        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state)
+
+    def rewind(self, commit: str) -> Rewound:
+        """Take a workspace in which nothing runs to a checkpoint of its project; the next one goes on top of that.
+
+        Raises RevisionNotFound, before anything has changed; WorkspaceError, DiskFull: then it can only be removed.
+        """
+        tree = self.tree_of(commit)
+        notes = rewind(self._workspace, self._objects, self._ignores, tree)
+        self._folder.forget()
+        self._parent, self._tree = commit, tree
+        return Rewound(commit, tree, notes)
+
+    def tree_of(self, commit: str) -> str:
+        """Return a checkpoint's tree. Raises RevisionNotFound."""
+        try:
+            found = _TREE.match(self._objects.read(commit))
+        except WorkspaceError as error:
+            raise RevisionNotFound(f"the store has no checkpoint {commit}", cause=error.cause) from error
+        if found is None:
+            raise RevisionNotFound(f"{commit} is no checkpoint")
+        return found[1].decode()
+
+    def shell_of(self, oid: str) -> bytes:
+        """Return the shell's state that a checkpoint names, nothing for "". Raises WorkspaceError."""
+        return self._objects.read(oid) if oid else b""
 
     def _fold(self) -> Fold:
         tree, inexact = self._folder.fold()
@@ -105,12 +135,3 @@ class Checkpointer:
             self._objects.forget()
             self._folder.forget()
             raise
-
-    def _tree_of(self, commit: str) -> str:
-        try:
-            found = _TREE.match(self._objects.read(commit))
-        except WorkspaceError as error:
-            raise RevisionNotFound(f"the store has no checkpoint {commit}", cause=error.cause) from error
-        if found is None:
-            raise RevisionNotFound(f"{commit} is no checkpoint")
-        return found[1].decode()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.contents import contents
 from sandbox.git import printable
+from sandbox.materialise import OPAQUE, REDIRECT, is_whiteout
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, GITLINK, LINK, TREE, Entry, Objects, disk_error
 from sandbox.pristine import RESERVED
 from sandbox.trees import find
@@ -32,7 +33,6 @@ LARGEST = 100_000_000  # Bytes of one file that a checkpoint takes.
 _DEEPEST = 200  # Directories inside each other.
 _LONGEST = 4000  # Bytes of a path; git stops at 4096.
 _SETTLED_NS = 20_000_000  # A file whose time is closer than this to the scan may change again without a newer time.
-_OPAQUE, _REDIRECT = "trusted.overlay.opaque", "trusted.overlay.redirect"
 _Facts = tuple[int, int, int, int, int]
 
 
@@ -139,7 +139,7 @@ class Folder:
                     self._leave_out(place.path + name, "git's own data, inside the workspace")
                     continue
                 status = found[name] = item.stat(follow_symlinks=False)
-                if name not in own and not _is_whiteout(status):
+                if name not in own and not is_whiteout(status):
                     new[name] = place.path + name + (b"/" if stat.S_ISDIR(status.st_mode) else b"")
         self._ignores.ask(new.values())
         for name, path in new.items():
@@ -178,12 +178,12 @@ class Folder:
     ) -> tuple[bytes | None, Entry | None]:
         """Return what of the base continues below this directory of the upper layer, and where the base has it."""
         marks = os.listxattr(folder)
-        if _OPAQUE in marks and os.getxattr(folder, _OPAQUE) == b"y":
+        if OPAQUE in marks and os.getxattr(folder, OPAQUE) == b"y":
             return None, None
         path = None if place.lower_path is None else place.lower_path + name
-        if _REDIRECT not in marks:
+        if REDIRECT not in marks:
             return path, shining
-        target = os.getxattr(folder, _REDIRECT)
+        target = os.getxattr(folder, REDIRECT)
         if target.startswith(b"/"):
             path = target.strip(b"/")
         elif place.lower_path is not None:
@@ -195,7 +195,7 @@ class Folder:
     ) -> tuple[Entry | None, bool]:
         """Return the entry for something that isn't a directory, and whether it holds until the file's facts change."""
         mode = status.st_mode
-        if _is_whiteout(status):
+        if is_whiteout(status):
             return None, True
         if stat.S_ISLNK(mode):
             target = os.fsencode(os.readlink(name, dir_fd=here))
@@ -244,7 +244,3 @@ class Folder:
 
     def _leave_out(self, path: bytes, reason: str, size: int = 0) -> None:
         self._inexact.append(Inexact(printable(path), reason, size))
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0

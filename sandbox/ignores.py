@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CACHES = frozenset({b"__pycache__", b".pytest_cache", b".mypy_cache", b".ruff_cache"})
 """Directories that tools keep for themselves, ignored without a rule, as by a person's own ignore file."""
+_LONGEST = 3000  # Bytes of a path that git is asked about, below the skeleton's own; what is longer isn't ignored.
 _SECONDS = 5.0  # Patterns can be written so that matching takes for ever.
 
 
@@ -36,7 +37,7 @@ class Ignores:
         """Settle many paths with one question; a directory's path ends in a slash."""
         if self._none or self.too_slow:
             return
-        new = [path for path in paths if path not in self._known]
+        new = [path for path in paths if path not in self._known and len(path) <= _LONGEST]
         if not new:
             return
         if not self._room.is_dir():

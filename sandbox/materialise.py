@@ -6,40 +6,53 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sandbox.objects import EMPTY_TREE, EXECUTABLE, GITLINK, LINK, Entry, Objects
+from sandbox.objects import EMPTY_TREE, EXECUTABLE, GITLINK, LINK, TREE, Entry, Objects
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_OPAQUE = "trusted.overlay.opaque"
+OPAQUE, REDIRECT = "trusted.overlay.opaque", "trusted.overlay.redirect"
 
 
-def materialise(objects: Objects, base_tree: str, tree: str, upper: Path, uid: int) -> None:
-    """Fill an empty upper layer, owned by `uid`, that isn't mounted yet. Raises OSError, WorkspaceError."""
+def materialise(
+    objects: Objects, base_tree: str, tree: str, upper: Path, uid: int, *, shared: frozenset[bytes] = frozenset()
+) -> None:
+    """Fill an empty upper layer, owned by `uid`, that isn't mounted yet.
+
+    `shared` are the base's directories that set-up put something in, which stays. Raises OSError, WorkspaceError.
+    """
     root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _Writer(objects, uid).fill(root, base_tree, tree)
+        _Writer(objects, uid, shared).fill(root, base_tree, tree, b"")
     finally:
         os.close(root)
 
 
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether this is how an upper layer hides a name of the base."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
 class _Writer:
-    def __init__(self, objects: Objects, uid: int) -> None:
+    def __init__(self, objects: Objects, uid: int, shared: frozenset[bytes]) -> None:
         self._objects = objects
         self._uid = uid
+        self._shared = shared
 
-    def fill(self, here: int, base: str, wanted: str) -> None:
+    def fill(self, here: int, base: str, wanted: str, path: bytes) -> None:
         before, after = self._objects.tree(base), self._objects.tree(wanted)
         for name in {name for name, _ in before.items() ^ after.items()}:
             was, now = before.get(name), after.get(name)
+            if now is None and path + name in self._shared:
+                now = Entry(TREE, EMPTY_TREE)
             if now is None:
                 os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=here)
             elif now.is_tree or now.mode == GITLINK:
-                self._folder(here, name, was, now)
+                self._folder(here, name, was, now, path)
             else:
                 self._file(here, name, now)
 
-    def _folder(self, here: int, name: bytes, was: Entry | None, now: Entry) -> None:
+    def _folder(self, here: int, name: bytes, was: Entry | None, now: Entry, path: bytes) -> None:
         os.mkdir(name, 0o755, dir_fd=here)
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
         try:
@@ -47,9 +60,10 @@ class _Writer:
             os.fchown(inner, self._uid, self._uid)
             continued = was is not None and was.is_tree and now.is_tree
             if was is not None and not continued:
-                os.setxattr(inner, _OPAQUE, b"y")
+                os.setxattr(inner, OPAQUE, b"y")
             if now.is_tree:
-                self.fill(inner, was.oid if was is not None and continued else EMPTY_TREE, now.oid)
+                before = was.oid if was is not None and continued else EMPTY_TREE
+                self.fill(inner, before, now.oid, path + name + b"/")
         finally:
             os.close(inner)
 

@@ -1,7 +1,8 @@
 """The policy: what the engine is told about a sandbox, and what people are told about it. Pure; no I/O.
 
 `container_settings` is the complete body of the engine's "create container" request. What isn't named here is the
-engine's default, and nothing else in the project adds to it. `describe` says the same in words.
+engine's default, and nothing else in the project adds to it, but that in an image without Python the entry point is a
+shell that waits (`sandbox.exec_shell`). `describe` says the same in words.
 Docker 20.10 and later, Podman 4.3 and later (through its Docker-compatible socket); cgroup v1 and v2.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.spec import HOME, JOB_UID, WORKSPACE
+from sandbox.spec import HOME, JOB_UID, WORKSPACE, SetupSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ RUN_LABEL = "dreamdock.run"
 """The label that says which run a sandbox belongs to."""
 
 HOSTNAME = "sandbox"
+
+_NONE = "none: no interface but an own loopback; only local, IP and netlink sockets can be made at all"
+_BRIDGED = "on, the engine's bridge: all that this host reaches; only while set-up runs, before any model or agent"
 
 INTERPRETER = ("python3", "-I", "-S", "-c")
 """How PID 1 starts: Python, apart from the environment and from installed packages."""
@@ -48,6 +52,23 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 """All that is set beside what the image sets: no secret, nothing of the host's environment."""
+
+SETUP_TMP = f"{WORKSPACE}/.dreamdock/tmp"
+SETUP_CA = f"{WORKSPACE}/.dreamdock/ca.pem"
+"""Where a set-up container has its temporary files, on disk, and the operator's certificates: gone after it."""
+
+SETUP_ENVIRONMENT = {
+    "TMPDIR": SETUP_TMP,  # Packages are unpacked there; memory would be too small.
+    "PIP_NO_CACHE_DIR": "1",  # Else each package lies in the layer twice.
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",  # The system's packages are read-only; this lets `pip install --user` go on.
+}
+"""All that set-up has beside ENVIRONMENT, before what the operator names."""
+
+CA_VARIABLES = (
+    *("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO"),
+    "NODE_EXTRA_CA_CERTS",
+)
+"""How tools are told of the operator's certificates."""
 
 MASKED_PATHS = (
     # What the engines mask by default.
@@ -116,7 +137,7 @@ def container_settings(
         "Cmd": [],
         "User": f"{JOB_UID}:{JOB_UID}",
         "WorkingDir": "/",
-        "Env": [f"{name}={value}" for name, value in ENVIRONMENT.items()],
+        "Env": [f"{name}={value}" for name, value in environment(spec).items()],
         "Hostname": HOSTNAME,
         "Labels": {**spec.labels, LABEL: SANDBOX},
         "Healthcheck": {"Test": ["NONE"]},  # An image's own would be run by the engine, outside our channel.
@@ -128,10 +149,7 @@ def container_settings(
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": {
-            "NetworkMode": "none",
-            "Dns": ["127.0.0.1"],  # The engine would copy the host's servers and domains into resolv.conf.
-            "DnsSearch": ["."],
-            "DnsOptions": ["ndots:1"],
+            **_network(spec),
             "Privileged": False,
             "CapDrop": ["ALL"],
             "CapAdd": [],
@@ -178,6 +196,14 @@ def container_settings(
     }
 
 
+def environment(spec: SandboxSpec) -> dict[str, str]:
+    """Return all that is set beside what the image sets."""
+    if not isinstance(spec, SetupSpec):
+        return ENVIRONMENT
+    certificates = dict.fromkeys(CA_VARIABLES, SETUP_CA) if spec.ca_bundle else {}
+    return ENVIRONMENT | SETUP_ENVIRONMENT | certificates | spec.environment
+
+
 def temporary_mb(limits: Limits) -> tuple[int, int, int]:
     """Return the sizes of /tmp, /dev/shm and /run in MiB."""
     sizes = ((limits.tmpfs_mb, TMPFS_SHARE), (SHM_MB, SHM_SHARE), (RUN_MB, RUN_SHARE))
@@ -191,13 +217,13 @@ def describe(spec: SandboxSpec) -> dict[str, str]:
     tmp_mb, shm_mb, run_mb = temporary_mb(limits)
     return {
         "image": spec.image,
-        "network": "none: no interface but an own loopback; only local, IP and netlink sockets can be made at all",
+        "network": _BRIDGED if _is_bridged(spec) else _NONE,
         "user": f"{JOB_UID}:{JOB_UID}, which no account has",
         "capabilities": "none, and none can be gained (no-new-privileges)",
         "system calls": "an own list of what is allowed, 64-bit only: no namespaces, mounts, io_uring, tracing, keys",
         "root file system": "the image, read-only",
         "host files": f"the workspace at {WORKSPACE}, nothing else",
-        "environment": "what the image sets, and " + ", ".join(ENVIRONMENT),
+        "environment": "what the image sets, and " + ", ".join(environment(spec)),
         "host name": HOSTNAME,
         "proc and sys": f"{len(MASKED_PATHS)} paths that tell of the host are covered",
         "memory": f"{limits.memory_mb} MiB, no swap",
@@ -209,6 +235,17 @@ def describe(spec: SandboxSpec) -> dict[str, str]:
         "output of a command": f"{limits.output_kb} KiB kept, head and tail",
         "logs of the engine": "none",
     }
+
+
+def _is_bridged(spec: SandboxSpec) -> bool:
+    return isinstance(spec, SetupSpec) and spec.network
+
+
+def _network(spec: SandboxSpec) -> dict[str, Any]:
+    if _is_bridged(spec):
+        return {"NetworkMode": "bridge", "Dns": [], "DnsSearch": [], "DnsOptions": []}
+    # The engine would copy the host's servers and domains into resolv.conf.
+    return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": ["ndots:1"]}
 
 
 def _tmpfs(size_mb: int, options: str) -> str:

@@ -1,32 +1,42 @@
 """A run's workspace: an overlay with a cached pristine checkout below, and above it all that the run changed.
 
 <root>/pristine/<hash>/        the checkouts, shared
+<root>/layers/<hash>/          what set-up made, shared; above the checkout
 <root>/open/<name>/            0700, a mount of its own without set-uid, devices or programs
-    lock                       held by the process that opened it: tells when that was killed
-    upper/  work/              the overlay's own
+    lock                       held by the process that has it: tells when that was killed
+    labels                     whose it is, where its container was started before that was known
+    layer/upper/  layer/work/  the overlay's own
+    next-<random>/  past/      while the layer is being replaced: the one to come, the one that was
+    lower/                     what lies below the changes, mounted now and then
     rules/                     the base's ignore files, once they are asked
-    merged/                    what the container sees as /workspace
+    merged/                    what the container sees as /workspace: a slot, and on it the overlay
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-from contextlib import suppress
-from dataclasses import dataclass
+import secrets
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from sandbox.cache import locked, remove_tree
 from sandbox.errors import WorkspaceError
 from sandbox.git import printable
 from sandbox.materialise import materialise
-from sandbox.mounts import bind_closed, mount_overlay, unmount
+from sandbox.mounts import mount_overlay, spread, unmount
 from sandbox.objects import disk_error
-from sandbox.pristine import Pristine, locked, pristine, remove_tree
+from sandbox.pristine import Pristine, pristine
+from sandbox.slot import Slot, is_abandoned, remove_room
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from sandbox.layer import Layer
+    from sandbox.objects import Objects
     from sandbox.spec import Base
     from sandbox.store import Store
 
@@ -41,6 +51,9 @@ class Workspace:
     room: Path
     pristine: Pristine
     lock: IO[str]
+    uid: int
+    layer: Layer | None = None
+    clearing: list[threading.Thread] = field(default_factory=list)
 
     @property
     def merged(self) -> Path:
@@ -50,29 +63,66 @@ class Workspace:
     @property
     def upper(self) -> Path:
         """The directory that holds the changes."""
-        return self.room / "upper"
+        return self.room / "layer" / "upper"
 
     @classmethod
-    def create(cls, store: Store, base: Base, root: Path, *, name: str, uid: int, tree: str | None = None) -> Workspace:
-        """Mount a workspace at the base's tree, or at `tree`; everything in it belongs to `uid`.
+    def create(
+        cls,
+        store: Store,
+        base: Base,
+        root: Path,
+        *,
+        name: str,
+        uid: int,
+        tree: str | None = None,
+        layer: Layer | None = None,
+    ) -> Workspace:
+        """Make a workspace as `prepare` does, and mount it."""
+        workspace = cls.prepare(store, base, root, name=name, uid=uid, tree=tree, layer=layer)
+        try:
+            workspace.mount()
+        except BaseException:
+            with suppress(WorkspaceError):  # The first error is the one to tell.
+                workspace.remove()
+            raise
+        return workspace
 
+    @classmethod
+    def prepare(
+        cls,
+        store: Store,
+        base: Base,
+        root: Path,
+        *,
+        name: str,
+        uid: int,
+        tree: str | None = None,
+        layer: Layer | None = None,
+        slot: Slot | None = None,
+    ) -> Workspace:
+        """Make a workspace at the base's tree, or at `tree`; everything in it belongs to `uid`.
+
+        `layer` is what set-up made for this base, below the same `root`: it shows too, and its holder keeps it.
+        A container that is started on `merged` sees it as soon as it is mounted, and again when it is replaced.
         What an earlier process left under the same name is removed first.
+        With a `slot` of this root it's made there, whatever `name` is, and on failure the slot stays the caller's.
         Raises WorkspaceError, DiskFull; then nothing of it stays.
         """
-        cls.discard(root, name)
+        if slot is None:
+            cls.discard(root, name)
         # The mount table names directories relative to the root, and overlays need the two to be one path.
         root = root.resolve()
         lower = pristine(store, base, root / "pristine", uid)
-        room = root / "open" / name
+        own = slot
         try:
-            workspace = cls(base, room, lower, _claim(room))
-        except OSError as error:
-            raise disk_error(error, "making the workspace") from error
-        try:
-            workspace._fill(store, root, uid, tree)
+            own = own or Slot.make(root, name)
+            workspace = cls(base, own.room, lower, own.lock, uid, layer=layer)
+            workspace._fill(store.objects(base.project), tree or base.tree)
         except BaseException as error:
-            with suppress(WorkspaceError):  # The first error is the one to tell.
-                workspace.remove()
+            if own is not None and slot is None:
+                with suppress(WorkspaceError):  # The first error is the one to tell.
+                    own.remove()
+            lower.held.release()
             if isinstance(error, OSError):
                 raise disk_error(error, "making the workspace") from error
             raise
@@ -83,7 +133,7 @@ class Workspace:
         """Unmount and delete what is left of a workspace by that name. Raises WorkspaceError when it's in use."""
         if not _NAME.fullmatch(name):
             raise WorkspaceError(f"{printable(name)!r} can't name a workspace", hint="use letters, digits, - and _")
-        _remove(root.resolve() / "open" / name)
+        remove_room(root.resolve() / "open" / name)
 
     @staticmethod
     def sweep(root: Path) -> list[str]:
@@ -93,72 +143,112 @@ class Workspace:
             return []
         removed = []
         with locked(folder.with_name("open.lock")):
-            for room in sorted(item for item in folder.iterdir() if item.is_dir() and _is_abandoned(item)):
+            for room in sorted(item for item in folder.iterdir() if item.is_dir() and is_abandoned(item)):
                 with suppress(WorkspaceError):
-                    _remove(room)
+                    remove_room(room)
                     removed.append(room.name)
         return removed
+
+    def mount(self) -> None:
+        """Show the workspace, here and in the container. Raises WorkspaceError."""
+        place = f"open/{self.room.name}"
+        mount_overlay(
+            self.room.parent.parent,
+            lower=self._lower,
+            upper=f"{place}/layer/upper",
+            work=f"{place}/layer/work",
+            merged=f"{place}/merged",
+        )
+
+    @contextmanager
+    def lower(self) -> Iterator[Path]:
+        """Show what lies below the changes while the block runs. Raises OSError, WorkspaceError."""
+        if self.layer is None:
+            yield self.pristine.tree
+            return
+        place = self.room / "lower"
+        place.mkdir(exist_ok=True)
+        mount_overlay(self.room.parent.parent, lower=self._lower, merged=f"open/{self.room.name}/lower")
+        try:
+            yield place
+        finally:
+            unmount(place)
+
+    @property
+    def _lower(self) -> str:
+        above = "" if self.layer is None else f"layers/{self.layer.name}/tree:"
+        return f"{above}pristine/{self.pristine.name}/tree"
 
     def unmount(self) -> None:
         """Take the workspace out of sight; its layers stay. Raises WorkspaceError when a process still uses it."""
         unmount(self.merged)
-        unmount(self.room)
+
+    def make_next(self, objects: Objects, tree: str) -> Path:
+        """Make a layer at another tree of the same base, beside the one in use; return its upper directory.
+
+        Raises OSError, WorkspaceError.
+        """
+        layer = self.room / f"next-{secrets.token_hex(4)}"  # Where ext4 puts a directory is decided by its name.
+        spread(self.room)
+        layer.mkdir()
+        (layer / "work").mkdir()
+        upper = layer / "upper"
+        self._give(upper, 0o755)
+        shared = frozenset() if self.layer is None else self.layer.shared
+        materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared)
+        return upper
+
+    def take_next(self, upper: Path) -> None:
+        """Mount the layer that was made, on the unmounted workspace; the one before is deleted in the background.
+
+        Raises OSError, WorkspaceError.
+        """
+        self._wait_cleared()
+        # Never the old work directory: the kernel may still hold it while another container is just starting.
+        (self.room / "layer").rename(self.room / "past")
+        upper.parent.rename(self.room / "layer")
+        self.mount()
+        self.clearing.append(threading.Thread(target=_clear, args=(self.room / "past",)))
+        self.clearing[-1].start()
 
     def remove(self) -> None:
         """Unmount and delete all but the cached checkout. Raises WorkspaceError when a process still uses it."""
-        _remove(self.room)
+        self._wait_cleared()
+        remove_room(self.room)
         self.lock.close()
+        self.pristine.held.release()
 
-    def _fill(self, store: Store, root: Path, uid: int, tree: str | None) -> None:
-        bind_closed(self.room)
-        for folder in (self.upper, self.room / "work", self.merged):
-            folder.mkdir()
-        os.chown(self.upper, uid, uid)
-        self.upper.chmod(0o755)
-        if tree is not None:
-            materialise(store.objects(self.base.project), self.base.tree, tree, self.upper, uid)
-        self._make_home(uid)
-        place = f"open/{self.room.name}"
-        mount_overlay(
-            root,
-            lower=f"pristine/{self.pristine.name}/tree",
-            upper=f"{place}/upper",
-            work=f"{place}/work",
-            merged=f"{place}/merged",
-        )
+    def keep(self, target: Path) -> None:
+        """Move the changes to `target`, on the same disk; the workspace can then only be removed.
 
-    def _make_home(self, uid: int) -> None:
-        reserved = self.upper / ".dreamdock"
-        for folder, mode in ((reserved, 0o755), (reserved / "home", 0o700)):
-            folder.mkdir()
-            folder.chmod(mode)
-            os.chown(folder, uid, uid)
+        Raises OSError, WorkspaceError when a process still uses it.
+        """
+        for place in (self.merged, self.room):  # A rename can't cross a mount.
+            while unmount(place):
+                pass
+        self.upper.rename(target)
 
+    def _wait_cleared(self) -> None:
+        while self.clearing:
+            self.clearing.pop().join()
 
-def _claim(room: Path) -> IO[str]:
-    room.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(room.parent.with_name("open.lock")):  # A sweep never sees a room without its lock.
-        room.mkdir(mode=0o700)
-        lock = (room / "lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
+    def make_home(self, upper: Path) -> None:
+        """Give a layer an empty HOME. Raises OSError."""
+        reserved = upper / ".dreamdock"
+        self._give(reserved, 0o755)
+        self._give(reserved / "home", 0o700)
+
+    def _fill(self, objects: Objects, tree: str) -> None:
+        upper = self.make_next(objects, tree)
+        self.make_home(upper)
+        upper.parent.rename(self.room / "layer")
+
+    def _give(self, folder: Path, mode: int) -> None:
+        folder.mkdir()
+        folder.chmod(mode)
+        os.chown(folder, self.uid, self.uid)
 
 
-def _is_abandoned(room: Path) -> bool:
-    try:
-        with (room / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True  # Its removal was cut short.
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove(room: Path) -> None:
-    if not room.is_dir():
-        return
-    unmount(room / "merged")
-    while unmount(room):  # Twice, if a worker was killed between two mounts and came back.
-        pass
-    remove_tree(room)
+def _clear(layer: Path) -> None:
+    with suppress(WorkspaceError):  # It goes with the workspace at the latest.
+        remove_tree(layer)

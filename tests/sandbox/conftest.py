@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from sandbox.spec import Base
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the property test of rewinds run longer than in CI."""
+    parser.addoption("--sequences", type=int, help="random sequences of edits, rewinds and restarts")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Return an empty store."""

@@ -315,3 +315,20 @@ def test_a_full_disk_keeps_the_checkpoint_before(repo: Repo, small_disk: SmallDi
         assert checkpoints.checkpoint(note="after").tree == kept.tree
     finally:
         workspace.remove()
+
+
+def test_paths_too_long_to_ask_about_do_not_stop_a_checkpoint(store: Store, repo: Repo, open_workspace: Opener) -> None:
+    repo.commit({".gitignore": "*.log\n"})
+    workspace = open_workspace(store.import_commit(repo.path))
+    here = workspace.merged
+    folder = os.open(here, os.O_RDONLY)
+    for number in range(20):
+        name = f"{number:02}" + "d" * 228
+        os.mkdir(name, dir_fd=folder)
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("x.txt", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    checkpoint = Checkpointer(store, workspace).checkpoint(note="n")
+    assert checkpoint.inexact, "what is nested too deep is named"

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from sandbox.container import runner_source, seccomp_profile
-from sandbox.policy import ENVIRONMENT, container_settings, describe
-from sandbox.spec import Limits, SandboxSpec
+from sandbox.policy import ENVIRONMENT, SETUP_CA, SETUP_ENVIRONMENT, container_settings, describe
+from sandbox.spec import Limits, SandboxSpec, SetupSpec
 
 SPEC = SandboxSpec(image="some/image:1", labels={"dreamdock.run": "r1", "dreamdock": "nonsense"})
 
@@ -85,6 +85,35 @@ def test_the_runner_goes_into_the_command_line_whole() -> None:
 def test_nothing_of_the_workers_environment_goes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "sk-1")
     assert settings()["Env"] == [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+
+
+SETUP = SetupSpec(image="some/image:1", commands=("make deps",), environment={"PIP_INDEX_URL": "http://i/"})
+ON = SETUP.model_copy(update={"network": True})
+
+
+def test_set_up_is_sealed_as_a_sandbox_is_but_for_the_network() -> None:
+    sealed, off, on = settings(), settings(SETUP), settings(ON)
+    assert {key for key in sealed["HostConfig"] if sealed["HostConfig"][key] != on["HostConfig"][key]} == {
+        *("NetworkMode", "Dns", "DnsSearch", "DnsOptions")
+    }
+    assert (off["HostConfig"], on["HostConfig"]["NetworkMode"]) == (sealed["HostConfig"], "bridge")
+    assert {key for key in sealed if sealed[key] != off[key]} == {"Env", "Labels"}
+
+
+def test_set_up_has_the_policys_variables_and_the_operators_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "sk-1")
+    names = [item.partition("=")[0] for item in settings(SETUP)["Env"]]
+    assert names == [*ENVIRONMENT, *SETUP_ENVIRONMENT, "PIP_INDEX_URL"]
+    trusting = SETUP.model_copy(update={"ca_bundle": Path("/etc/ca.pem")})
+    assert f"PIP_CERT={SETUP_CA}" in settings(trusting)["Env"]
+    assert settings(trusting)["HostConfig"]["Mounts"] == host_config()["Mounts"], "a copy is given, no file of the host"
+
+
+def test_the_description_says_that_set_up_has_a_network() -> None:
+    assert describe(SETUP)["network"] == describe(SPEC)["network"]
+    assert describe(ON)["network"].startswith("on")
+    assert "PIP_INDEX_URL" in describe(ON)["environment"]
+    assert "http://i/" not in str(describe(ON))
 
 
 def test_labels_say_whose_it_is_and_cant_hide_that_it_is_ours() -> None:

@@ -63,9 +63,11 @@ def test_mounts_are_closed_and_name_nothing_of_the_host(
     store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path
 ) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
-    layer, overlay = mounts(tmp_path)
-    for flag in ("nosuid", "nodev", "noexec"):
-        assert flag in layer.split()[5].split(",")
+    layer, slot, overlay = mounts(tmp_path)
+    for closed in (layer, slot):
+        assert {"nosuid", "nodev", "noexec"} <= set(closed.split()[5].split(","))
+    assert slot.split()[3] == "/", "where the slot lies on the host would show in the container"
+    assert slot.split()[5].startswith("ro,")
     assert {"nosuid", "nodev"} <= set(overlay.split()[5].split(","))
     options = overlay.partition(" - overlay ")[2]
     assert str(tmp_path) not in options
@@ -215,7 +217,7 @@ def test_a_killed_process_lets_go_of_its_workspace(store: Store, repo: Repo, tmp
         Workspace.create(store, base, root, name="w", uid=UID)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert len(mounts(root)) == 2
+    assert len(mounts(root)) == 3
     assert Workspace.sweep(root) == ["w"]
     assert mounts(root) == []
 
