@@ -1,4 +1,7 @@
-"""The base image of the sandboxes, named after what it is made from; built where the engine doesn't have it."""
+"""Our own images of the sandboxes, each named after what it is made from; built where the engine doesn't have it.
+
+A family is a folder of `images/`: the base, and what is built on the base. A bare family name means our own image.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,20 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sandbox import engine, rootfs
-from sandbox.errors import DiskFull, EngineUnavailable, ImageMissing, ImageUnusable
+from sandbox.errors import DiskFull, EngineUnavailable, ImageMissing, ImageUnusable, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from sandbox.spec import Base
+
 PUBLIC = "debian:bookworm-slim"
-REPOSITORY = "dreamdock/base"
+BASE: Final = "base"
+FAMILIES: Final = (BASE, "python", "node", "c")
+_OWN: Final = "dreamdock/"
 _TEMPORARY = "dreamdock/rootfs"
 _AGAIN = "the same command again; dreamdock doctor tells what is wrong"
 _NEEDED_BYTES = 1_500_000_000
@@ -25,21 +32,53 @@ _REGISTRY_SECONDS = 15.0
 _BUILD_SECONDS = 1800.0
 
 
-def recipe() -> Path:
-    """Return the folder that the base image is made from. Raises ImageMissing where it isn't there."""
-    folder = Path(__file__).resolve().parent.parent / "images" / "base"
+class Facts(NamedTuple):
+    """What the engine says of an image. `id` is `sha256:` and 64 hex digits, `architecture` as in `amd64`."""
+
+    id: str
+    size_bytes: int
+    architecture: str
+
+
+def recipe(family: str = BASE, root: Path | None = None) -> Path:
+    """Return the folder that an image is made from. Raises ImageMissing where it isn't there."""
+    folder = (root or Path(__file__).resolve().parent.parent / "images") / family
     if not folder.is_dir():
         cause = f"{folder} isn't there: DreamDock was installed without its images"
-        raise ImageMissing("the base image can't be built", cause=cause, hint="pip install --editable the repository")
+        raise ImageMissing(
+            f"the {family} image can't be built", cause=cause, hint="pip install --editable the repository"
+        )
     return folder
 
 
-def base_image(folder: Path | None = None) -> str:
-    """Return the base image's name; its tag is a hash of the recipe."""
-    digest = hashlib.sha256()
-    for file in sorted((folder or recipe()).iterdir()):
+def image_name(family: str, root: Path | None = None) -> str:
+    """Return the name of our own image; its tag is a hash of its recipe, and of the base's tag where it has one."""
+    digest = hashlib.sha256(b"" if family == BASE else image_name(BASE, root).encode())
+    for file in sorted(recipe(family, root).iterdir()):
         digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
-    return f"{REPOSITORY}:{digest.hexdigest()[:12]}"
+    return f"{_OWN}{family}:{digest.hexdigest()[:12]}"
+
+
+def base_image() -> str:
+    """Return the base image's name."""
+    return image_name(BASE)
+
+
+def named(image: str) -> str:
+    """Return the image that is meant: of a bare family name our own, else the name as it is. Raises ImageMissing."""
+    return image_name(image) if image in FAMILIES else image
+
+
+def family_of(name: str) -> str | None:
+    """Return the family whose image has this name, as `image_name` gives it or with an older tag."""
+    family = name.partition(":")[0].removeprefix(_OWN)
+    return family if name.startswith(_OWN) and family in FAMILIES else None
+
+
+def repo_image(base: Base, path: str) -> str:
+    """Return the name of the image of a Dockerfile that lies at `path` in a base commit; see `sandbox.repo_image`."""
+    digest = hashlib.sha256(f"{base.project}\0{base.tree}\0{path}".encode("utf-8", "surrogatepass"))
+    return f"{_OWN}repo:{digest.hexdigest()[:16]}"
 
 
 def packages(folder: Path) -> list[str]:
@@ -49,15 +88,43 @@ def packages(folder: Path) -> list[str]:
 
 
 def check(name: str) -> None:
-    """Raise ImageMissing where the engine doesn't have this image, EngineUnavailable where it doesn't answer."""
-    if not _have(engine.client(), name):
-        cause = "the engine doesn't have it, and images aren't fetched behind your back"
-        raise ImageMissing(f"no image {name}", cause=cause, hint=f"docker pull {name}")
+    """Raise where the engine can't start this image: ImageMissing, ImageUnusable (built for another architecture).
+
+    Raises EngineUnavailable where the engine doesn't answer.
+    """
+    found, client = facts(name), engine.client()
+    if found is None:
+        raise missing(name)
+    ours = str(client.version()["Arch"])
+    if found.architecture and found.architecture != ours:
+        cause = f"it was built for {found.architecture}, and the engine runs {ours}"
+        hint = f"build or pull it for {ours}"
+        raise ImageUnusable(f"the image {name} is for another architecture", cause=cause, hint=hint)
 
 
-def find_base() -> str | None:
-    """Return the base image's name if the engine has it. Raises EngineUnavailable."""
-    name = base_image()
+def missing(name: str) -> ImageMissing:
+    """Return the error for an image that the engine doesn't have."""
+    if (family := family_of(name)) is not None:
+        cause = "DreamDock's own images are built on the machine that runs them"
+        return ImageMissing(f"no image {name}", cause=cause, hint=f"dreamdock images build {family}")
+    cause = "the engine doesn't have it, and images aren't fetched behind your back"
+    return ImageMissing(f"no image {name}", cause=cause, hint=f"docker pull {name}")
+
+
+def facts(name: str) -> Facts | None:
+    """Return what the engine says of an image, None where it has none of that name. Raises EngineUnavailable."""
+    import docker  # noqa: PLC0415  # As in `public_base`.
+
+    try:
+        told = engine.client().api.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        return None
+    return Facts(id=str(told["Id"]), size_bytes=int(told["Size"]), architecture=str(told.get("Architecture") or ""))
+
+
+def find(family: str) -> str | None:
+    """Return the name of our own image if the engine has it. Raises EngineUnavailable."""
+    name = image_name(family)
     return name if _have(engine.client(), name) else None
 
 
@@ -75,25 +142,26 @@ def public_base() -> str | None:
     return PUBLIC
 
 
-def ensure_base(report: Callable[[str], None], *, scratch: Path, public: str | None) -> str:
-    """Return the base image's name, after building it if the engine doesn't have it.
+def ensure(family: str, report: Callable[[str], None], *, scratch: Path, public: str | None = None) -> str:
+    """Return the name of our own image, after building it, and its base, if the engine doesn't have it.
 
-    `public` is the image to build from; without it a root file system is made with mmdebstrap. `scratch` takes a lock
-    and, for that time, the root file system. `report` gets lines of progress. An image appears whole or not at all.
-    Raises ImageMissing, DiskFull, EngineUnavailable.
+    `public` is the image to build the base from; without it a root file system is made with mmdebstrap. `scratch` takes
+    a lock and, for that time, the root file system. `report` gets lines of progress. An image appears whole or not at
+    all. Raises ImageMissing, DiskFull, EngineUnavailable, and WorkspaceError where this account may not use `scratch`.
     """
-    name, client = base_image(), engine.client(timeout_s=_BUILD_SECONDS)
+    name, client = image_name(family), engine.client(timeout_s=_BUILD_SECONDS)
     if _have(client, name):
         return name
+    base = None if family == BASE else ensure(BASE, report, scratch=scratch, public=public)
     with _alone(scratch):
         if _have(client, name):
             return name
-        _check_disk(scratch)
-        if public is not None:
-            build(client, recipe(), name, base=public, report=report)
+        _check_disk(scratch, name)
+        if (source := base or public) is not None:
+            build(client, recipe(family), name, base=source, report=report)
             return name
-        with _imported(client, scratch, report) as base:
-            build(client, recipe(), name, base=base, report=report)
+        with _imported(client, scratch, report) as made:
+            build(client, recipe(family), name, base=made, report=report)
         return name
 
 
@@ -136,7 +204,31 @@ def build(
     """Build `folder` on `base` and name it; on failure the name isn't given. Raises ImageMissing, EngineUnavailable."""
     options: dict[str, Any] = {"buildargs": {"BASE": base}, "network_mode": network, "labels": dict(labels or {})}
     options |= {"rm": True, "forcerm": True, "decode": True}
-    _follow(lambda: client.api.build(path=str(folder), tag=name, **options), report, failed=f"{name} can't be built")
+    hint = f"the same command again; docker build {folder} shows the whole log"
+    failed = f"{name} can't be built"
+    follow(lambda: client.api.build(path=str(folder), tag=name, **options), report, failed=failed, hint=hint)
+
+
+def follow(start: Callable[[], Any], report: Callable[[str], None], *, failed: str, hint: str) -> None:
+    """Run a long request to the engine, and tell what it says."""
+    import docker  # noqa: PLC0415  # As in `public_base`.
+    import requests  # noqa: PLC0415  # As in `public_base`.
+    import urllib3  # noqa: PLC0415  # What requests lets through in the middle of an answer.
+
+    last = ""
+    try:
+        for event in start():
+            if not isinstance(event, dict):
+                continue
+            if "error" in event:
+                raise ImageMissing(failed, cause=f"{event['error']} {last}".strip(), hint=hint)
+            if text := str(event.get("stream") or event.get("status") or "").strip():
+                last = text
+                report(text)
+    except docker.errors.APIError as error:
+        raise ImageMissing(failed, cause=str(error.explanation or error), hint=_AGAIN) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise EngineUnavailable("the engine stopped answering", cause=str(error), hint="dreamdock doctor") from error
 
 
 @contextmanager
@@ -168,28 +260,6 @@ def _imported(client: Any, scratch: Path, report: Callable[[str], None]) -> Iter
             report(str(error))
 
 
-def _follow(start: Callable[[], Any], report: Callable[[str], None], *, failed: str) -> None:
-    """Run a long request to the engine, and tell what it says."""
-    import docker  # noqa: PLC0415  # As in `public_base`.
-    import requests  # noqa: PLC0415  # As in `public_base`.
-
-    last = ""
-    try:
-        for event in start():
-            if not isinstance(event, dict):
-                continue
-            if "error" in event:
-                hint = "the same command again; docker build images/base shows the whole log"
-                raise ImageMissing(failed, cause=f"{event['error']} {last}".strip(), hint=hint)
-            if text := str(event.get("stream") or event.get("status") or "").strip():
-                last = text
-                report(text)
-    except docker.errors.APIError as error:
-        raise ImageMissing(failed, cause=str(error.explanation or error), hint=_AGAIN) from error
-    except requests.RequestException as error:
-        raise EngineUnavailable("the engine stopped answering", cause=str(error), hint="dreamdock doctor") from error
-
-
 def _have(client: Any, name: str) -> bool:
     import docker  # noqa: PLC0415  # As in `public_base`.
 
@@ -200,17 +270,22 @@ def _have(client: Any, name: str) -> bool:
     return True
 
 
-def _check_disk(scratch: Path) -> None:
+def _check_disk(scratch: Path, name: str) -> None:
     folders = (scratch, Path(tempfile.gettempdir()), Path(engine.ping().root_dir))
     for folder in (folder for folder in folders if folder.is_dir()):
         if (free := shutil.disk_usage(folder).free) < _NEEDED_BYTES:
             cause = f"{folder} has {free // 1_000_000} MB free; building takes {_NEEDED_BYTES // 1_000_000} MB"
-            raise DiskFull("no room to build the base image", cause=cause, hint="docker system df shows what can go")
+            raise DiskFull(f"no room to build {name}", cause=cause, hint="docker system df shows what can go")
 
 
 @contextmanager
 def _alone(scratch: Path) -> Iterator[None]:
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (scratch / "image.lock").open("w") as lock:
+    try:
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (scratch / "image.lock").open("w")
+    except PermissionError as error:
+        hint = "the same command as root"
+        raise WorkspaceError(f"{scratch} can't be written to", cause=str(error), hint=hint) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -67,7 +67,7 @@ def lines(verdict: Verdict) -> list[Line]:
 def _about(settings: Settings) -> dict[str, str]:
     """Return what is attacked. Raises EngineUnavailable, ImageMissing, ConfigError."""
     found = engine.ping()
-    image = settings.image or images.find_base()
+    image = images.named(settings.image) if settings.image else images.find(images.BASE)
     if image is None:
         raise ConfigError("the base image isn't built yet", hint="dreamdock up")
     images.check(image)

@@ -54,15 +54,15 @@ def _engine(_settings: Settings) -> HostCheck:
 
 def _image(settings: Settings) -> HostCheck:
     if settings.image is not None:
-        images.check(settings.image)
+        images.check(images.named(settings.image))
         return HostCheck("base image", ok=True, found=f"{settings.image} (configured)")
-    name = images.find_base()
+    name = images.find(images.BASE)
     return HostCheck("base image", ok=name is not None, found=name or "not built yet", remedy="dreamdock up")
 
 
 def _limits(settings: Settings) -> HostCheck:
     """Start a container with limits and let it read them from inside."""
-    image = settings.image or images.base_image()
+    image = images.named(settings.image or images.BASE)
     lacking = probe.lacking_limits(image)
     found = "memory, pids and cpu bite" if not lacking else f"not enforced: {', '.join(lacking)}"
     remedy = "enable these cgroup controllers for the engine (docker info shows warnings)"
