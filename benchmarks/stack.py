@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator import api, settings
 from orchestrator.stack.report import PlainReporter
 from orchestrator.stack.up import ensure_up, take_down
-from sandbox import engine
+from sandbox.container import leftovers
 from sandbox.policy import RUN_LABEL
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Stack:
 
     def containers(self, run_id: str) -> list[str]:
         """Return the ids of a run's containers, running or not."""
-        label = f"{RUN_LABEL}={run_id}"
-        return [found.id for found in engine.client().containers.list(all=True, filters={"label": label})]
+        return [found.id for found in leftovers() if found.labels.get(RUN_LABEL) == run_id]
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from typing import TYPE_CHECKING, Any, NamedTuple
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
+from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audited
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
@@ -22,9 +24,10 @@ from orchestrator.models import catalog, secrets
 from orchestrator.queue import dispatch, queued
 from orchestrator.resolve import resolve
 from orchestrator.runs import Outcome, RunSpec, RunView, State, attempt_id, new_run_id
+from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from redis import Redis
@@ -34,7 +37,12 @@ if TYPE_CHECKING:
     from orchestrator.models.cassette import Match
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
+    from orchestrator.timeline import Moment
     from sandbox.store import Store
+
+
+_REWIND_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.05
 
 
 class Listed(NamedTuple):
@@ -42,6 +50,14 @@ class Listed(NamedTuple):
 
     view: RunView
     place: int | None
+
+
+class LackingKey(NamedTuple):
+    """A model's key that no worker has: its variable, and whether the model can't do without."""
+
+    model: str
+    variable: str
+    needed: bool
 
 
 def connect(settings: Settings) -> Door:
@@ -74,22 +90,44 @@ class Door:
 
         return describe(SandboxSpec(image=spec.image or "dreamdock/base", limits=spec.sandbox))
 
+    def setup_policy(self, spec: RunSpec) -> dict[str, Any]:
+        """Return where the policy of the set-up's container differs, as this machine's settings are; empty for none."""
+        from sandbox.policy import describe  # noqa: PLC0415  # As above.
+
+        if not spec.setup:
+            return {}
+        setup, image = self._settings.setup, spec.image or "dreamdock/base"
+        sealed, told = self.policy(spec), describe(setup.container(spec.setup, image=image, limits=spec.sandbox))
+        return {"time": f"{setup.seconds} s for all commands"} | {
+            rule: words for rule, words in told.items() if words != sealed[rule]
+        }
+
     def submit(self, spec: RunSpec) -> RunView:
         """Queue a run. Raises ConfigError where its model needs a key that no living worker has."""
-        if variable := self.missing_key(spec.model):
-            hint = f"export {variable}=…; dreamdock down; dreamdock up"
-            cause = f"{variable} isn't set where the workers run"
-            raise ConfigError(f"no worker has a key for {spec.model}", cause=cause, hint=hint)
+        return self._submit(spec)
+
+    def _submit(self, spec: RunSpec, *begun: e.Body) -> RunView:
+        for key in self.lacking(spec):
+            if key.needed:
+                hint = f"export {key.variable}=…; dreamdock down; dreamdock up"
+                cause = f"{key.variable} isn't set where the workers run"
+                raise ConfigError(f"no worker has a key for {key.model}", cause=cause, hint=hint)
         run_id = new_run_id()
-        view = stream.create(self._client, run_id, self._who, [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
+        view = stream.create(self._client, run_id, self._who, bodies)
         dispatch(self._client, run_id, 1)
         return view
 
-    def missing_key(self, model: str) -> str:
-        """Return the variable of the key that a model needs and no living worker has; empty where all is well."""
-        family, workers = model.partition("/")[0], self.workers()
-        known = not workers or any(family in worker.models for worker in workers)
-        return "" if known else catalog(self._settings.families).key_variable(model)
+    def lacking(self, spec: RunSpec) -> list[LackingKey]:
+        """Return the keys of a run's models that no living worker has; none where no worker lives."""
+        known, workers = catalog(self._settings.families).families, self.workers()
+        asked = [(model, model.partition("/")[0]) for model in (spec.model, spec.fallback)]
+        return [
+            LackingKey(model, known[family_id].key, needed=not known[family_id].key_optional)
+            for model, family_id in asked
+            if workers and family_id in known and known[family_id].key
+            if not any(family_id in worker.models for worker in workers)
+        ]
 
     def runs(self, *, include_done: bool, limit: int = 50) -> list[Listed]:
         """Return up to `limit` runs, newest first."""
@@ -138,8 +176,8 @@ class Door:
             if isinstance(item, Said):
                 continue
             after = item.seq
-            if isinstance(item.body, e.Finished):
-                return
+            if isinstance(item.body, e.Finished) and next(stream.read(self._client, run_id, after=after), None) is None:
+                return  # Else it was taken up again.
 
     def costs(self, run_id: str) -> Costs:
         """Return what each reply of a run cost, and what they would have cost with other families."""
@@ -169,18 +207,102 @@ class Door:
             if asked:
                 journal.append(*asked)
 
-    def diff(self, run_id: str) -> bytes:
-        """Return the run's patch, from its base to its last committed step; git's format."""
-        journal = [event.body for event in stream.read(self._client, run_id)]
-        if journal and isinstance(journal[-1], e.Finished) and journal[-1].patch:
-            return stream.blob(self._client, run_id, journal[-1].patch)
-        view = index.record(self._client, run_id).view
-        repo, tree = view.spec.repo, view.tree
-        steps = [body for body in journal if isinstance(body, e.Checkpointed) and body.files]
-        if all(step.patch for step in steps):  # Else one was too large for the journal: this host may have the tree.
-            patches = [stream.blob(self._client, run_id, step.patch) for step in steps]
-            tree = self._store.compose(repo.project, repo.tree, patches)
-        return self._store.diff(repo.project, repo.tree, tree)
+    def timeline(self, run_id: str) -> Timeline:
+        """Return the moments that a run has been at."""
+        return Timeline(stream.read(self._client, run_id))
+
+    def rewind(self, run_id: str, step: int, *, message: str = "") -> RunView:
+        """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
+
+        Raises NotFoundError for a step that the run hasn't been at.
+        """
+        return self._rewind(run_id, lambda timeline: timeline.at(step), e.RewindRequested(step=step, message=message))
+
+    def undo(self, run_id: str) -> RunView:
+        """Ask for a return to before the last step, or the last rewind. Raises UsageError at the beginning."""
+        return self._rewind(run_id, lambda timeline: timeline.undo, e.RewindRequested(step=0, why="undo"))
+
+    def redo(self, run_id: str) -> RunView:
+        """Take back the last undo. Raises UsageError where nothing was undone."""
+        return self._rewind(run_id, lambda timeline: timeline.redo, e.RewindRequested(step=0, why="redo"))
+
+    def _rewind(
+        self, run_id: str, find: Callable[[Timeline], Moment | int | None], asked: e.RewindRequested
+    ) -> RunView:
+        while True:
+            journal = Writer(self._client, run_id, who=self._who)
+            found = find(Timeline(journal.events))
+            if found is None:
+                cause = "it is where it began" if asked.why == "undo" else "nothing was undone"
+                raise UsageError(f"there is nothing to {asked.why}", cause=cause, hint=f"dreamdock steps {run_id}")
+            step = found if isinstance(found, int) else found.step
+            request = asked.model_copy(update={"step": step})
+            try:
+                if journal.view.state is not State.DONE:
+                    journal.append(request)
+                    return journal.view
+                again = e.Dispatched(attempt=journal.view.attempt + 1, reason=f"{asked.why} to step {step}")
+                journal.append(request, again, operation="reopen")
+            except HeadMovedError:
+                continue  # It ended, or was reopened, meanwhile.
+            dispatch(self._client, run_id, journal.view.attempt)
+            return journal.view
+
+    def rewound(self, run_id: str, *, after: int) -> Moment | None:
+        """Wait until a run went back with a step behind number `after`; None where that takes longer than a minute."""
+        deadline = time.monotonic() + _REWIND_SECONDS
+        while time.monotonic() < deadline:
+            for moment in self.timeline(run_id).moments.values():
+                if moment.to is not None and moment.step > after:
+                    return moment
+            time.sleep(_PAUSE_SECONDS)
+        return None
+
+    def fork(self, run_id: str, step: int, *, message: str = "") -> RunView:
+        """Queue a new run that goes on from a step of another one, with its dialogue and at its tree.
+
+        Raises NotFoundError for a step that the run hasn't been at, ConfigError as `submit` does.
+        """
+        events = list(stream.read(self._client, run_id))
+        moment = Timeline(events).at(step)
+        context = Projection().follow(events[: moment.seq])
+        forked = e.Forked(
+            run=run_id,
+            step=step,
+            head=verify(self._client, run_id).head,
+            commit=moment.commit,
+            tree=moment.tree,
+            shell=moment.shell,
+            system=context.system,
+            dialogue=context.dialogue,
+        )
+        told = (e.Prompted(text=message),) if message else ()
+        return self._submit(index.record(self._client, run_id).view.spec, forked, *told)
+
+    def diff(self, run_id: str, *, old: int | None = None, new: int | None = None) -> bytes:
+        """Return a patch in git's format, from the base or the moment `old` to where the run is or the moment `new`.
+
+        Raises NotFoundError for a moment that the run hasn't been at.
+        """
+        journal = list(stream.read(self._client, run_id))
+        last = journal[-1].body if journal else None
+        if old is new is None and isinstance(last, e.Finished) and last.patch:
+            return stream.blob(self._client, run_id, last.patch)
+        timeline = Timeline(journal)
+        repo = index.record(self._client, run_id).view.spec.repo
+        before = repo.tree if old is None else self._tree(run_id, timeline, timeline.at(old))
+        after = self._tree(run_id, timeline, timeline.now if new is None else timeline.at(new))
+        return self._store.diff(repo.project, before, after)
+
+    def _tree(self, run_id: str, timeline: Timeline, moment: Moment) -> str:
+        """Return a moment's tree, made from the journal's patches: the store of this host may not have it."""
+        steps = [step for step in timeline.line(moment) if step.files]
+        if not all(step.patch for step in steps):
+            return moment.tree  # One was too large for the journal: this host may have it.
+        repo = index.record(self._client, run_id).view.spec.repo
+        patches = [stream.blob(self._client, run_id, step.patch) for step in steps]
+        start = timeline.begin.tree
+        return self._store.compose(repo.project, start, patches)
 
     def apply(self, run_id: str, repo: Path, *, allow_elsewhere: bool = False) -> Applied:
         """Put the run's patch onto the working tree of `repo`, whole or not at all. See `delivery.patch`."""

@@ -7,7 +7,7 @@ import platform
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -26,10 +26,12 @@ from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import Stop, Stopped
-from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError
+from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError, SetupFailed
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
+from sandbox.repo_image import RepoImage
+from sandbox.setup import SetUp
 from sandbox.spec import SandboxSpec
 from sandbox.store import Store
 
@@ -41,11 +43,15 @@ if TYPE_CHECKING:
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
+    from sandbox.layer import Layer
     from sandbox.open import Sandbox
+    from sandbox.pool import Pool
 
 CANCELLED: Final = "cancelled"
 SHUTDOWN: Final = "the worker was shut down"
 _RETRY_SECONDS: Final = 0.2
+_BUILD_SECONDS: Final = 1800.0
+_NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
@@ -55,8 +61,11 @@ _OUTCOMES: Final = {
 }
 
 
-def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop) -> None:
-    """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done."""
+def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop, *, pool: Pool | None = None) -> None:
+    """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done.
+
+    `pool` is where its sandboxes come from, as far as it has them.
+    """
     worker = f"{platform.node()}:{os.getpid()}"
     fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
     if isinstance(fence, str):
@@ -70,7 +79,7 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
     ):
         try:
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
-            Attempt(journal, settings, fence, stop).carry()
+            Attempt(journal, settings, fence, stop, pool).carry()
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
 
@@ -114,19 +123,24 @@ def _cancel_seen(client: Redis, run_id: str, after: int, ended: threading.Event)
 class Attempt:
     """The way of a run, from the sandbox to the verdict."""
 
-    def __init__(self, journal: Writer, settings: Settings, fence: int, stop: Stop) -> None:
+    def __init__(self, journal: Writer, settings: Settings, fence: int, stop: Stop, pool: Pool | None = None) -> None:
         self._journal = journal
         self._settings = settings
         self._fence = fence
         self._stop = stop
+        self._pool = pool
         self._spec = capped(journal.view.spec, settings)
         self._store = Store(settings.state_dir / "repos")
+        self._root = settings.state_dir / "workspaces"
+        self._layer: Layer | None = None
 
     def carry(self) -> None:
         """Do the work, prove it, and end the run; or hand it over where this attempt can't end it."""
         try:
-            ending = self._work()
-            self._end(ending)
+            self._build()
+            with self._set_up():
+                ending = self._work()
+                self._end(ending)
         except Stopped as stopped:
             self._stopped(stopped.reason)
         except (ChannelLost, EngineUnavailable) as error:
@@ -145,10 +159,57 @@ class Attempt:
             self._finish(Outcome.ERROR, f"internal error: {type(error).__name__}: {error}")
             raise
 
+    def _build(self) -> None:
+        """Have the image of the repository's own Dockerfile where the run names one: from the engine, or built now."""
+        if not self._spec.build:
+            return
+        self._stop.check()
+        building = RepoImage(self._store, self._spec.repo, self._spec.build, self._settings.state_dir)
+        forget = self._stop.on_set(building.kill)
+        try:
+            image = building.name(
+                allowed=self._settings.allow_weaker_repo_build,
+                seconds=min(_BUILD_SECONDS, self._spec.limits.seconds),
+                memory_mb=self._spec.sandbox.memory_mb,
+            )
+        finally:
+            forget()
+        self._spec = self._spec.model_copy(update={"image": image})
+
+    @contextmanager
+    def _set_up(self) -> Iterator[None]:
+        """Have what the run's set-up commands make, from the cache or made now, while the block runs."""
+        if not self._spec.setup:
+            yield
+            return
+        self._stop.check()
+        sealed, setup = self._sandbox_spec(), self._settings.setup
+        spec = setup.container(self._spec.setup, image=sealed.image, limits=sealed.limits, labels=sealed.labels)
+        spec = spec.model_copy(update={"seconds": min(spec.seconds, self._spec.limits.seconds)})
+        event = e.SetUp(commands=spec.commands, network=setup.network)
+        making = SetUp(spec, self._store, self._spec.repo, self._root)
+        forget = self._stop.on_set(making.kill)
+        try:
+            self._layer = layer = making.layer()
+        except SetupFailed as error:
+            self._journal.append(event.model_copy(update={"failed": error.message, "log": error.log}))
+            if not spec.network:
+                raise SandboxError(error.message, cause=f"{error.cause}; {_NETWORK_OFF}") from error
+            raise
+        finally:
+            forget()
+        try:
+            told = {"cached": layer.cached, "seconds": layer.seconds, "log": layer.log}
+            self._journal.append(event.model_copy(update=told))
+            yield
+        finally:
+            layer.held.release()
+
     def _work(self) -> Ending:
         model = self._open_model()
         try:
-            with self._opened(self._journal.view.tree) as box:
+            view = self._journal.view
+            with self._opened(view.tree, view.shell) as box:
                 self._journal.append(self._ready(box))
                 return Agent(model, box, self._journal, self._spec, self._stop).run()
         finally:
@@ -213,11 +274,11 @@ class Attempt:
         self._journal.append(body, operation="finish")
 
     @contextmanager
-    def _opened(self, tree: str) -> Iterator[Sandbox]:
-        """Open a fresh sandbox on a tree; a stop removes its container at once."""
+    def _opened(self, tree: str, shell: str = "") -> Iterator[Sandbox]:
+        """Open a fresh sandbox on a tree, with a state of the shell; a stop removes its container at once."""
         self._stop.check()
-        root = self._settings.state_dir / "workspaces"
-        with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, root, tree=tree) as box:
+        at: dict[str, Any] = {"tree": tree, "shell": shell, "layer": self._layer, "pool": self._pool}
+        with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:
                 yield box
@@ -236,7 +297,7 @@ class Attempt:
             image_id=box.image_id,
             container=box.container_id,
             tree=self._journal.view.tree,
-            policy=describe(spec),
+            policy=describe(spec) | ({"commands": box.fallback} if box.fallback else {}),
         )
 
 

@@ -51,16 +51,32 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
                 for file in files:
                     text = f"{file.status} {file.path} +{file.added} -{file.removed}"
                     yield AuditEntry(**line, step=step, kind="file", text=text)
+            case e.SetUp() as body:
+                text = f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
+                yield AuditEntry(**line, step=None, kind="set_up", text=text)
             case e.Judged(verdict=verdict):
                 text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
                 took = verdict.duration_s
                 yield AuditEntry(
                     **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
                 )
+            case e.RewindRequested() | e.Rewound() | e.Forked():
+                text = f"{_travelled(event.body)}, by {event.who}"
+                yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Submitted() | e.CancelRequested() | e.AttemptLost() | e.Finished():
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _travelled(body: e.RewindRequested | e.Rewound | e.Forked) -> str:
+    match body:
+        case e.RewindRequested(step=step, why=why):
+            return f"{why} to step {step}"
+        case e.Rewound(step=step, to=to):
+            return f"step {step} is step {to} again"
+        case e.Forked(run=run, step=step):
+            return f"from step {step} of {run}"
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

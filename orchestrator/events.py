@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Value
+from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from sandbox.spec import FileChange
 
@@ -21,6 +21,20 @@ class Submitted(Value):
 
     type: Literal["submitted"] = "submitted"
     spec: RunSpec
+
+
+class Forked(Value):
+    """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal."""
+
+    type: Literal["forked"] = "forked"
+    run: str
+    step: int
+    head: str
+    commit: str
+    tree: str
+    shell: str = ""
+    system: str = ""
+    dialogue: tuple[Turn | Reply, ...] = ()
 
 
 class Dispatched(Value):
@@ -39,6 +53,21 @@ class Claimed(Value):
     fence: int
     worker: str
     host: str
+
+
+class SetUp(Value):
+    """What the set-up commands made is there: `cached` from an earlier run, whose `seconds` and `log` these are.
+
+    `failed` says which command failed and how; then nothing is there, and the run ends.
+    """
+
+    type: Literal["set_up"] = "set_up"
+    commands: tuple[str, ...]
+    network: Literal["off", "on"]
+    cached: bool = False
+    seconds: float = 0.0
+    log: str = ""
+    failed: str = ""
 
 
 class SandboxReady(Value):
@@ -98,7 +127,10 @@ class CallFinished(Value):
 
 
 class Checkpointed(Value):
-    """The step is committed. `patch` names the blob with the step's patch; empty where it is too large."""
+    """The step is committed. `patch` names the blob with the step's patch; empty where it is too large.
+
+    `shell` names the store's object with the shell's state: working directory, variables and functions.
+    """
 
     type: Literal["checkpointed"] = "checkpointed"
     step: int
@@ -107,6 +139,33 @@ class Checkpointed(Value):
     files: tuple[FileChange, ...] = ()
     patch: str = ""
     inexact: tuple[str, ...] = ()
+    shell: str = ""
+
+
+class RewindRequested(Value):
+    """A person asked to go back to an earlier step; whoever carries the run does it before its next step."""
+
+    type: Literal["rewind_requested"] = "rewind_requested"
+    step: int
+    why: Literal["rewind", "undo", "redo"] = "rewind"
+    message: str = ""
+
+
+class Rewound(Value):
+    """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
+
+    `message` is what the model is told of it.
+    """
+
+    type: Literal["rewound"] = "rewound"
+    step: int
+    to: int
+    why: Literal["rewind", "undo", "redo"]
+    commit: str
+    tree: str
+    depth: int
+    shell: str = ""
+    message: str = ""
 
 
 class FinishStarted(Value):
@@ -154,8 +213,10 @@ class Finished(Value):
 
 Body = Annotated[
     Submitted
+    | Forked
     | Dispatched
     | Claimed
+    | SetUp
     | SandboxReady
     | Prompted
     | RequestFailed
@@ -163,6 +224,8 @@ Body = Annotated[
     | CallStarted
     | CallFinished
     | Checkpointed
+    | RewindRequested
+    | Rewound
     | FinishStarted
     | Judged
     | CancelRequested

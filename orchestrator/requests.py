@@ -31,7 +31,9 @@ class RunRequest(Value):
     fallback: str | None = None
     accept: str | None = None
     accept_origin: str = Field("flag", exclude=True)
+    setup: tuple[str, ...] | None = None
     image: str | None = None
+    build: str = ""
     limits: dict[str, float] = Field(default_factory=dict)
     sandbox: dict[str, float] = Field(default_factory=dict)
 

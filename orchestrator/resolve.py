@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from orchestrator.delivery.acceptance import guess
-from orchestrator.errors import ConfigError, UsageError
+from orchestrator.errors import ConfigError, NotFoundError, UsageError
 from orchestrator.models import SCRIPTED, Price, catalog, is_scripted, read_script
 from orchestrator.models.prices import is_known
 from orchestrator.runs import Acceptance, RunSpec
 from orchestrator.settings import ProjectFile, changed, narrowed, parse_project_file, reasons
+from sandbox import images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sandbox.store import Store
 
 _UNKNOWN: Final = "unknown"
+_DEAREST: Final = 1_000_000.0  # US dollars per million tokens.
 
 
 def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapping[str, str]) -> RunSpec:
@@ -51,12 +52,27 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
             accept=_accept(request, project, store, base),
             limits=limits,
             sandbox=narrowed(sandbox, project.sandbox, who="dreamdock.toml"),
-            image=request.image or settings.image or "",
+            image=_image(request, settings, store, base),
+            build=request.build,
             left_out=left_out,
+            setup=tuple(filter(str.strip, project.setup if request.setup is None else request.setup)),
             **models,
         )
     except ValidationError as error:
         raise UsageError("the request can't be a run", cause=reasons(error), hint="dreamdock run --help") from error
+
+
+def _image(request: RunRequest, settings: Settings, store: Store, base: Base) -> str:
+    """Return the name of the image, or nothing for the base image; the one of a Dockerfile is built by the worker."""
+    path = request.build
+    if not path:
+        return images.named(request.image or settings.image or "")
+    if request.image:
+        raise UsageError("there are two images", cause=f"one is {request.image}, one of {path}", hint="leave one out")
+    if store.read_file(base.project, base.tree, path) is None:
+        cause = f"{base.commit[:10]} has no such file"
+        raise NotFoundError(f"there is no Dockerfile {path}", cause=cause, hint="name its path in the repository")
+    return images.repo_image(base, path)
 
 
 def _models(request: RunRequest, settings: Settings, known: Catalog, model: str) -> dict[str, Any]:
@@ -95,7 +111,7 @@ def _price(text: str) -> tuple[Price | None, bool]:
         figures = []
     if figures == [0.0]:
         return Price(0.0, 0.0, 0.0), False
-    if len(figures) != len(Price._fields) or not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+    if len(figures) != len(Price._fields) or not all(0 <= figure <= _DEAREST for figure in figures):
         cause = "it has to be IN,CACHED,OUT in US dollars per million tokens, 0, or unknown"
         raise UsageError(f"{text!r} is no price", cause=cause, hint="--price 0.60,0.10,2.20")
     return Price(*figures), False

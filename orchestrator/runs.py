@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from orchestrator.dialogue import Usage, Value
-from orchestrator.settings import Command, RunLimits
+from orchestrator.settings import Command, Commands, RunLimits
 from sandbox.spec import Base, Limits
 
 LONGEST_TASK: Final = 100_000
@@ -62,7 +62,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.WAITING: frozenset({State.QUEUED, State.DONE}),
     State.FINISHING: frozenset({State.DONE, State.QUEUED}),
-    State.DONE: frozenset(),
+    State.DONE: frozenset({State.QUEUED}),  # Reopened by a rewind.
 }
 
 
@@ -73,13 +73,16 @@ class Acceptance(Value):
     origin: str
 
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+"""US dollars per million tokens."""
 
 
 class RunSpec(Value):
     """What was asked for, resolved: nothing in it changes after the submission.
 
     `script` is the text of a scripted model's file; `left_out` names uncommitted paths that the run doesn't see.
+    `setup` are the commands that run before, on the base commit, in a container of their own.
+    `build` is the path of a Dockerfile in the base commit, where the image is built from one.
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
     input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
     """
@@ -97,6 +100,8 @@ class RunSpec(Value):
     fallback: str = ""
     script: str = ""
     left_out: tuple[str, ...] = ()
+    setup: Commands = ()
+    build: str = ""
 
 
 class Verdict(Value):
@@ -119,6 +124,7 @@ class Verdict(Value):
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
+    `step` is the number of the last step, `depth` how many replies led to where the run is: a rewind makes them differ.
     `cost_usd` is None once a reply of unknown price is in it. Times are UTC.
     """
 
@@ -133,11 +139,13 @@ class RunView(Value):
     ended_at: datetime | None = None
     attempt: int = 0
     step: int = 0
+    depth: int = 0
     usage: Usage = Usage()
     cost_usd: float | None = 0.0
     doing: str = ""
     tree: str = ""
     checkpoint: str = ""
+    shell: str = ""
     cancel_requested: bool = False
     verdicts: tuple[Verdict, ...] = ()
     summary: str = ""

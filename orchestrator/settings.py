@@ -2,7 +2,7 @@
 
 Order: flags > `DREAMDOCK_*` > user file > system file > defaults.
 A project's `dreamdock.toml` isn't in that chain: it comes from a stranger, so it may name the acceptance command and
-narrow limits, and nothing else (`ProjectFile`).
+the set-up commands and narrow limits, and nothing else (`ProjectFile`).
 Secrets are not settings: model keys come from the environment or files, and are read by `orchestrator.models` alone.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from platformdirs import PlatformDirs
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,10 +26,10 @@ from pydantic_settings import (
 )
 
 from orchestrator.errors import ConfigError
-from sandbox.spec import Limits
+from sandbox.spec import Limits, SetupSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _DIRS = PlatformDirs("dreamdock", appauthor=False)
 SYSTEM_FILE = Path("/etc/dreamdock/config.toml")
@@ -53,10 +54,56 @@ class RunLimits(_Frozen):
     """Wall time from the first claim."""
 
 
+Commands = Annotated[tuple[Command, ...], Field(max_length=50)]
+"""Shell command lines, run one after the other."""
+
+_SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_ADDRESS_WITH_LOGIN: Final = re.compile(r"://[^/@\s]*@")
+
+
+class SetupSettings(_Frozen):
+    """What a run's set-up may use: its commands run before the run, in a container without any secret."""
+
+    network: Literal["off", "on"] = "off"
+    """Whether that container has a network. Its commands may come from a repository: they reach what this host does."""
+    seconds: int = Field(900, ge=1)
+    """Longest time for all commands of one set-up together."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables for the commands, for example PIP_INDEX_URL; no secrets, a stranger's command can read them."""
+    ca_bundle: Path | None = None
+    """File with the certificates that the commands trust, where a proxy or registry has its own; they get a copy."""
+
+    @field_validator("environment")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in text:
+                raise ValueError(f"{name!r} can't be a variable")
+            if _SECRET.search(name) or _ADDRESS_WITH_LOGIN.search(text):
+                raise ValueError(f"{name} would take a secret to commands that may come from a repository")
+        return value
+
+    def container(
+        self, commands: Sequence[str], *, image: str, limits: Limits, labels: Mapping[str, str] | None = None
+    ) -> SetupSpec:
+        """Return the set-up container for these commands."""
+        return SetupSpec(
+            image=image,
+            limits=limits,
+            labels=dict(labels or {}),
+            commands=tuple(commands),
+            network=self.network == "on",
+            seconds=self.seconds,
+            environment=self.environment,
+            ca_bundle=self.ca_bundle,
+        )
+
+
 class ProjectFile(_Frozen):
     """`dreamdock.toml` of a repository, as committed at the base: it may narrow, never widen."""
 
     accept: Command | None = None
+    setup: Commands = ()
     limits: dict[str, float] = Field(default_factory=dict)
     sandbox: dict[str, float] = Field(default_factory=dict)
 
@@ -83,6 +130,8 @@ class Settings(BaseSettings):
     """What doesn't: sockets, pid files."""
     workers: int = Field(2, ge=1, le=64)
     """Workers that `up` starts on this machine; each carries one run at a time."""
+    warm: int = Field(1, ge=0, le=16)
+    """Sandboxes that each worker keeps started ahead, of each image and limits it was asked for last; 0: none."""
     model: str | None = None
     """Default model, as FAMILY/NAME; without it the first family whose key is set, else the scripted model."""
     fallback: str | None = None
@@ -97,6 +146,10 @@ class Settings(BaseSettings):
     """Limits of each run where no flag says otherwise; a repository's file may lower them."""
     sandbox: Limits = Limits()
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
+    setup: SetupSettings = SetupSettings()
+    """What the set-up of runs may use on this worker."""
+    allow_weaker_repo_build: bool = False
+    """Whether runs may have their image built from a Dockerfile of the repository, outside the sandbox's policy."""
 
     @property
     def stack_id(self) -> str:
@@ -164,7 +217,7 @@ def parse_project_file(text: str) -> ProjectFile:
         return ProjectFile.model_validate(tomllib.loads(text))
     except (ValidationError, tomllib.TOMLDecodeError, RecursionError) as error:
         cause = reasons(error) if isinstance(error, ValidationError) else str(error)
-        hint = "mend dreamdock.toml and commit it; it takes accept, [limits] and [sandbox]"
+        hint = "mend dreamdock.toml and commit it; it takes accept, setup, [limits] and [sandbox]"
         raise ConfigError("the repository's dreamdock.toml is not valid", cause=cause, hint=hint) from error
 
 

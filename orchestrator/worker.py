@@ -11,26 +11,36 @@ import platform
 import signal
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
 import structlog
 from rq import Queue, Worker
 
-from orchestrator import attempt  # The models and the sandbox are imported here, before the fork.
+from orchestrator import (
+    attempt,  # The models and the sandbox are imported here, before the fork.
+    logs,
+)
 from orchestrator.errors import DeniedError
 from orchestrator.job import JOBS, SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence, pid_namespace
-from orchestrator.models import catalog
+from orchestrator.models import catalog, secrets
 from orchestrator.queue import QUEUE
-from orchestrator.runs import ATTEMPT_ID
+from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
 from orchestrator.settings import Settings, load
 from orchestrator.stop import Stop
+from sandbox import images
+from sandbox.errors import SandboxError
+from sandbox.pool import Pool
+from sandbox.spec import SandboxSpec
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from rq.job import Job
 
 _log = structlog.get_logger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
@@ -52,7 +62,7 @@ def run_attempt(job_id: str) -> None:
     signal.signal(signal.SIGTERM, shut_down)
     settings = load()
     with connect(redis_url(settings)) as client:
-        attempt.carry(client, settings, found[1], int(found[2]), stop)
+        attempt.carry(client, settings, found[1], int(found[2]), stop, pool=AttemptWorker.pool)
 
 
 def refuse_entry(job_id: str) -> None:
@@ -68,6 +78,14 @@ class AttemptWorker(Worker):
     """RQ's worker with our job class; a request to stop reaches the attempt, which releases its run."""
 
     job_class = AttemptJob
+    pool: ClassVar[Pool | None] = None
+    """Where the sandboxes of this process's work-horses come from."""
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Have a pool before a work-horse asks it, also where it was killed."""
+        if self.pool is not None:
+            self.pool.ensure()
+        super().fork_work_horse(job, queue)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Pass the request on to the work-horse, and take no more jobs."""
@@ -81,19 +99,32 @@ class AttemptWorker(Worker):
 
 def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     """Take jobs from one queue until SIGTERM or SIGINT; while Redis is away, wait for it."""
-    url = redis_url(settings)
+    known, url = catalog(settings.families), redis_url(settings)
+    logs.configure(secrets(known, os.environ))
     presence = Presence(
         kind="worker" if queue == QUEUE else queue,
         name=f"{platform.node()}-{pid_namespace()}-{os.getpid()}",
         host=platform.node(),
         pid=os.getpid(),
         version=version("dreamdock"),
-        models=tuple(catalog(settings.families).with_key(os.environ)),
+        models=tuple(known.with_key(os.environ)),
     )
-    with connect(url) as client, Beat(client, presence):
+    AttemptWorker.pool = pool = _pool(settings, queue)
+    with pool, connect(url) as client, Beat(client, presence):
         while not _work(url, presence.name, queue):
             _log.warning("Redis doesn't answer; waiting for it")
             time.sleep(_RECONNECT_SECONDS)
+
+
+def _pool(settings: Settings, queue: str) -> Pool:
+    """Return a pool that begins with what a run gets that asks for nothing else; dreams have an empty one."""
+    first = None
+    with suppress(SandboxError):  # Without the base's recipe each run names its image; the pool learns it then.
+        first = SandboxSpec(image=images.named(settings.image or images.BASE), limits=settings.sandbox)
+    labels = {STACK_LABEL: settings.stack_id}
+    return Pool(
+        settings.state_dir / "workspaces", size=settings.warm if queue == QUEUE else 0, first=first, labels=labels
+    )
 
 
 def _work(url: str, name: str, queue: str) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Context:
     """The journal as the agent sees it.
 
-    `step` is the last committed one. `open_reply` is a complete reply whose step isn't committed: its calls run
+    `step` is the last committed one, `depth` how many replies led to where the run is. `rewind` is what a person asked
+    for and nobody has done yet. `open_reply` is a complete reply whose step isn't committed: its calls run
     (again). `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran. `spent_usd`
     is what replies of known price cost, undone steps included.
     """
@@ -28,6 +29,8 @@ class Context:
     system: str = ""
     dialogue: tuple[Turn | Reply, ...] = ()
     step: int = 0
+    depth: int = 0
+    rewind: e.RewindRequested | None = None
     open_reply: Reply | None = None
     lost: Counter[str] = field(default_factory=Counter)
     spent_usd: float = 0.0
@@ -55,7 +58,9 @@ class Context:
 
     @property
     def summary(self) -> str | None:
-        """The summary that the last committed step submitted, or None if it submitted nothing."""
+        """The summary that the last committed step submitted; None if it submitted nothing, or was talked to since."""
+        if self.dialogue and isinstance(last := self.dialogue[-1], Turn) and last.text:
+            return None
         replies = (said for said in reversed(self.dialogue) if isinstance(said, Reply))
         results = self.dialogue[-1].results if self.dialogue and isinstance(self.dialogue[-1], Turn) else ()
         accepted = {result.call_id for result in results if result.ok}
@@ -71,6 +76,8 @@ class Projection:
         self._system = ""
         self._dialogue: list[Turn | Reply] = []
         self._step = 0
+        self._depth = 0
+        self._rewind: e.RewindRequested | None = None
         self._open: Reply | None = None
         self._results: dict[str, ToolResult] = {}
         self._running: set[str] = set()
@@ -79,10 +86,22 @@ class Projection:
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
-        for event in events[self._taken :]:
-            self._take(event.body)
+        for number, event in enumerate(events[self._taken :], start=self._taken):
+            if isinstance(event.body, e.Rewound):
+                self._go_back(events[:number], event.body)
+            else:
+                self._take(event.body)
         self._taken = len(events)
         return self._context()
+
+    def _go_back(self, events: Sequence[Event], body: e.Rewound) -> None:
+        """Take the dialogue as it was at that step: the journal up to there is folded anew."""
+        then = Projection()
+        then.follow(events[: _end_of(body.to, events)])
+        self._dialogue = then._dialogue  # Another of its own kind.
+        self._step, self._depth, self._rewind = body.step, body.depth, None
+        self._open, self._results, self._running, self._lost = None, {}, set(), Counter()
+        self._say(Turn(text=body.message))
 
     def _take(self, body: e.Body) -> None:
         match body:
@@ -102,6 +121,12 @@ class Projection:
                 self._running = set()
             case e.Checkpointed():
                 self._commit(body.step)
+            case e.RewindRequested():
+                self._rewind = body
+            case e.Forked():
+                self._system, self._dialogue, self._step = body.system, list(body.dialogue), body.step
+            case e.Finished():
+                self._rewind = None  # It came too late; who asked asks again.
             case _:
                 pass
 
@@ -110,6 +135,8 @@ class Projection:
             system=self._system,
             dialogue=tuple(self._dialogue),
             step=self._step,
+            depth=self._depth,
+            rewind=self._rewind,
             open_reply=self._open,
             lost=self._lost,
             spent_usd=self._spent,
@@ -120,7 +147,7 @@ class Projection:
             self._dialogue.append(self._open)
             if self._open.calls:
                 self._say(Turn(results=tuple(self._results[call.id] for call in self._open.calls)))
-        self._step, self._open, self._results = step, None, {}
+        self._step, self._depth, self._open, self._results = step, self._depth + 1, None, {}
 
     def _say(self, turn: Turn) -> None:
         """Two turns without a reply between them are one: results first, then what is said beside."""
@@ -129,3 +156,11 @@ class Projection:
             self._dialogue[-1] = Turn(text=text, results=last.results + turn.results)
         else:
             self._dialogue.append(turn)
+
+
+def _end_of(step: int, events: Sequence[Event]) -> int:
+    """Return how many events lead up to the end of a step; of the one that a run begins with, up to the first reply."""
+    for number, event in enumerate(events, start=1):
+        if isinstance(event.body, e.Checkpointed | e.Rewound) and event.body.step == step:
+            return number
+    return next((n for n, event in enumerate(events) if isinstance(event.body, e.Replied)), len(events))

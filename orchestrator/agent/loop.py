@@ -20,6 +20,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.models.port import OutOfTime
+from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ class Agent:
         """
         try:
             self._begin()
+            self._go_back()
             while (ending := self._ending()) is None:
                 with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
                     self._step()
+                self._go_back()
         except ChannelLost:
             self._stop.check()
             raise
@@ -101,13 +104,34 @@ class Agent:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.idle_replies > REMINDERS:
             return Ending(Kind.GAVE_UP, reason=f"the model called no tool in {context.idle_replies} replies")
-        if context.step >= limits.steps:
+        if context.depth >= limits.steps:
             return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
         if context.spent_usd >= limits.money_usd:
             return Ending(Kind.MONEY, reason=f"the limit of ${limits.money_usd:.2f} is reached")
         if self._seconds_left() <= 0:
             return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
         return None
+
+    def _go_back(self) -> None:
+        """Go back to where a person asked to: files, shell and dialogue together, as a step of its own."""
+        while (asked := self._context().rewind) is not None:
+            self._stop.check()
+            to = Timeline(self._journal.events).at(asked.step)
+            self._sandbox.rewind(to.commit, shell=to.shell)
+            text = wording.fill("rewound", step=str(to.step))
+            self._journal.append(
+                e.Rewound(
+                    step=self._context().step + 1,
+                    to=to.step,
+                    why=asked.why,
+                    commit=to.commit,
+                    tree=to.tree,
+                    depth=to.depth,
+                    shell=to.shell,
+                    message="\n\n".join(filter(None, (text, asked.message))),
+                )
+            )
+            self._restarted = False
 
     def _step(self) -> None:
         """One reply with all its calls, in order, and the checkpoint that commits it."""
@@ -164,6 +188,7 @@ class Agent:
                 files=checkpoint.changes,
                 patch=self._journal.blob(checkpoint.patch),
                 inexact=tuple(f"{left.path}: {left.reason}" for left in checkpoint.inexact),
+                shell=checkpoint.shell,
             )
         )
         self._restarted = False

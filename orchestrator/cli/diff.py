@@ -12,21 +12,25 @@ from orchestrator.cli.options import run_argument, with_screen
 
 if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
+    from orchestrator.timeline import Timeline
 
 
 @click.command()
 @run_argument
+@click.argument("steps", metavar="[N[..M]]", default="")
 @with_screen
-def diff(screen: Screen, /, run: str) -> None:
+def diff(screen: Screen, /, run: str, steps: str) -> None:
     """Print a run's changes as a patch.
 
-    From its base to its last committed step, in git's format.
+    From its base to where it is, in git's format; with N what step N changed, with N..M what was changed between the
+    two, with N.. from then on, with ..M up to then.
     On a pipe the patch is byte for byte what `git apply` takes; on a terminal control characters are made visible.
     """
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
-        patch = door.diff(run_id)
+        old, new = between(steps, door.timeline(run_id)) if steps else (None, None)
+        patch = door.diff(run_id, old=old, new=new)
     if screen.json:
         _write(run_id, patch)
     elif not screen.tty:
@@ -43,6 +47,19 @@ def diff(screen: Screen, /, run: str) -> None:
         return
     if screen.tty:
         screen.next(f"dreamdock apply {screen.id(run_id)}")
+
+
+def between(steps: str, timeline: Timeline) -> tuple[int | None, int | None]:
+    """Return the two moments that are meant; None for the base, or for where the run is. Raises UsageError."""
+    first, dots, last = steps.partition("..")
+    if not all(number.isdecimal() or (dots and not number) for number in (first, last if dots else first)):
+        from orchestrator.errors import UsageError
+
+        raise UsageError(f"{steps!r} names no steps", cause="it has to be N, N..M, N.. or ..M", hint="dreamdock steps")
+    if dots:
+        return (int(first) if first else None), (int(last) if last else None)
+    moment = timeline.at(int(first))
+    return moment.step if moment.before is None else moment.before, moment.step
 
 
 def _write(run_id: str, patch: bytes) -> None:

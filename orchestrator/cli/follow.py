@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 
 def tell(
-    screen: Screen, run_id: str, events: Iterable[Event | Said], *, progress: bool
+    screen: Screen, run_id: str, events: Iterable[Event | Said], *, progress: bool, known: Iterable[Event] = ()
 ) -> tuple[list[Line], Outcome | None]:
     """Print events as they come, as words or JSON lines; with `progress` a status line is kept below them.
 
-    What the model is just saying is drawn above the status line, and in JSON it is a line of its own.
+    `known` are events before those, which aren't told any more. What the model is just saying is drawn above the status
+    line, and in JSON it is a line of its own.
 
     Returns what is to be said of the outcome, which isn't printed yet (something may have to stand before it), and the
     outcome.
     """
-    narrator = Narrator()
+    narrator, end = Narrator(), list[Line]()
+    for before in known:
+        narrator.tell(before)
     if not screen.json:
         put(screen, [Line("run", Text(screen.id(run_id), "bold"))])
     with screen.progress(narrator.status if progress else None, above=narrator.saying):
@@ -43,8 +46,8 @@ def tell(
             told = narrator.tell(event)
             if screen.json:
                 document.event(run_id, event)
-            elif narrator.outcome is None:
-                put(screen, told)
-            if narrator.outcome is not None:
-                return told, narrator.outcome
-    return [], None
+                continue
+            put(screen, end)  # It wasn't the end: the run was taken up again.
+            end = told if narrator.outcome is not None else []
+            put(screen, told if narrator.outcome is None else [])
+    return end, narrator.outcome

@@ -10,6 +10,7 @@ from rich.text import Text
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
 from orchestrator.cli.wording import (
+    ACCEPTANCE_LINES,
     ORIGINS,
     PROSE_LINES,
     Line,
@@ -20,6 +21,7 @@ from orchestrator.cli.wording import (
     judged,
     printed,
     sealed,
+    set_up,
     summary,
 )
 from orchestrator.dialogue import Usage
@@ -45,6 +47,7 @@ class Narrator:
         self.began: datetime | None = None
         self.outcome: Outcome | None = None
         self._calls: dict[str, ToolCall] = {}
+        self._sets_up = False
         self._unproven = True
         self._header = ""
         self._said: list[Said] = []
@@ -82,23 +85,31 @@ class Narrator:
         return Text()
 
     def _submitted(self, event: e.Event, body: e.Submitted) -> list[Line]:
-        self.began, self.steps_limit = event.at, body.spec.limits.steps
+        self.began, self.steps_limit, self._sets_up = event.at, body.spec.limits.steps, bool(body.spec.setup)
         return describe(body.spec)
 
     def _dispatched(self, _event: e.Event, body: e.Dispatched) -> list[Line]:
-        self.doing = "queued"
+        self.doing, self.outcome = "queued", None
         return [Line("queued", Text(f"again, as attempt {body.attempt}"))] if body.attempt > 1 else []
 
     def _claimed(self, event: e.Event, body: e.Claimed) -> list[Line]:
         if body.attempt == 1:
             self.began = event.at
-        self.doing = "starting the sandbox"
+        self.doing = "setting up" if self._sets_up else "starting the sandbox"
         again = f", attempt {body.attempt}" if body.attempt > 1 else ""
         return [Line("worker", Text(visible(f"{body.worker}{again}"), "dim"))]
 
+    def _set_up(self, _event: e.Event, body: e.SetUp) -> list[Line]:
+        self.doing = "starting the sandbox"
+        rows = [] if body.cached else tail(body.log, ACCEPTANCE_LINES if body.failed else OUTPUT_LINES)
+        return [Line("set-up", set_up(body)), *(_note(Text(f"  {row}", "dim")) for row in rows)]
+
     def _sandbox_ready(self, _event: e.Event, body: e.SandboxReady) -> list[Line]:
         self.doing = "asking the model"
-        return [Line("sandbox", Text(visible(f"{body.image}, sealed: {sealed(body.policy)}"), "dim"), prose=True)]
+        told = [Line("sandbox", Text(visible(f"{body.image}, sealed: {sealed(body.policy)}"), "dim"), prose=True)]
+        if fallback := body.policy.get("commands"):
+            told.append(_warning(visible(fallback)))
+        return told
 
     def _prompted(self, _event: e.Event, body: e.Prompted) -> list[Line]:
         if not body.system and body.text:
@@ -145,6 +156,21 @@ class Narrator:
         inexact = [_warning(f"not in the checkpoint: {visible(path)}") for path in body.inexact]
         return self._under_header([*(_note(text) for text in changes(body.files)), *inexact])
 
+    def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
+        self.step = body.step
+        return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
+
+    def _rewind_requested(self, event: e.Event, body: e.RewindRequested) -> list[Line]:
+        said = f": {first_line(body.message)}" if body.message else ""
+        asked = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
+        return [Line("rewind", asked, prose=True)]
+
+    def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
+        self.step, self._header, self.doing = body.step, "", "asking the model"
+        self._said.clear()
+        told = Text(f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone")
+        return [Line(f"step {body.step}", told, prose=True)]
+
     def _finish_started(self, _event: e.Event, body: e.FinishStarted) -> list[Line]:
         self._header = ""
         if not body.command:
@@ -164,6 +190,7 @@ class Narrator:
     def _attempt_lost(self, _event: e.Event, body: e.AttemptLost) -> list[Line]:
         self.doing, self._header, self._unproven = "queued", "", True
         self._calls.clear()
+        self._said.clear()
         undone = "" if body.void_step is None else f"; step {body.void_step} was undone"
         ended = Text.assemble(
             ("! ", "yellow"), f"{'lost' if body.to_blame else 'ended'}: {visible(body.reason)}{undone}"

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     "--price", metavar="IN,CACHED,OUT", help="Of an unpriced model, USD per million tokens; or 0, or unknown."
 )
 @click.option("--accept", metavar="CMD", help="Command that proves the work.  [default: dreamdock.toml's, or a guess]")
+@click.option("--setup", multiple=True, metavar="CMD", help="Command to run before, repeatable; dependencies, say.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")
 @click.option("--seconds", type=click.IntRange(min=1), metavar="N", help="Most time, in seconds.")
-@click.option("--image", metavar="IMAGE", help="Image of the sandbox.  [default: DreamDock's own]")
+@click.option("--image", metavar="IMAGE", help="Image of the sandbox; base, python, node, c are ours.  [default: base]")
+@click.option(
+    "--build", metavar="PATH", help="Dockerfile of the repository to build the image from; the operator must allow it."
+)
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and return at once.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved run and the sandbox's policy; start nothing.")
 @with_screen

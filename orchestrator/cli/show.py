@@ -54,7 +54,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     told += wording.describe(view.spec)
     took = text.duration(((view.ended_at or now) - (view.started_at or view.created_at)).total_seconds())
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
-    steps = f"step {view.step}/{view.spec.limits.steps}"
+    steps = f"step {view.depth}/{view.spec.limits.steps}"
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
     told.append(wording.Line("spent", Text(spent)))
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))

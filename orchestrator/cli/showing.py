@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import settings
-from orchestrator.cli import audit, listing, submission
+from orchestrator.cli import audit, listing, steps, submission
 from orchestrator.cli.door import opened
+from orchestrator.cli.follow import tell
+from orchestrator.cli.layout import put
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.text import visible
 from orchestrator.demo import prepare
@@ -16,6 +18,7 @@ from orchestrator.models import catalog, is_scripted
 from orchestrator.stack.up import ensure_served
 
 if TYPE_CHECKING:
+    from orchestrator.api import Door
     from orchestrator.cli.screen import Screen
     from orchestrator.demo import Prepared
     from orchestrator.requests import RunRequest
@@ -34,17 +37,33 @@ def carry_out(screen: Screen) -> int:
     if screen.json:
         return code
     with opened() as door:
+        run_id = door.find("@", Path(prepared.request.repo))
+        if prepared.rewind:
+            _rewind(screen, door, run_id, prepared.rewind)
         screen.say("")
         screen.say("what `dreamdock ps -a -n 3` says:")
         listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
         screen.say("")
-        run_id = door.find("@", Path(prepared.request.repo))
         screen.say(f"what `dreamdock audit {screen.id(run_id)} --verify` says:")
         audit.show(screen, door.audit(run_id), verify=True)
         screen.say("")
         screen.say("the stack stays up; on a repository of your own:")
         screen.next('dreamdock run "fix the failing tests"', "dreamdock doctor --attack", "dreamdock down")
     return code
+
+
+def _rewind(screen: Screen, door: Door, run_id: str, step: int) -> None:
+    """Take the finished run back to a step, and show how it goes on from there."""
+    screen.say("")
+    screen.say(f"what `dreamdock rewind {screen.id(run_id)} {step}` does: files, shell and dialogue go back together")
+    known = list(door.events(run_id))
+    door.rewind(run_id, step)
+    end, _outcome = tell(screen, run_id, door.listen(run_id, after=known[-1].seq), progress=True, known=known)
+    put(screen, end)
+    screen.say("")
+    screen.say(f"what `dreamdock steps {screen.id(run_id)}` says:")
+    for row in steps.table(door.timeline(run_id)):
+        screen.line(row)
 
 
 def _with_model(screen: Screen, prepared: Prepared, model: str) -> RunRequest:

@@ -44,9 +44,9 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
             return 0
         loaded, reporter = settings.load(), TalkReporter(screen)
         ensure_served(loaded, reporter)
-        if spec.image:
+        if spec.image and not spec.build:
             check_image(spec.image)
-        _pass_key_on(door, spec.model, loaded, reporter)
+        _pass_keys_on(door, spec, loaded, reporter)
         if is_scripted(spec.model) and not spec.script:
             screen.say(
                 "no model key is set: a script looks around and changes nothing (export MIMO_API_KEY=…, or another)"
@@ -58,11 +58,11 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
         return _follow(screen, door, view.id, request)
 
 
-def _pass_key_on(door: Door, model: str, loaded: Settings, reporter: TalkReporter) -> None:
-    """Start idle workers anew where they lack the model's key and this shell has it: keys travel by environment."""
-    variable = door.missing_key(model)
-    if variable and has_key(variable, os.environ) and not door.runs(include_done=False, limit=1):
-        reporter.line(f"the workers were started without {variable}; starting them anew")
+def _pass_keys_on(door: Door, spec: RunSpec, loaded: Settings, reporter: TalkReporter) -> None:
+    """Start idle workers anew where they lack a key and this shell has it: keys travel by environment."""
+    variables = [key.variable for key in door.lacking(spec) if has_key(key.variable, os.environ)]
+    if variables and not door.runs(include_done=False, limit=1):
+        reporter.line(f"the workers were started without {' and '.join(variables)}; starting them anew")
         take_down(loaded)
         ensure_served(loaded, reporter)
 
@@ -74,7 +74,7 @@ def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdi
         raise UsageError("there are two tasks", cause=f"one is an argument, one is in {file}", hint="leave one out")
     base = read_spec_file(Path(file)) if file is not None and spec_file else RunRequest()
     text = _read(task, None if spec_file else file, stdin)
-    flags = {key: value for key, value in asked.items() if value not in {None, False}}
+    flags = {key: value for key, value in asked.items() if value not in {None, False, ()}}
     limits = {key: float(flags.pop(flag)) for flag, key in _LIMITS.items() if flag in flags}
     origin = {"accept_origin": "flag"} if "accept" in flags else {}
     words = {} if text is None else {"task": text}
@@ -110,13 +110,18 @@ def _bounded(text: TextIO) -> str:
 
 def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:
     """Print what would run, and what it would be sealed with."""
-    policy = door.policy(spec)
+    policy, setup_policy = door.policy(spec), door.setup_policy(spec)
     if screen.json:
-        document.write("dreamdock.plan/1", {"spec": spec.model_dump(mode="json", exclude={"script"}), "policy": policy})
+        told = {"spec": spec.model_dump(mode="json", exclude={"script"}), "policy": policy}
+        document.write("dreamdock.plan/1", told | ({"setup_policy": setup_policy} if setup_policy else {}))
         return
     layout.put(screen, wording.describe(spec))
     screen.line()
     layout.facts(screen, policy)
+    if setup_policy:
+        screen.line()
+        screen.line("set-up has a container of its own, before the run; by this machine's settings it is as above, but")
+        layout.facts(screen, setup_policy)
     screen.next("the same command without --dry-run")
 
 

@@ -59,6 +59,10 @@ def describe(spec: RunSpec) -> list[Line]:
         Line("acceptance", _acceptance(spec), prose=True),
         Line("limits", Text(limits)),
     ]
+    told[3:3] = [Line("" if number else "set-up", _command(line)) for number, line in enumerate(spec.setup)]
+    if spec.image:
+        built = f", built from {visible(spec.build)}" if spec.build else ""
+        told.append(Line("image", Text(f"{visible(spec.image)}{built}")))
     if spec.left_out:
         names = ", ".join(visible(path) for path in spec.left_out[:FILES])
         more = f" and {len(spec.left_out) - FILES} more" if len(spec.left_out) > FILES else ""
@@ -84,6 +88,15 @@ def judged(verdict: Verdict) -> list[Text]:
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
     return [*told, Text.assemble(result, f" · {words}{again}")]
+
+
+def set_up(body: e.SetUp) -> Text:
+    """Return how the set-up went, in a line."""
+    what = f"{plural(len(body.commands), 'command')} · network {body.network}"
+    if body.failed:
+        return Text.assemble(("✗ failed", "red"), (f" · {what}", "dim"))
+    took = f"from the cache, once made in {duration(body.seconds)}" if body.cached else duration(body.seconds)
+    return Text.assemble(("✓ ", "green"), took, (f" · {what}", "dim"))
 
 
 def summary(text: str) -> list[Line]:
@@ -141,6 +154,10 @@ def printed(content: str) -> str:
 
 def _word(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
+
+
+def _command(command: str) -> Text:
+    return Text(f"$ {first_line(command)}")
 
 
 def _acceptance(spec: RunSpec) -> Text:

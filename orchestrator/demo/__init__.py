@@ -22,12 +22,16 @@ STAND_IN: Final = "ledger"
 
 
 class Prepared(NamedTuple):
-    """A repository with a bug, and the run that mends it. `script` is the path of the scripted model's replies."""
+    """A repository with a bug, and the run that mends it.
+
+    `script` is the path of the scripted model's replies, `rewind` the step that a scripted run is taken back to.
+    """
 
     request: RunRequest
     script: Path
     name: str
     about: str
+    rewind: int
 
 
 def prepare(state_dir: Path) -> Prepared:
@@ -65,7 +69,7 @@ def make(source: Traversable, folder: Path) -> Prepared:
     script = folder / f"{name}.jsonl"
     script.write_text((source / "script.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
     request = RunRequest(task=about["task"], repo=str(repo), accept=about["accept"])
-    return Prepared(request, script, about["name"], about["about"])
+    return Prepared(request, script, about["name"], about["about"], about.get("rewind", 0))
 
 
 def _copy(source: Traversable, repo: Path) -> None:

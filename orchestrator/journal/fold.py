@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.events import Event
+
+
+_REOPENED: Final[dict[str, Any]] = {
+    "outcome": None,
+    "started_at": None,
+    "ended_at": None,
+    "verdicts": (),
+    "summary": "",
+    "cancel_requested": False,
+}
+"""What a run that is taken up again after its end begins with anew."""
 
 
 def fold(run_id: str, events: Iterable[Event]) -> RunView:
@@ -41,10 +52,13 @@ def apply(view: RunView, event: Event) -> RunView:
     return view.model_copy(update=changes)
 
 
-def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911  # One case per kind of event.
+def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  # One case per kind of event.
     match event.body:
+        case e.Forked() as body:
+            return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
         case e.Dispatched(attempt=attempt, reason=reason):
-            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": ""}
+            again = _REOPENED if view.state is State.DONE else {}
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", **again}
         case e.Claimed():
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at}
         case e.SandboxReady():
@@ -55,8 +69,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"usage": view.usage + reply.usage, "cost_usd": cost, "doing": f"step {step}: replied"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
-        case e.Checkpointed(step=step, tree=tree, commit=commit):
-            return {"step": step, "tree": tree, "checkpoint": commit, "doing": "thinking"}
+        case e.Checkpointed() as body:
+            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking"}
+        case e.Rewound() as body:
+            return {**_moment(body), "depth": body.depth, "doing": "thinking"}
         case e.FinishStarted(command=command):
             return {"state": State.FINISHING, "doing": f"accept: {command}"}
         case e.Judged(verdict=verdict):
@@ -77,6 +93,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             }
         case _:
             return {}
+
+
+def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
+    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
 
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:

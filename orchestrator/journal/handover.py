@@ -37,7 +37,7 @@ def open_step(events: list[Event]) -> int | None:
     """Return the number of the step that was begun and never committed, if there is one."""
     for event in reversed(events):
         match event.body:
-            case e.Checkpointed() | e.AttemptLost():
+            case e.Checkpointed() | e.Rewound() | e.AttemptLost():
                 return None
             case e.Replied(step=step):
                 return step
@@ -51,7 +51,7 @@ def lost_in_a_row(events: list[Event]) -> int:
     count = 0
     for event in reversed(events):
         match event.body:
-            case e.Checkpointed():
+            case e.Checkpointed() | e.Rewound() | e.Finished():
                 break
             case e.AttemptLost(to_blame=True):
                 count += 1

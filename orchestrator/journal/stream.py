@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-Operation = Literal["none", "finish", "requeue"]
+Operation = Literal["none", "finish", "requeue", "reopen"]
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
@@ -141,7 +141,7 @@ class Writer:
         self._fence = fence
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
-        self.preview = Preview(client, run_id, self._secrets)
+        self.preview = Preview(client, run_id, self._secrets, fence=fence or 0)
         self.events: list[Event] = []
         self.head = genesis(run_id)
         first = next(read(client, run_id), None)
@@ -200,7 +200,7 @@ class Writer:
         record = keys.record(self._run_id)
         status = self._scripts(
             "append",
-            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING],
+            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS],
             [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, *pairs],
         )
         if status == "OK":

@@ -233,10 +233,17 @@ def test_a_model_over_http_does_the_work(stack: Stack, repo: Path) -> None:
     assert "$?" in done.stdout, "the price of a model of one's own is not known"
 
 
-def test_a_key_of_this_shell_reaches_idle_workers(stack: Stack, repo: Path) -> None:
-    environ = stack.environ | {"ZAI_API_KEY": "zai-not-a-real-key-0815"}
-    run = stack("run", "x", "--repo", str(repo), "--model", "glm/glm-5", "-d", env=environ)
+def test_keys_of_this_shell_reach_idle_workers(stack: Stack, repo: Path) -> None:
+    keys = {"ZAI_API_KEY": "zai-not-a-real-key-0815", "OPENAI_COMPATIBLE_API_KEY": "own-not-a-real-key-0815"}
+    flags = ("--model", "openai-compatible/m", "--base-url", "http://127.0.0.1:9/v1", "--price", "0")
+    run = stack("run", "x", "--repo", str(repo), *flags, "--fallback", "glm/glm-5.3", "-d", env=stack.environ | keys)
     assert run.returncode == 0, run.stderr
-    assert "starting them anew" in run.stderr
+    assert "without OPENAI_COMPATIBLE_API_KEY and ZAI_API_KEY; starting them anew" in run.stderr
     stack("cancel", run.stdout.strip())
-    assert "glm" in stack.door.workers()[0].models
+    assert {"glm", "openai-compatible"} <= set(stack.door.workers()[0].models)
+
+
+def test_a_fallback_without_a_key_is_refused_before_it_is_needed(stack: Stack, repo: Path) -> None:
+    run = stack("run", "x", "--repo", str(repo), "--model", "mimo/mimo-v2.5", "--fallback", "kimi/kimi-k2.6", "-d")
+    assert run.returncode == 4
+    assert "no worker has a key for kimi/kimi-k2.6" in run.stderr

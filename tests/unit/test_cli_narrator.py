@@ -192,6 +192,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
             "fallback": HOSTILE,
             "accept": accept,
             "left_out": (HOSTILE,),
+            "setup": (HOSTILE,),
         }
     )
     call = ToolCall(id="r", name=HOSTILE, arguments={"path": HOSTILE, "pattern": 3})
@@ -200,6 +201,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Submitted(spec=wild),
         e.Dispatched(attempt=2, reason=HOSTILE),
         e.Claimed(attempt=1, fence=1, worker=HOSTILE, host=HOSTILE),
+        e.SetUp(commands=(HOSTILE,), network="on", log=HOSTILE, failed=HOSTILE),
         e.SandboxReady(image=HOSTILE, image_id="", container="", tree="", policy={"network": HOSTILE}),
         e.Prompted(text=HOSTILE),
         *bash(1, HOSTILE, HOSTILE, exit_code=None),
@@ -211,6 +213,9 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Checkpointed(step=2, commit="", tree="", files=changed, inexact=(HOSTILE,)),
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
+        e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
+        e.RewindRequested(step=1, message=HOSTILE),
+        e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
         e.AttemptLost(attempt=1, reason=HOSTILE),
         e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),

@@ -217,7 +217,7 @@ def test_following_ends_with_the_run_and_wait_takes_its_exit_code(
     writer = start(client, run_id, reply)
     with running(["logs", "-f", run_id], environ) as process:
         assert process.stdout is not None
-        seen = [process.stdout.readline() for _ in range(10)]
+        seen = [process.stdout.readline() for _ in range(11)]
         assert "$ pytest -q" in seen[-1], seen
         end(writer, Outcome.LIMIT)
         assert "■ limit" in process.stdout.read()

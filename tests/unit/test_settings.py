@@ -60,6 +60,37 @@ def test_a_project_narrows_and_never_widens() -> None:
     assert narrowed(Limits(), project.sandbox, who="dreamdock.toml").memory_mb == 64
 
 
+def test_a_project_names_its_set_up_and_has_no_say_in_its_network() -> None:
+    assert parse_project_file('setup = ["make deps", "make"]').setup == ("make deps", "make")
+    for text in ('setup = "make"', 'setup = ["\\u0000"]', '[setup]\nnetwork = "on"'):
+        with pytest.raises(ConfigError, match=r"dreamdock\.toml"):
+            parse_project_file(text)
+
+
+def test_set_up_has_no_network_unless_the_operator_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load().setup.network, load().setup.environment) == ("off", {})
+    user_file(
+        tmp_path, '[setup]\nnetwork = "on"\nseconds = 60\n[setup.environment]\nPIP_INDEX_URL = "https://i/simple"\n'
+    )
+    spec = load().setup.container(("make",), image="i", limits=Limits())
+    assert (spec.network, spec.seconds, spec.environment) == (True, 60, {"PIP_INDEX_URL": "https://i/simple"})
+    monkeypatch.setenv("DREAMDOCK_SETUP__NETWORK", "off")
+    monkeypatch.setenv("DREAMDOCK_SETUP__ENVIRONMENT", '{"GOPROXY": "https://g/"}')
+    assert (load().setup.network, load().setup.environment["GOPROXY"]) == ("off", "https://g/")
+
+
+@pytest.mark.parametrize(
+    "variable", ['MIMO_API_KEY = "sk-1"', 'NPM_TOKEN = "x"', 'PIP_INDEX_URL = "https://ann:pw@i/simple"', '"A B" = "x"']
+)
+def test_set_up_is_given_no_secret(tmp_path: Path, variable: str) -> None:
+    user_file(tmp_path, f"[setup.environment]\n{variable}\n")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert "setup.environment" in caught.value.cause
+    assert "sk-1" not in caught.value.cause
+    assert "pw" not in caught.value.cause
+
+
 def test_a_person_may_raise_a_default() -> None:
     assert changed(RunLimits(), {"steps": 1000}, who="the request").steps == 1000
 

@@ -1,0 +1,159 @@
+"""The moments that a run has been at: each committed step, and each return to an earlier one.
+
+Numbers only go up: a rewind is a step of its own, with a number of its own, and nothing is erased. What it goes back to
+is one of the moments before. Undo and redo walk over them as in an editor.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.dialogue import ToolCall, Value
+from orchestrator.errors import NotFoundError
+from sandbox.spec import FileChange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.events import Event
+
+
+class Moment(Value):
+    """A state of a run that it can go back to.
+
+    `step` is its number, `seq` that of the event which made it; `depth` counts the replies that led to it; `before` is
+    the moment that it was reached from, `to` the one that a rewind went back to. The other fields are the checkpoint's.
+    """
+
+    step: int
+    seq: int
+    at: datetime
+    kind: str
+    depth: int
+    commit: str
+    tree: str
+    shell: str = ""
+    before: int | None = None
+    to: int | None = None
+    files: tuple[FileChange, ...] = ()
+    patch: str = ""
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    cost_usd: float | None = 0.0
+
+
+class Timeline:
+    """A fold of the journal: all moments, and which of them undo and redo lead to."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.moments: dict[int, Moment] = {}
+        self._past: list[int] = []
+        self._future: list[int] = []
+        self._reply: e.Replied | None = None
+        for event in events:
+            self._take(event)
+
+    @property
+    def begin(self) -> Moment:
+        """Where the run began: its base, or the step that it was forked from."""
+        return self.moments[self._past[0]]
+
+    @property
+    def now(self) -> Moment:
+        """Where the run is."""
+        return self.moments[self._past[-1]]
+
+    @property
+    def undo(self) -> int | None:
+        """The moment that undo leads to, or None at the beginning."""
+        return self._past[-2] if len(self._past) > 1 else None
+
+    @property
+    def redo(self) -> int | None:
+        """The moment that redo leads to, or None where nothing was undone."""
+        return self._future[-1] if self._future else None
+
+    def at(self, step: int) -> Moment:
+        """Return the moment of that number. Raises NotFoundError."""
+        if step not in self.moments:
+            first, last = min(self.moments, default=0), max(self.moments, default=0)
+            cause = f"it has been at {first} to {last}" if last else "no step of it is committed yet"
+            raise NotFoundError(f"the run has no step {step}", cause=cause, hint="dreamdock steps")
+        return self.moments[step]
+
+    def line(self, moment: Moment) -> list[Moment]:
+        """Return the steps that led to a moment from where the run began, in order; rewinds are followed back."""
+        found = []
+        step: int | None = moment.step
+        while step is not None:
+            here = self.moments[step]
+            if here.kind == "step":
+                found.append(here)
+            step = here.before if here.to is None else here.to
+        return found[::-1]
+
+    def _take(self, event: Event) -> None:
+        match event.body:
+            case e.Submitted(spec=spec):
+                self._begin(event, 0, spec.repo.commit, spec.repo.tree, "")
+            case e.Forked() as body:
+                self.moments.clear()
+                self._past.clear()
+                self._begin(event, body.step, body.commit, body.tree, body.shell)
+            case e.Replied() as body:
+                self._reply = body
+            case e.Checkpointed() as body:
+                self._step(event, body)
+            case e.Rewound() as body:
+                self._rewind(event, body)
+            case _:
+                return
+
+    def _begin(self, event: Event, step: int, commit: str, tree: str, shell: str) -> None:
+        self.moments[step] = Moment(
+            step=step, seq=event.seq, at=event.at, kind="begin", depth=0, commit=commit, tree=tree, shell=shell
+        )
+        self._past.append(step)
+
+    def _step(self, event: Event, body: e.Checkpointed) -> None:
+        said = self._reply.reply if self._reply and self._reply.step == body.step else None
+        self.moments[body.step] = Moment(
+            step=body.step,
+            seq=event.seq,
+            at=event.at,
+            kind="step",
+            depth=self.now.depth + 1,
+            commit=body.commit,
+            tree=body.tree,
+            shell=body.shell,
+            before=self.now.step,
+            files=body.files,
+            patch=body.patch,
+            text=said.text if said else "",
+            calls=said.calls if said else (),
+            cost_usd=said.cost_usd if said else None,
+        )
+        self._past.append(body.step)
+        self._future.clear()
+
+    def _rewind(self, event: Event, body: e.Rewound) -> None:
+        before, to = self.now.step, self.moments[body.to]
+        update = {
+            "step": body.step,
+            "seq": event.seq,
+            "at": event.at,
+            "kind": body.why,
+            "before": before,
+            "to": to.step,
+        }
+        none = {"files": (), "patch": "", "text": body.message, "calls": (), "cost_usd": 0.0}
+        self.moments[body.step] = to.model_copy(update=update | none)
+        if body.why == "undo" and self.undo == body.to:
+            self._future.append(self._past.pop())
+        elif body.why == "redo" and self.redo == body.to:
+            self._past.append(self._future.pop())
+        else:
+            self._past.append(body.step)
+            self._future.clear()
