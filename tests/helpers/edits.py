@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 NAMES = ["a", "b", "c", "d.txt", "e\n\x1b[31m", os.fsdecode(b"\xff\xfe"), "Case", "case", " sp ace ", "x.log"]
@@ -106,11 +106,11 @@ EDITS: list[Callable[[random.Random, Path, Path], None]] = [
 ]
 
 
-def edit(rng: random.Random, top: Path) -> None:
-    """Do one random thing to a random path, or nothing where it makes no sense."""
+def edit(rng: random.Random, top: Path, names: Sequence[str] = NAMES) -> None:
+    """Do one random thing to a random path, or nothing where it makes no sense; new ones get one of `names`."""
     reserved = [top / ".git", top / ".dreamdock"]
     paths = sorted(path for path in top.rglob("*") if not any(path.is_relative_to(name) for name in reserved))
-    new = rng.choice([top, *filter(is_folder, paths)]) / rng.choice(NAMES)
+    new = rng.choice([top, *filter(is_folder, paths)]) / rng.choice(names)
     rng.choice(EDITS)(rng, rng.choice([new, *paths]), new)
 
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from edits import NAMES as SOME
+from edits import edit, is_folder
 
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.spec import SandboxSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from repos import NewRepo
@@ -31,99 +31,13 @@ if TYPE_CHECKING:
     Names = tuple[str, ...]
 
 SEQUENCES = 50
-NAMES = ["a", "b", "c", "d.txt", "e\n\x1b[31m", os.fsdecode(b"\xff\xfe"), "Case", "case", " sp ace ", "x.log", "out"]
+NAMES = [*SOME, "out"]
 RULES = "*.log\n/out/\n"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(metafunc.config.getoption("--sequences", None) or SEQUENCES))
-
-
-def is_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def is_free(path: Path) -> bool:
-    return not os.path.lexists(path)
-
-
-def remove(path: Path) -> None:
-    if is_folder(path):
-        shutil.rmtree(path)
-    elif not is_free(path):
-        path.unlink()
-
-
-def write(rng: random.Random, _: Path, new: Path) -> None:
-    if is_free(new):
-        new.write_bytes(rng.randbytes(rng.randrange(40)))
-
-
-def modify(_: random.Random, old: Path, __: Path) -> None:
-    if is_file(old):
-        with old.open("ab") as file:
-            file.write(b"more\n")
-
-
-def delete(_: random.Random, old: Path, __: Path) -> None:
-    remove(old)
-
-
-def mkdir(_: random.Random, __: Path, new: Path) -> None:
-    if is_free(new):
-        new.mkdir()
-
-
-def rename(_: random.Random, old: Path, new: Path) -> None:
-    if not is_free(old) and not new.is_relative_to(old):
-        remove(new)
-        if not is_free(old):  # It may have lain below what was just removed.
-            old.rename(new)
-
-
-def chmod(rng: random.Random, old: Path, _: Path) -> None:
-    if is_file(old):
-        old.chmod(rng.choice([0o644, 0o755, 0o600, 0o700]))
-    elif is_folder(old):
-        old.chmod(rng.choice([0o755, 0o700]))
-
-
-def link(rng: random.Random, _: Path, new: Path) -> None:
-    if is_free(new):
-        new.symlink_to(rng.choice(["/etc/passwd", "..", "nowhere", NAMES[5]]))
-
-
-def swap(_: random.Random, old: Path, __: Path) -> None:
-    if is_folder(old):
-        remove(old)
-        old.write_bytes(b"was a directory\n")
-    elif not is_free(old):
-        remove(old)
-        old.mkdir()
-        (old / "inner").write_bytes(b"was a file\n")
-
-
-def hard_link(_: random.Random, old: Path, new: Path) -> None:
-    if is_file(old) and is_free(new):
-        new.hardlink_to(old)
-
-
-EDITS: list[Callable[[random.Random, Path, Path], None]] = [
-    *(write, write, modify, delete, mkdir, rename, rename, chmod, link, swap, hard_link)
-]
-
-
-def edit(rng: random.Random, top: Path) -> None:
-    """Do one random thing to a random path, or nothing where it makes no sense."""
-    reserved = [top / ".git", top / ".dreamdock"]
-    paths = sorted(path for path in top.rglob("*") if not any(path.is_relative_to(name) for name in reserved))
-    new = rng.choice([top, *filter(is_folder, paths)]) / rng.choice(NAMES)
-    rng.choice(EDITS)(rng, rng.choice([new, *paths]), new)
 
 
 class Rules:
@@ -217,7 +131,7 @@ def test_trees_agree_with_a_full_walk_whatever_happens(
         for step in range(8):
             top = box._workspace.merged
             for _ in range(rng.randrange(1, 6)):
-                edit(rng, top)
+                edit(rng, top, NAMES)
             busy(rng, box, step)
             before, made = done[-1][1], box.checkpoint(note=f"step {step}")
             assert made.tree == full_walk(top, scratch, rules)
@@ -225,7 +139,7 @@ def test_trees_agree_with_a_full_walk_whatever_happens(
             done.append((made.commit, made.tree, made.shell, f"{step}"))
             if rng.random() < 0.4:
                 for _ in range(rng.randrange(4)):
-                    edit(rng, top)
+                    edit(rng, top, NAMES)
                 commit, tree, shell, told = rng.choice(done)
                 kept = surviving(leaves(top), rules, store.list_files(base.project, tree))
                 box.rewind(commit, shell=shell)
