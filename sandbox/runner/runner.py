@@ -673,7 +673,8 @@ class Runner:
         if not self.pids_file or self.count_tasks() > 1 + len(self.children):
             self.known = {pid: process.start for pid, process in self.left_running().items()}
         else:
-            self.origins, self.sessions = {}, {}
+            self.origins = {}
+            self.sessions = {pid: number for pid, number in self.sessions.items() if pid in self.children}
 
     # What commands left running.
 
@@ -689,7 +690,7 @@ class Runner:
             if start != process.start:
                 number = self.origins.get(process.parent, ("", 0))[1] or self.sessions.get(process.session, self.number)
             self.origins[pid] = process.start, number
-        sessions = {process.session for process in table.values()}
+        sessions = ours | {process.session for process in table.values()}  # One of ours may yet turn out to hide.
         self.sessions = {pid: number for pid, number in self.sessions.items() if pid in sessions}
         return {pid: process for pid, process in table.items() if process.state not in "ZX"}
 
