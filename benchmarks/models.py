@@ -34,7 +34,7 @@ STEPS: Final = 200
 SHORT: Final = 20
 """The first so many steps, where the SDK's own walk over the dialogue doesn't count yet."""
 OVERHEAD_MS: Final = 3.0
-QUIET_MS: Final = 4.0
+QUIET_MS: Final = 6.8
 """The SDK's own time for a short request on a quiet machine of the anchors' size."""
 SDKS: Final = ("pydantic_ai", "openai", "anthropic", "genai_prices", "httpx2")
 KEY: Final = "not-a-real-key-0123456789"
