@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 
 _REWIND_SECONDS: Final = 60.0
-_PAUSE_SECONDS: Final = 0.05
 
 
 class Listed(NamedTuple):
@@ -50,6 +49,13 @@ class Listed(NamedTuple):
 
     view: RunView
     place: int | None
+
+
+class Asked(NamedTuple):
+    """A request to go back, and its number in the journal."""
+
+    request: e.RewindRequested
+    seq: int
 
 
 class LackingKey(NamedTuple):
@@ -211,51 +217,54 @@ class Door:
         """Return the moments that a run has been at."""
         return Timeline(stream.read(self._client, run_id))
 
-    def rewind(self, run_id: str, step: int, *, message: str = "") -> RunView:
+    def rewind(self, run_id: str, step: int, *, message: str = "") -> Asked:
         """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
 
         Raises NotFoundError for a step that the run hasn't been at.
         """
-        return self._rewind(run_id, lambda timeline: timeline.at(step), e.RewindRequested(step=step, message=message))
+        return self._rewind(run_id, lambda at: at.at(step).step, e.RewindRequested(step=step, message=message))
 
-    def undo(self, run_id: str) -> RunView:
+    def undo(self, run_id: str) -> Asked:
         """Ask for a return to before the last step, or the last rewind. Raises UsageError at the beginning."""
-        return self._rewind(run_id, lambda timeline: timeline.undo, e.RewindRequested(step=0, why="undo"))
+        return self._rewind(run_id, lambda at: at.undo, e.RewindRequested(step=0, why="undo"))
 
-    def redo(self, run_id: str) -> RunView:
+    def redo(self, run_id: str) -> Asked:
         """Take back the last undo. Raises UsageError where nothing was undone."""
-        return self._rewind(run_id, lambda timeline: timeline.redo, e.RewindRequested(step=0, why="redo"))
+        return self._rewind(run_id, lambda at: at.redo, e.RewindRequested(step=0, why="redo"))
 
-    def _rewind(
-        self, run_id: str, find: Callable[[Timeline], Moment | int | None], asked: e.RewindRequested
-    ) -> RunView:
+    def _rewind(self, run_id: str, find: Callable[[Timeline], int | None], asked: e.RewindRequested) -> Asked:
         while True:
             journal = Writer(self._client, run_id, who=self._who)
-            found = find(Timeline(journal.events))
-            if found is None:
+            step = find(Timeline(journal.events))
+            if step is None:
                 cause = "it is where it began" if asked.why == "undo" else "nothing was undone"
                 raise UsageError(f"there is nothing to {asked.why}", cause=cause, hint=f"dreamdock steps {run_id}")
-            step = found if isinstance(found, int) else found.step
             request = asked.model_copy(update={"step": step})
             try:
                 if journal.view.state is not State.DONE:
-                    journal.append(request)
-                    return journal.view
+                    return Asked(request, journal.append(request)[0].seq)
                 again = e.Dispatched(attempt=journal.view.attempt + 1, reason=f"{asked.why} to step {step}")
-                journal.append(request, again, operation="reopen")
+                written = journal.append(request, again, operation="reopen")
             except HeadMovedError:
                 continue  # It ended, or was reopened, meanwhile.
             dispatch(self._client, run_id, journal.view.attempt)
-            return journal.view
+            return Asked(request, written[0].seq)
 
-    def rewound(self, run_id: str, *, after: int) -> Moment | None:
-        """Wait until a run went back with a step behind number `after`; None where that takes longer than a minute."""
-        deadline = time.monotonic() + _REWIND_SECONDS
+    def rewound(self, run_id: str, asked: Asked) -> Moment | None:
+        """Wait until a run went back as it was asked to; None where that takes longer than a minute.
+
+        A run that ends before it came to it is asked once more, and taken up again by that.
+        """
+        deadline, request, after = time.monotonic() + _REWIND_SECONDS, asked.request, asked.seq
         while time.monotonic() < deadline:
-            for moment in self.timeline(run_id).moments.values():
-                if moment.to is not None and moment.step > after:
-                    return moment
-            time.sleep(_PAUSE_SECONDS)
+            for event in stream.follow(self._client, run_id, after=after):
+                if time.monotonic() >= deadline:
+                    return None
+                if event is not None and isinstance(event.body, e.Rewound):
+                    return self.timeline(run_id).at(event.body.step)
+                if event is not None and isinstance(event.body, e.Finished):
+                    request, after = self._rewind(run_id, lambda _: request.step, request)  # noqa: B023  # Called at once.
+                    break
         return None
 
     def fork(self, run_id: str, step: int, *, message: str = "") -> RunView:

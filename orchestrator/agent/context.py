@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 class Context:
     """The journal as the agent sees it.
 
-    `step` is the last committed one, `depth` how many replies led to where the run is. `rewind` is what a person asked
-    for and nobody has done yet. `open_reply` is a complete reply whose step isn't committed: its calls run
-    (again). `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran. `spent_usd`
-    is what replies of known price cost, undone steps included.
+    `step` is the last committed one, `depth` how many replies led to where the run is, `forked` whether that is where
+    it was forked. `rewind` is what a person asked for and nobody has done yet. `open_reply` is a complete reply whose
+    step isn't committed: its calls run (again). `lost` counts for each of its calls how many attempts ended, to the
+    run's blame, while it ran. `spent_usd` is what replies of known price cost, undone steps included.
     """
 
     system: str = ""
     dialogue: tuple[Turn | Reply, ...] = ()
     step: int = 0
     depth: int = 0
+    forked: bool = False
     rewind: e.RewindRequested | None = None
     open_reply: Reply | None = None
     lost: Counter[str] = field(default_factory=Counter)
@@ -77,6 +78,7 @@ class Projection:
         self._dialogue: list[Turn | Reply] = []
         self._step = 0
         self._depth = 0
+        self._forked_at = 0
         self._rewind: e.RewindRequested | None = None
         self._open: Reply | None = None
         self._results: dict[str, ToolResult] = {}
@@ -125,6 +127,7 @@ class Projection:
                 self._rewind = body
             case e.Forked():
                 self._system, self._dialogue, self._step = body.system, list(body.dialogue), body.step
+                self._forked_at = body.step
             case e.Finished():
                 self._rewind = None  # It came too late; who asked asks again.
             case _:
@@ -136,6 +139,7 @@ class Projection:
             dialogue=tuple(self._dialogue),
             step=self._step,
             depth=self._depth,
+            forked=self._step == self._forked_at > 0,
             rewind=self._rewind,
             open_reply=self._open,
             lost=self._lost,

@@ -95,7 +95,8 @@ class Agent:
         elif context.open_reply is not None:
             self._restarted = True
         elif context.step and context.summary is None:
-            self._journal.append(e.Prompted(text=wording.fill("restarted", step=str(context.step))))
+            note = "forked" if context.forked else "restarted"
+            self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
 
     def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""

@@ -11,9 +11,8 @@ from orchestrator.cli.options import run_argument, with_screen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.api import Door
+    from orchestrator.api import Asked, Door
     from orchestrator.cli.screen import Screen
-    from orchestrator.runs import RunView
 
 _PENDING: Final = 8
 
@@ -52,13 +51,13 @@ def redo(screen: Screen, /, run: str) -> int:
     return _carry_out(screen, run, lambda door, run_id: door.redo(run_id))
 
 
-def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], RunView]) -> int:
+def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], Asked]) -> int:
     from orchestrator.cli import document
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
         asked = ask(door, run_id)
-        done = door.rewound(run_id, after=asked.step)
+        done = door.rewound(run_id, asked)
         view = door.show(run_id).view
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view), "rewound": done is not None})
@@ -66,6 +65,7 @@ def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], RunView]) ->
         from orchestrator.cli.steps import what
 
         short = screen.id(run_id)
-        screen.line(f"step {done.step}: {what(done)}" if done else "asked for; it is done at the end of the step")
+        pending = "asked for: it comes at the end of the step, unless the run ends with it"
+        screen.line(f"step {done.step}: {what(done)}" if done else pending)
         screen.next(f"dreamdock logs -f {short}", f"dreamdock steps {short}", f"dreamdock undo {short}")
     return 0 if done else _PENDING

@@ -1,7 +1,7 @@
 """Cassettes: a run's replies in a file, to be played again by the scripted model. A cassette is a recorded script.
 
 It is JSON lines: a header, then one line per reply. A script written by hand is the same without a header.
-`match` says how a reply is found: by step, the number of replies in the dialogue; or by request, its `request_key`.
+`match` says how a reply is found: by step, the number of replies in the dialogue; or by the key of the request.
 Nothing that looks like a credential gets into one, see `orchestrator.redaction`.
 """
 
@@ -135,18 +135,14 @@ def record(request: Request, about: Header, *, known: Iterable[str] = ()) -> str
     return text
 
 
-def request_key(request: Request) -> str:
-    """Return the key of a request: SHA-256 (hex) over what it says, as far as that is the same in each run.
+def request_keys(request: Request) -> Iterator[str]:
+    """Yield the keys of every request of a dialogue: the ones that its replies answered, then its own.
 
-    In it: the system text, each tool's name and schema, and the dialogue in order: texts, calls with their arguments,
-    results with their outcome. Not in it: call ids, reasoning, usage, a provider's own message.
+    A key is the SHA-256 (hex) over what a request says, as far as that is the same in each run: the system text, each
+    tool's name and schema, and the dialogue in order: texts, calls with their arguments, results with their outcome.
+    Not in it: call ids, reasoning, usage, a provider's own message.
     What looks like a credential counts as `[redacted]`, and `normal` says what else is masked.
     """
-    return list(request_keys(request))[-1]
-
-
-def request_keys(request: Request) -> Iterator[str]:
-    """Yield the keys of every request of a dialogue: the ones that its replies answered, then its own."""
     key = hashlib.sha256()
 
     def add(*parts: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fake_provider import FakeProvider, chat
 from kit import MEND, SUBMIT
 
-from orchestrator.runs import Outcome
+from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,20 @@ def test_a_running_run_goes_back_at_the_end_of_its_step(
     assert stack.door.show(run_id).view.attempt == 1, "in the same container"
 
 
+def test_a_run_that_ends_before_it_came_to_a_rewind_is_taken_up_again(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    run_id = stack.detached(script("echo one > one.txt", SUBMIT), repo, "--accept", "sleep 2")
+    until(lambda: stack.door.show(run_id).view.state is State.FINISHING)
+    went = stack("rewind", run_id, "0")
+    assert went.returncode == 0, went.stderr
+    assert "step 3: rewind to 0" in went.stdout
+    assert stack("wait", run_id).returncode == 0
+    kinds = [event.body.type for event in stack.door.events(run_id)]
+    assert kinds.count("rewind_requested") == kinds.count("finished") == 2
+    assert kinds.count("rewound") == 1
+
+
 def test_a_fork_leaves_the_other_run_as_it_is(stack: Stack, repo: Path, script: Callable[..., Path]) -> None:
     run_id = done(stack, script("echo one > one.txt", MEND, "echo three > three.txt", SUBMIT), repo)
     before = stack.json("show", run_id)
@@ -111,7 +125,10 @@ def test_a_fork_leaves_the_other_run_as_it_is(stack: Stack, repo: Path, script: 
     assert stack("wait", fork).returncode == 0, stack("logs", fork).stdout
     view = stack.door.show(fork).view
     assert (view.outcome, view.step, view.depth) == (Outcome.SUCCEEDED, 4, 2)
-    assert "forked        from step 2 of run " + run_id in stack("logs", fork).stdout
+    logs = stack("logs", fork).stdout
+    assert "forked        from step 2 of run " + run_id in logs
+    assert "told the model: Note: from here on this is a run of its own" in logs
+    assert "interrupted" not in logs
     diff = stack("diff", fork).stdout
     assert "+one" in diff
     assert "+three" in diff

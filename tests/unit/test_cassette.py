@@ -16,7 +16,7 @@ from orchestrator.errors import ConfigError, ModelError, NotFoundError, UsageErr
 from orchestrator.export import cassette
 from orchestrator.journal.lease import claim
 from orchestrator.journal.stream import Writer, create, read
-from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, record, request_key, request_keys
+from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, record, request_keys
 from orchestrator.models.scripted import ScriptedModel, read_script
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.stop import Stop
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 SECRET = "ghp_" + "a1B2c3D4" * 5
 SYSTEM = "You work."
+
+
+def request_key(request: Request) -> str:
+    """The key of the request itself."""
+    return list(request_keys(request))[-1]
 
 
 def call(number: int, command: str, **more: Any) -> ToolCall:
