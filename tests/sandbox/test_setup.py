@@ -321,3 +321,16 @@ def test_with_network_a_package_comes_from_an_index_and_without_it_does_not(
         assert box.run('python3 -c "import tinydep; print(tinydep.ANSWER)"').output == b"42\n"
         assert box.run("cut -d: -f1 /proc/net/dev | tail -n +3").output.split() == [b"lo"], "the run itself is sealed"
         assert box.checkpoint(note="1").tree == base.tree
+
+
+def test_a_directory_that_set_up_moved_is_at_its_place_and_what_it_made_is_there(
+    store: Store, base: Base, root: Path, make: Make
+) -> None:
+    layer = make("mv src moved; echo new >moved/made; mkdir -p fresh && mv moved fresh/deep")()
+    spec = SandboxSpec(image=base_image())
+    with open_sandbox(spec, store, base, root, layer=layer) as box:
+        listed = box.run("cat src/a.py src/deep/b.py fresh/deep/made; ls -R fresh")
+        assert listed.exit_code == 0, listed.output
+        assert box.checkpoint(note="n").tree == base.tree
+        assert box.run("echo more >> src/a.py; rm -r fresh; git status --short").exit_code == 0
+        assert [change.path for change in box.checkpoint(note="n").changes] == ["src/a.py"]
