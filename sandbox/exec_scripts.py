@@ -61,21 +61,21 @@ KILL: Final = (
 __i=0
 while [ $__i -lt 200 ]; do
 kill -9 -1
-__left=0
+__left=0 __dead=0
 """
     + _EACH
     + r"""
     set -- ${__s##*) }
-    case $1 in Z|X) continue;; esac
+    case $1 in Z|X) __dead=1; continue;; esac
     [ "$4" = 1 ] || __left=1
 done
-[ $__left = 0 ] && exit 0
+[ $__left = 0 ] && { [ $__dead = 0 ] || [ $__i -gt 100 ]; } && exit 0
 __i=$((__i + 1)); sleep 0.02
 done 2>/dev/null
 exit 1
 """
 )
-"""Ends every process but PID 1, its own child and itself."""
+"""Ends every process but PID 1, its own child and itself, and gives PID 1 time to reap: the dead count as processes."""
 
 LIST: Final = (
     'echo "$$"'
