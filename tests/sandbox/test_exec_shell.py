@@ -173,9 +173,11 @@ def test_holding_stops_every_process(shell: ExecShell, shared: Container) -> Non
 
 
 def test_a_reset_ends_everything_and_takes_up_a_state(shell: ExecShell, shared: Container) -> None:
-    assert shell.state() == b""
+    with shell.held() as state:
+        assert state == b""
     shell.run("cd /tmp; export KEPT=1")
-    state = shell.state()
+    with shell.held() as state:
+        pass
     shell.run("cd /; export KEPT=2; touch /tmp/file; sleep 1008 &")
     shell.reset(state)
     assert text(shell.run("echo $KEPT $PWD; ls -A /tmp")) == "1 /tmp\n"
