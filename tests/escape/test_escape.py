@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from launching import launched
 
-from sandbox.attack.check import LIMITS
-from sandbox.attack.suite import CHECKS, Bait, attack, baited, carry_out, opened
-from sandbox.container import Container, runner_source, seccomp_profile
+from sandbox.attack.suite import CHECKS, Bait, attack, carry_out
+from sandbox.container import Container, runner_source
 from sandbox.images import base_image
-from sandbox.mounts import share
-from sandbox.policy import container_settings
-from sandbox.spec import JOB_UID, SandboxSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_root]
 BY_ID = {check.id: check for check in CHECKS}
-
-
-@pytest.fixture(scope="module")
-def bait() -> Iterator[Bait]:
-    with baited() as bait:
-        yield bait
-
-
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with opened(base_image(), tmp_path_factory.mktemp("sealed")) as box:
-        yield box
 
 
 @pytest.mark.parametrize("name", BY_ID)
@@ -60,27 +43,6 @@ def test_the_attack_as_a_whole_runs_in_a_sandbox_of_its_own_and_cleans_up(tmp_pa
 
 
 # The same checks where they have to fail. Each way of being weak is one that a mistake could bring about.
-
-
-@pytest.fixture(scope="module")
-def slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("slot")
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    share(folder)
-    subprocess.run(["chown", f"{JOB_UID}:{JOB_UID}", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-@contextmanager
-def launched(slot: Path, *, source: str = "", config: dict[str, Any] | None = None, **more: Any) -> Iterator[Container]:
-    spec = SandboxSpec(image=base_image(), limits=LIMITS)
-    settings = container_settings(
-        spec, workspace=slot, runner_source=source or runner_source(), seccomp=seccomp_profile()
-    )
-    settings["HostConfig"] |= config or {}
-    with closing(Container.launch(settings | more, spec)) as container:
-        yield container
 
 
 UNSEALED = {
