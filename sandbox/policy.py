@@ -123,6 +123,10 @@ MASKED_PATHS = (
         "/sys/kernel/boot_params",
     ),
     *("/sys/kernel/btf", "/sys/kernel/debug", "/sys/kernel/iommu_groups", "/sys/kernel/notes", "/sys/kernel/security"),
+    *(
+        f"/sys/fs/{kind}"
+        for kind in ("bcachefs", "bpf", "btrfs", "erofs", "ext4", "f2fs", "fuse", "nfs", "pstore", "xfs")
+    ),
     *("/sys/kernel/slab", "/sys/kernel/tracing", "/sys/kernel/vmcoreinfo", "/sys/module", "/sys/power"),
 )
 """Covered by an empty file or directory. A path that the kernel doesn't have is passed over."""
@@ -191,7 +195,10 @@ def container_settings(
             "Tmpfs": tmpfs,
             "ShmSize": shm_mb * 1024 * 1024,
             "Devices": [],
-            "Sysctls": {"kernel.shm_rmid_forced": "1"},  # Shared memory ends with its last process, as all memory does.
+            "Sysctls": {
+                "kernel.shm_rmid_forced": "1",  # Shared memory ends with its last process, as all memory does.
+                "kernel.domainname": "(none)",  # Else it's the host's.
+            },
             "Memory": memory,
             "MemorySwap": memory,  # Memory and swap together: none.
             "CpuPeriod": 100_000,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.attack.suite import Bait, baited, opened
+from sandbox.attack.opening import opened
+from sandbox.attack.suite import Bait, baited
 from sandbox.images import base_image
 from sandbox.mounts import share
 from sandbox.spec import JOB_UID

@@ -1,7 +1,7 @@
 """The profile, rule by rule and call by call: 64-bit, 32-bit (`int 0x80`) and x32, in a real sandbox.
 
-Nothing that is asked here is carried out; `syscalls` says how. The controls are containers without a profile, and with
-the engine's own.
+Nothing that is asked here is carried out; `sandbox.attack.calls` says how. The controls are containers without a
+profile, and with the engine's own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import syscalls
 from launching import launched
-from syscalls import LET_THROUGH, Call
+from syscalls import Call
 
+from sandbox.attack.calls import INTERFACES, LET_THROUGH, MOST
 from sandbox.container import seccomp_profile
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ HIGH: Final = (1 << 32, 1 << 63)
 @pytest.fixture(scope="module")
 def told(sealed: Sandbox) -> dict[Call, str]:
     """Return what comes of every number of every interface."""
-    calls = [Call(interface, number) for interface in syscalls.INTERFACES for number in range(syscalls.MOST)]
+    calls = [Call(interface, number) for interface in INTERFACES for number in range(MOST)]
     return dict(zip(calls, syscalls.answers(sealed, calls), strict=True))
 
 
@@ -217,8 +218,8 @@ def test_what_the_rules_allow_works_in_earnest(sealed: Sandbox) -> None:
 
 def test_the_probe_sees_it_where_there_is_no_profile(slot: Path) -> None:
     with launched(slot, config={"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]}) as container:
-        for interface in syscalls.INTERFACES:
-            calls = [Call(interface, number) for number in range(syscalls.MOST) if number not in UNFILTERED]
+        for interface in INTERFACES:
+            calls = [Call(interface, number) for number in range(MOST) if number not in UNFILTERED]
             answers = set(syscalls.answers(container.shell, calls))
             assert answers == {LET_THROUGH} or (interface == "32-bit" and answers == {"SIGSEGV"}), interface
 

@@ -137,6 +137,13 @@ def test_when_time_is_up_everything_ends(shell: ExecShell) -> None:
     assert text(shell.run("pwd")) == "/tmp\n"  # noqa: S108  # A path inside.
 
 
+def test_what_the_engine_executes_is_sealed_as_well(shell: ExecShell) -> None:
+    for status in (shell.run("cat /proc/self/status").output, shell.exec(["cat", "/proc/self/status"]).output):
+        told = dict(line.split(":\t", 1) for line in status.decode().splitlines())
+        assert (told["Seccomp"], told["NoNewPrivs"], int(told["CapBnd"], 16)) == ("2", "1", 0)
+        assert set(told["Uid"].split()) == {str(JOB_UID)}
+
+
 def test_a_background_process_neither_holds_the_call_nor_hides(shell: ExecShell) -> None:
     began = time.monotonic()
     first = shell.run("sleep 1004 & (setsid sleep 1005 &) ; echo started")

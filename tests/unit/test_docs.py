@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from orchestrator.cli.attacks import ALL
 from orchestrator.cli.root import cli
-from sandbox.attack.suite import CHECKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Promised")[2].partition("\n## ")[0]
@@ -18,7 +18,7 @@ PROMISED = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Prom
 def test_every_check_is_a_promise_and_every_named_check_exists() -> None:
     shown = " ".join(row.split("|")[2] for row in PROMISED.splitlines() if row.startswith("| "))
     named = set(re.findall(r"`([a-z0-9-]+)`", shown))
-    assert named == {check.id for check in CHECKS}
+    assert named == {check.id for check in ALL}
 
 
 def test_every_promise_names_what_shows_it() -> None:
