@@ -72,10 +72,10 @@ for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", 
     ),
     python_check(
         "devices",
-        "There is no device of the host, and none can be made.",
-        "list /dev; make a memory device, a disk and an overlay whiteout",
+        "There is no device or terminal of the host, and none can be made.",
+        "list /dev; make a memory device, a disk and an overlay whiteout; open the terminal and type into it (TIOCSTI)",
         """
-import stat
+import fcntl, stat
 usual = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
 for name in os.listdir("/dev"):
     mode = os.lstat("/dev/" + name).st_mode
@@ -84,6 +84,9 @@ for name in os.listdir("/dev"):
 wanted = (("memory", stat.S_IFCHR, (1, 1)), ("disk", stat.S_IFBLK, (8, 0)), ("whiteout", stat.S_IFCHR, (0, 0)))
 for name, kind, number in wanted:
     refused("make " + name, lambda: os.mknod("/tmp/attack-" + name, kind | 0o600, os.makedev(*number)))
+refused("terminal", lambda: os.open("/dev/tty", os.O_RDWR), (errno.ENXIO,))
+for descriptor in range(3):
+    refused(f"type into {descriptor}", lambda: fcntl.ioctl(descriptor, 0x5412, b"x"), (errno.ENOTTY,))
 """,
     ),
     python_check(
