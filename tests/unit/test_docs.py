@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -45,3 +47,20 @@ def test_links_lead_somewhere_and_commands_exist(document: str) -> None:
         assert ((ROOT / document).parent / target).exists(), target
     for command in re.findall(r"(?:^|[`$ ])dreamdock ([a-z]+)\b", text, flags=re.MULTILINE):
         assert cli.get_command(click.Context(cli), command), command
+
+
+def test_the_readme_begins_with_what_the_demo_really_does() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```console\n")[2].partition("```")[0]
+    demo = ROOT / "orchestrator/demo/boltons"
+    replies = [json.loads(line) for line in (demo / "script.jsonl").read_text(encoding="utf-8").splitlines()]
+    said = [reply["text"] for reply in replies]
+    typed = [call["arguments"].get("command") for reply in replies for call in reply["calls"]]
+    accept = tomllib.loads((demo / "project.toml").read_text(encoding="utf-8"))["accept"]
+    steps = re.findall(r"^step (\d+)/200 +(.+)$", shown, flags=re.MULTILINE)
+    assert len(steps) >= 4
+    assert all(said[int(number) - 1] == text for number, text in steps)
+    commands = re.findall(r"^ {14}\$ (.+)$", shown, flags=re.MULTILINE)
+    assert commands == ["curl -sS --max-time 5 https://boltons.readthedocs.io/", typed[0], accept]
+    assert set(commands) <= {*typed, accept}
+    assert "Could not resolve host" in shown, "the sandbox is seen refusing"
