@@ -195,10 +195,7 @@ def container_settings(
             "Tmpfs": tmpfs,
             "ShmSize": shm_mb * 1024 * 1024,
             "Devices": [],
-            "Sysctls": {
-                "kernel.shm_rmid_forced": "1",  # Shared memory ends with its last process, as all memory does.
-                "kernel.domainname": "(none)",  # Else it's the host's.
-            },
+            "Sysctls": {"kernel.shm_rmid_forced": "1"},  # Shared memory ends with its last process, as all memory does.
             "Memory": memory,
             "MemorySwap": memory,  # Memory and swap together: none.
             "CpuPeriod": 100_000,
