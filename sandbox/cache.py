@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sandbox.errors import WorkspaceError
+from sandbox.errors import DiskFull, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,6 +120,21 @@ def remove_tree(path: Path) -> None:
     done = subprocess.run(["rm", "-rf", "--one-file-system", "--", path], capture_output=True, check=False)
     if done.returncode != 0:
         raise WorkspaceError(f"can't remove {path}", cause=done.stderr.decode(errors="replace").strip()[:300])
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a directory that may hold anything, with owners, modes, times, holes and attributes; no link is followed.
+
+    Raises WorkspaceError, DiskFull.
+    """
+    argv = ["cp", "-a", "--no-target-directory", "--", str(source), str(target)]
+    done = subprocess.run(argv, capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"})
+    if done.returncode != 0:
+        cause = done.stderr.decode(errors="backslashreplace").strip()[:300]
+        if "No space left" in cause:
+            hint = "free some space, then try again"
+            raise DiskFull(f"the disk is full: copying to {target}", cause=cause, hint=hint)
+        raise WorkspaceError(f"can't copy {source}", cause=cause)
 
 
 @contextmanager

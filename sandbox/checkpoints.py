@@ -116,6 +116,7 @@ class Checkpointer:
 
     def _fold(self) -> Fold:
         tree, inexact = self._folder.fold()
+        self._workspace.require_kept()
         if tree == EMPTY_TREE:
             self._objects.put(b"tree", b"")
         return Fold(tree, inexact)

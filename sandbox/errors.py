@@ -9,6 +9,7 @@ SandboxError               exit code
 ├── SetupFailed            1    a set-up command failed or took too long; the command and its last words are named
 └── WorkspaceError         1    the workspace can't be made, read or written
     ├── DiskFull                the host's disk is full
+    │   └── WorkspaceFull       what has to be on a run's own disk doesn't fit
     ├── FileProblem             a file inside can't be read or written as asked
     ├── NotARepository     3    the source is no git repository
     └── RevisionNotFound   3    the repository doesn't have this revision
@@ -83,6 +84,10 @@ class WorkspaceError(SandboxError):
 
 class DiskFull(WorkspaceError):  # noqa: N818  # As above.
     """The host's disk is full. Checkpoints that were committed stay."""
+
+
+class WorkspaceFull(DiskFull):
+    """What has to be there doesn't fit on the run's own disk: its size is the limit `workspace_mb`."""
 
 
 class FileProblem(WorkspaceError):  # noqa: N818  # As above.

@@ -200,6 +200,7 @@ class _Opening:
             tree=self.tree,
             layer=self.layer,
             slot=slot,
+            size_mb=self.spec.limits.workspace_mb,
         )
 
     def _joined(self, container: Container, workspace: Workspace) -> Sandbox:

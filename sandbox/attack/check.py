@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sandbox.spec import Limits
 
-LIMITS = Limits(memory_mb=256, cpus=1.0, pids=128, tmpfs_mb=32, command_seconds=60)
+LIMITS = Limits(memory_mb=256, cpus=1.0, pids=128, tmpfs_mb=32, workspace_mb=128, command_seconds=60)
 """Limits of the sandbox that is attacked: small ones show sooner whether they bite."""
 
 _PROBE = """
