@@ -26,7 +26,7 @@ from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import Stop, Stopped
-from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError, SetupFailed
+from sandbox.errors import ChannelLost, EngineUnavailable, QuotaFull, SandboxError, SetupFailed
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
@@ -152,6 +152,8 @@ class Attempt:
             self._wait_for_redis()
         except JournalError:
             raise
+        except QuotaFull as error:
+            self._finish(Outcome.LIMIT, f"{error.message}: {error.cause}")
         except (DreamdockError, SandboxError) as error:
             self._finish(Outcome.ERROR, ": ".join(filter(None, (error.message, error.cause))))
         except Exception as error:
@@ -278,6 +280,7 @@ class Attempt:
         """Open a fresh sandbox on a tree, with a state of the shell; a stop removes its container at once."""
         self._stop.check()
         at: dict[str, Any] = {"tree": tree, "shell": shell, "layer": self._layer, "pool": self._pool}
+        at["run_id"] = self._journal.view.id
         with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:

@@ -137,6 +137,22 @@ class Store:
         """Return the bytes that a project takes on disk."""
         return disk_bytes(self.git_dir(project))
 
+    def measure(self) -> int:
+        """Return the bytes that it all takes on disk, and note them for `measured`. Raises OSError, WorkspaceError."""
+        total = disk_bytes(self.root) if self.root.is_dir() else 0
+        if total:
+            fresh = self.root / f".bytes-{os.getpid()}"
+            fresh.write_text(str(total))
+            fresh.replace(self.root / "bytes")
+        return total
+
+    def measured(self) -> int:
+        """Return what `measure` came to the last time: at once, where measuring takes a while; 0 where nobody did."""
+        try:
+            return int((self.root / "bytes").read_text())
+        except (OSError, ValueError):
+            return 0
+
     def sweep(self) -> list[str]:
         """Remove what killed imports left a day ago and return its names. Raises WorkspaceError."""
         limit = time.time() - _DAY
