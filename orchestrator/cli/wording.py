@@ -90,6 +90,15 @@ def judged(verdict: Verdict) -> list[Text]:
     return [*told, Text.assemble(result, f" · {words}{again}")]
 
 
+def built(body: e.Built) -> Text:
+    """Return how the build of a repository's own image went, in a line."""
+    what = f" · {visible(body.image)} from {visible(body.dockerfile)}"
+    if body.failed:
+        return Text.assemble(("✗ failed", "red"), (what, "dim"))
+    took = "built earlier" if body.cached else duration(body.seconds)
+    return Text.assemble(("✓ ", "green"), took, (what, "dim"))
+
+
 def set_up(body: e.SetUp) -> Text:
     """Return how the set-up went, in a line."""
     what = f"{plural(len(body.commands), 'command')} · network {body.network}"
