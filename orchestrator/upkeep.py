@@ -50,8 +50,8 @@ def give_up(client: Redis, settings: Settings, *, days: float | None = None, dry
     RedisAwayError, and the store's errors.
     """
     store = Store(settings.state_dir / "repos")
-    for folder in (store.root, settings.state_dir / "workspaces"):
-        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+    for folder in (settings.state_dir, store.root, settings.state_dir / "workspaces"):
+        if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH112  # Pathlib's may raise.
             hint = "sudo dreamdock prune"
             raise DeniedError("this account may not clear up", cause=f"{folder} belongs to another one", hint=hint)
     retention_s = (settings.retention_days if days is None else days) * DAY
