@@ -8,6 +8,7 @@ what is mounted; it has no journal, because it doesn't outlive its run.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # No share for root: what a job writes to an overlay counts as root's, so that it would be no reserve.
-_MAKE = ("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-i", "16384")
+_MAKE = ("-q", "-F", "-m", "0", "-O", "^has_journal,^resize_inode", "-i", "16384")
 _LAZY = ("-E", "lazy_itable_init=1,nodiscard,root_owner=0:0")
 # Without noinit_itable the kernel would fill the tables of files in the background, 1.6 % of the size, with nothing.
 # Without barriers nobody waits for the host's disk.
@@ -55,12 +56,17 @@ def unmount_disk(place: Path) -> None:
         pass
 
 
+def mkfs() -> str | None:
+    """Return where mkfs.ext4 is; it needn't be on the PATH of who isn't root by login."""
+    return shutil.which("mkfs.ext4", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin")))
+
+
 def _make(file: int) -> None:
-    try:
-        argv = [*_MAKE, *_LAZY, f"/proc/self/fd/{file}"]
-        done = subprocess.run(argv, capture_output=True, check=False, pass_fds=[file], env=os.environ | {"LC_ALL": "C"})
-    except FileNotFoundError as error:
-        raise WorkspaceError(f"{_MAKE[0]} isn't installed", hint=HINT) from error
+    program = mkfs()
+    if program is None:
+        raise WorkspaceError("mkfs.ext4 isn't installed", hint=HINT)
+    argv = [program, *_MAKE, *_LAZY, f"/proc/self/fd/{file}"]
+    done = subprocess.run(argv, capture_output=True, check=False, pass_fds=[file], env=os.environ | {"LC_ALL": "C"})
     if done.returncode != 0:
         cause = " ".join(done.stderr.decode(errors="replace").split())[:300]
         if "No space left" in cause:

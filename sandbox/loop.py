@@ -18,7 +18,7 @@ from typing import Final
 from sandbox.errors import WorkspaceError
 from sandbox.mounts import mount_device
 
-_CONTROL: Final = "/dev/loop-control"
+CONTROL: Final = Path("/dev/loop-control")
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A  # LOOP_CTL_GET_FREE, LOOP_CONFIGURE (Linux 5.8)
 _AUTOCLEAR = 4  # Once nothing has it open or mounted, the device is free again.
 # struct loop_config: descriptor, block size, struct loop_info64 (flags at its 13th word), 64 reserved bytes.
@@ -43,9 +43,9 @@ def mount_image(file: int, place: Path, *, options: str) -> None:
 def _taken(file: int) -> tuple[int, int]:
     """Return the number of a free loop device that was given the file, and a descriptor that holds it."""
     try:
-        control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+        control = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise WorkspaceError("there are no loop devices", cause=f"{_CONTROL}: {error.strerror}", hint=HINT) from error
+        raise WorkspaceError("there are no loop devices", cause=f"{CONTROL}: {error.strerror}", hint=HINT) from error
     try:
         for _ in range(_TRIES):
             number = fcntl.ioctl(control, _GET_FREE)
