@@ -37,7 +37,7 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("base image", _image),
         ("cgroup limits", _limits),
         ("overlay mounts", _overlay),
-        ("runs' own disks", _own_disk),
+        ("own disks", _own_disk),
         ("disk", _disk),
         ("redis", redis_checks.writes),
         ("persistence", redis_checks.persistence),
@@ -77,12 +77,7 @@ def _overlay(settings: Settings) -> HostCheck:
     """Mount a small overlay with the workspace's options, change a file through it, and take it down again."""
     name = "overlay mounts"
     if os.geteuid() != 0:
-        return HostCheck(
-            name,
-            ok=True,
-            found="not tried: only root may mount, and workers run as root",
-            remedy="sudo dreamdock doctor",
-        )
+        return _not_tried(name)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
         lower, upper, work, merged = (Path(scratch) / part for part in ("lower", "upper", "work", "merged"))
@@ -103,16 +98,16 @@ def _overlay(settings: Settings) -> HostCheck:
     return HostCheck(name, ok=works, found="mounted, written through, unmounted" if works else "a write went astray")
 
 
+def _not_tried(name: str) -> HostCheck:
+    found = "not tried: only root may mount, and workers run as root"
+    return HostCheck(name, ok=True, found=found, remedy="sudo dreamdock doctor")
+
+
 def _own_disk(settings: Settings) -> HostCheck:
     """Make a run's own disk of the size that runs get, fill a smaller one, and take both down again."""
-    name = "runs' own disks"
+    name = "own disks"
     if os.geteuid() != 0:
-        return HostCheck(
-            name,
-            ok=True,
-            found="not tried: only root may mount, and workers run as root",
-            remedy="sudo dreamdock doctor",
-        )
+        return _not_tried(name)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
         place = Path(scratch)
