@@ -13,7 +13,7 @@ from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audited
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
-from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, UsageError
+from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, PrunedError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
 from orchestrator.journal.live import Said
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from orchestrator.timeline import Moment
+    from orchestrator.upkeep import Pruned
     from sandbox.store import Store
 
 
@@ -86,7 +87,11 @@ class Door:
         return Store(self._settings.state_dir / "repos")
 
     def resolve(self, request: RunRequest) -> RunSpec:
-        """Resolve a request to a specification; its base commit is in the store afterwards."""
+        """Resolve a request to a specification; its base commit is in the store afterwards.
+
+        Raises LimitError where the store is full, and what `resolve` raises.
+        """
+        self._require_room()
         return resolve(request, self._settings, self._store, os.environ)
 
     def policy(self, spec: RunSpec) -> dict[str, Any]:
@@ -119,10 +124,49 @@ class Door:
                 cause = f"{key.variable} isn't set where the workers run"
                 raise ConfigError(f"no worker has a key for {key.model}", cause=cause, hint=hint)
         run_id = new_run_id()
+        self._keep(run_id, spec, *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
         view = stream.create(self._client, run_id, self._who, bodies)
         dispatch(self._client, run_id, 1)
         return view
+
+    def _require_room(self) -> None:
+        from orchestrator.upkeep import require_room  # noqa: PLC0415  # It takes pygit2, as the store does.
+
+        require_room(self._settings)
+
+    def _keep(self, run_id: str, spec: RunSpec, *begun: e.Body) -> None:
+        """Have the store keep what a run starts from for as long as the run; a host without the project has none."""
+        from sandbox.errors import RevisionNotFound  # noqa: PLC0415  # As above.
+
+        store, project = self._store, spec.repo.project
+        if project not in store.projects():
+            return
+        for body in begun:
+            if isinstance(body, e.Forked):
+                try:
+                    store.keep(project, run_id, body.commit, [body.shell] if body.shell else [])
+                except RevisionNotFound as error:
+                    raise self._pruned(body.run) from error
+                return
+        store.keep(project, run_id, spec.repo.commit)
+
+    def _require_kept(self, run_id: str) -> None:
+        """Raise PrunedError where this host's store gave a run's checkpoints up."""
+        store, project = self._store, index.record(self._client, run_id).view.spec.repo.project
+        if project in store.projects() and run_id not in store.kept(project):
+            raise self._pruned(run_id)
+
+    def _pruned(self, run_id: str) -> PrunedError:
+        cause = f"they are kept for {self._settings.retention_days:g} days after a run's end (retention_days)"
+        hint = f"what a finished run changed is in its journal: dreamdock diff {run_id} | git apply"
+        return PrunedError(f"the checkpoints of run {run_id} were given up", cause=cause, hint=hint)
+
+    def prune(self, *, days: float | None = None, dry_run: bool = False) -> Pruned:
+        """Give up old runs' checkpoints and what is cached beyond its quota; see `upkeep.give_up`."""
+        from orchestrator.upkeep import give_up  # noqa: PLC0415  # As above.
+
+        return give_up(self._client, self._settings, days=days, dry_run=dry_run)
 
     def lacking(self, spec: RunSpec) -> list[LackingKey]:
         """Return the keys of a run's models that no living worker has; none where no worker lives."""
@@ -233,6 +277,7 @@ class Door:
         return self._rewind(run_id, lambda at: at.redo, e.RewindRequested(step=0, why="redo"))
 
     def _rewind(self, run_id: str, find: Callable[[Timeline], int | None], asked: e.RewindRequested) -> Asked:
+        self._require_kept(run_id)
         while True:
             journal = Writer(self._client, run_id, who=self._who)
             step = find(Timeline(journal.events))
@@ -270,8 +315,10 @@ class Door:
     def fork(self, run_id: str, step: int, *, message: str = "") -> RunView:
         """Queue a new run that goes on from a step of another one, with its dialogue and at its tree.
 
-        Raises NotFoundError for a step that the run hasn't been at, ConfigError as `submit` does.
+        Raises NotFoundError for a step that the run hasn't been at, PrunedError, LimitError, ConfigError as `submit`.
         """
+        self._require_kept(run_id)
+        self._require_room()
         events = list(stream.read(self._client, run_id))
         moment = Timeline(events).at(step)
         context = Projection().follow(events[: moment.seq])
@@ -291,12 +338,13 @@ class Door:
     def diff(self, run_id: str, *, old: int | None = None, new: int | None = None) -> bytes:
         """Return a patch in git's format, from the base or the moment `old` to where the run is or the moment `new`.
 
-        Raises NotFoundError for a moment that the run hasn't been at.
+        Raises NotFoundError for a moment that the run hasn't been at, PrunedError.
         """
         journal = list(stream.read(self._client, run_id))
         last = journal[-1].body if journal else None
         if old is new is None and isinstance(last, e.Finished) and last.patch:
             return stream.blob(self._client, run_id, last.patch)
+        self._require_kept(run_id)
         timeline = Timeline(journal)
         repo = index.record(self._client, run_id).view.spec.repo
         before = repo.tree if old is None else self._tree(run_id, timeline, timeline.at(old))
@@ -321,6 +369,7 @@ class Door:
             cause = "it has no commits, or is no git repository" if own is None else "its history begins elsewhere"
             hint = f"dreamdock apply {run_id} --repo PATH"
             raise NotFoundError(f"{repo} isn't the repository of this run", cause=cause, hint=hint)
+        self._require_kept(run_id)
         tree = self._store.compose(base.project, base.tree, [patch])
         files = self._store.changed(base.project, base.tree, tree)
         return apply_patch(repo, patch, files, allow_elsewhere=allow_elsewhere)

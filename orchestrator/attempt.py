@@ -26,7 +26,7 @@ from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import Stop, Stopped
-from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError, SetupFailed
+from sandbox.errors import ChannelLost, DiskFull, EngineUnavailable, ImageUnusable, QuotaFull, SandboxError, SetupFailed
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
@@ -152,6 +152,8 @@ class Attempt:
             self._wait_for_redis()
         except JournalError:
             raise
+        except QuotaFull as error:
+            self._finish(Outcome.LIMIT, f"{error.message}: {error.cause}")
         except (DreamdockError, SandboxError) as error:
             self._finish(Outcome.ERROR, ": ".join(filter(None, (error.message, error.cause))))
         except Exception as error:
@@ -165,15 +167,23 @@ class Attempt:
             return
         self._stop.check()
         building = RepoImage(self._store, self._spec.repo, self._spec.build, self._settings.state_dir)
-        forget = self._stop.on_set(building.kill)
+        event = e.Built(dockerfile=self._spec.build, image=self._spec.image)
+        began, forget = time.monotonic(), self._stop.on_set(building.kill)
         try:
             image = building.name(
                 allowed=self._settings.allow_weaker_repo_build,
                 seconds=min(_BUILD_SECONDS, self._spec.limits.seconds),
                 memory_mb=self._spec.sandbox.memory_mb,
             )
+        except (ImageUnusable, DiskFull) as error:
+            lost = {"failed": ": ".join(filter(None, (error.message, error.cause))), "log": building.log}
+            self._journal.append(event.model_copy(update=lost))
+            raise
         finally:
             forget()
+        seconds = time.monotonic() - began
+        told = {"image": image, "cached": not building.built, "seconds": seconds, "log": building.log}
+        self._journal.append(event.model_copy(update=told))
         self._spec = self._spec.model_copy(update={"image": image})
 
     @contextmanager
@@ -278,6 +288,7 @@ class Attempt:
         """Open a fresh sandbox on a tree, with a state of the shell; a stop removes its container at once."""
         self._stop.check()
         at: dict[str, Any] = {"tree": tree, "shell": shell, "layer": self._layer, "pool": self._pool}
+        at["run_id"] = self._journal.view.id
         with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:

@@ -51,9 +51,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
                 for file in files:
                     text = f"{file.status} {file.path} +{file.added} -{file.removed}"
                     yield AuditEntry(**line, step=step, kind="file", text=text)
-            case e.SetUp() as body:
-                text = f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
-                yield AuditEntry(**line, step=None, kind="set_up", text=text)
+            case e.Built() | e.SetUp() as body:
+                yield AuditEntry(**line, step=None, kind=body.type, text=_prepared(body))
             case e.Judged(verdict=verdict):
                 text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
                 took = verdict.duration_s
@@ -67,6 +66,13 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _prepared(body: e.Built | e.SetUp) -> str:
+    if isinstance(body, e.SetUp):
+        return f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
+    how = "failed" if body.failed else "from an earlier build" if body.cached else "built now"
+    return f"{body.image} from {body.dockerfile} ({how})"
 
 
 def _travelled(body: e.RewindRequested | e.Rewound | e.Forked) -> str:

@@ -3,10 +3,12 @@
 DreamdockError            exit code
 ├── UsageError            2    the request itself is wrong
 ├── NotFoundError         3    no such run, repository, step
+│   └── PrunedError            the run's checkpoints were given up
 ├── ConfigError           4    settings, an unknown model, a missing credential
 ├── UnavailableError      5    a service doesn't answer; safe to retry
 │   └── RedisAwayError         Redis: what an attempt didn't commit is done again by the next one
 ├── DeniedError           6    refused by policy
+├── LimitError            7    a quota is reached: nothing new is taken, what is there stays
 ├── ModelError            1    the model answered with something that can't be used
 └── JournalError          1    the journal is broken or refuses the writer
     ├── FencedError            a newer attempt owns the run: stop writing, leave
@@ -43,6 +45,10 @@ class NotFoundError(DreamdockError):
     exit_code = 3
 
 
+class PrunedError(NotFoundError):
+    """The run's checkpoints were given up: it was over for longer than they are kept."""
+
+
 class ConfigError(DreamdockError):
     """Settings are wrong, a model is unknown or a credential is missing."""
 
@@ -63,6 +69,12 @@ class DeniedError(DreamdockError):
     """Refused by policy."""
 
     exit_code = 6
+
+
+class LimitError(DreamdockError):
+    """A quota is reached: nothing new is taken, and what is there stays."""
+
+    exit_code = 7
 
 
 class ModelError(DreamdockError):

@@ -70,6 +70,21 @@ class SetUp(Value):
     failed: str = ""
 
 
+class Built(Value):
+    """The image of the repository's own `dockerfile` is there: `cached` from an earlier run, or built now.
+
+    `log` is the end of what the engine said; `failed` says why there is no image, and the run ends.
+    """
+
+    type: Literal["built"] = "built"
+    dockerfile: str
+    image: str
+    cached: bool = False
+    seconds: float = 0.0
+    log: str = ""
+    failed: str = ""
+
+
 class SandboxReady(Value):
     """The sandbox stands, at the tree of the last committed step. `policy` is what it is sealed with."""
 
@@ -216,6 +231,7 @@ Body = Annotated[
     | Forked
     | Dispatched
     | Claimed
+    | Built
     | SetUp
     | SandboxReady
     | Prompted

@@ -21,7 +21,7 @@ from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
-from sandbox.cache import evict
+from orchestrator.upkeep import Daily, give_up, trim
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
 from sandbox.policy import RUN_LABEL
@@ -38,8 +38,6 @@ _EVERY_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 5.0
 _TIDY_SECONDS: Final = 60.0
 _MOST: Final = 100_000
-CACHE_BYTES: Final = 20 * 10**9
-"""What cached checkouts may take on disk, and set-up layers as much again; those in use count and stay."""
 
 
 def serve(settings: Settings) -> None:
@@ -67,9 +65,9 @@ def serve(settings: Settings) -> None:
 
 def tidy(settings: Settings) -> None:
     """Give up what is cached beyond the quota, put small packs together, remove what killed imports left."""
-    store, cached = Store(settings.state_dir / "repos"), settings.state_dir / "workspaces"
-    for kind in ("pristine", "layers"):
-        for name in evict(cached / kind, CACHE_BYTES):
+    store = Store(settings.state_dir / "repos")
+    for kind, names in trim(settings).items():
+        for name in names:
             _log.info("gave up what was cached", kind=kind, name=name)
     for name in store.sweep():
         _log.info("removed half an import", folder=name)
@@ -79,13 +77,29 @@ def tidy(settings: Settings) -> None:
                 _log.info("put packs together", project=project)
         except SandboxError as error:  # One that is damaged, or full: the others still get their turn.
             _log.error("packs can't be put together", project=project, why=error.message, cause=error.cause)
+    if (used := store.measure()) > settings.store_gb * 10**9:
+        _log.warning("the store takes more than store_gb: no new run is taken", bytes=used)
+
+
+def prune_daily(client: Redis, settings: Settings) -> None:
+    """Give up the checkpoints of runs that were over for long; once a day, whoever of this folder's keepers does it."""
+    daily = Daily(settings.state_dir / "pruned")
+    if not daily.due():
+        return
+    daily.done()  # Also where it fails: it's told, and tried again tomorrow.
+    gone = give_up(client, settings)
+    _log.info("pruned", runs=gone.runs, freed_bytes=gone.freed_bytes, store_bytes=gone.store_bytes)
 
 
 def _tidy_until(settings: Settings, ended: threading.Event) -> None:
     while not ended.wait(_TIDY_SECONDS):
         try:
             tidy(settings)
-        except (SandboxError, OSError) as error:
+            with connect(redis_url(settings)) as client:
+                prune_daily(client, settings)
+        except UnavailableError:
+            continue  # The next time; nothing is pruned of which nobody says that it's over.
+        except (DreamdockError, SandboxError, OSError) as error:
             _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sandbox.spec import Base
     from sandbox.store import Store
 
+_NAMED: Final = 100
 _UNKNOWN: Final = "unknown"
 _DEAREST: Final = 1_000_000.0  # US dollars per million tokens.
 
@@ -41,6 +42,7 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
     models = _models(request, settings, known, model)
     left_out = () if request.dirty else tuple(store.is_dirty(request.repo))
     base = store.import_commit(request.repo, request.rev, dirty=request.dirty)
+    foreign = store.foreign(base.project, base.tree, most=_NAMED)
     project = _project_file(store, base)
     limits = changed(settings.limits, request.limits, who="the request")
     limits = narrowed(limits, project.limits, who="dreamdock.toml")
@@ -55,6 +57,8 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
             image=_image(request, settings, store, base),
             build=request.build,
             left_out=left_out,
+            submodules=foreign.submodules[:_NAMED],
+            lfs_pointers=foreign.lfs_pointers,
             setup=tuple(filter(str.strip, project.setup if request.setup is None else request.setup)),
             **models,
         )

@@ -81,6 +81,8 @@ class RunSpec(Value):
     """What was asked for, resolved: nothing in it changes after the submission.
 
     `script` is the text of a scripted model's file; `left_out` names uncommitted paths that the run doesn't see.
+    `submodules` are empty directories to the run, `lfs_pointers` small text files in place of the content; the first
+    hundred are named.
     `setup` are the commands that run before, on the base commit, in a container of their own.
     `build` is the path of a Dockerfile in the base commit, where the image is built from one.
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
@@ -100,6 +102,8 @@ class RunSpec(Value):
     fallback: str = ""
     script: str = ""
     left_out: tuple[str, ...] = ()
+    submodules: tuple[str, ...] = ()
+    lfs_pointers: tuple[str, ...] = ()
     setup: Commands = ()
     build: str = ""
 

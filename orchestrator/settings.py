@@ -151,6 +151,13 @@ class Settings(BaseSettings):
     allow_weaker_repo_build: bool = False
     """Whether runs may have their image built from a Dockerfile of the repository, outside the sandbox's policy."""
 
+    cache_gb: float = Field(20.0, ge=0, allow_inf_nan=False)
+    """What cached checkouts may take on disk in GB, and what set-up made as much again; those in use stay."""
+    store_gb: float = Field(50.0, gt=0, allow_inf_nan=False)
+    """What repositories and checkpoints may take on disk in GB; beyond it no new run is taken, others go on."""
+    retention_days: float = Field(30.0, ge=1, le=36_500)
+    """How long after a run's end its checkpoints are kept: to rewind, fork, and diff its steps."""
+
     @property
     def stack_id(self) -> str:
         """A neutral id of this machine's state directory: which containers of the engine are ours."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from sandbox.errors import WorkspaceError
+from sandbox.errors import DiskFull, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,26 +60,31 @@ def hold(root: Path, name: str, make: Callable[[Path], None]) -> Held:
     return Held(place, lock)
 
 
-def evict(root: Path, quota_bytes: int, *, in_use: Callable[[str], bool] | None = None) -> list[str]:
-    """Remove entries, the least recently used first, until what stays takes `quota_bytes` at most; return their names.
+def evict(
+    root: Path, quota_bytes: int, *, in_use: Callable[[str], bool] | None = None, dry_run: bool = False
+) -> dict[str, int]:
+    """Remove entries, the least recently used first, until what stays takes `quota_bytes` at most.
+
+    Returns their names, and the bytes of each; `dry_run` only tells.
 
     One that is held, or that `in_use` knows of (the default: a mounted overlay has it below), stays and counts.
     What killed makers and removers left goes too. Raises OSError, WorkspaceError.
     """
     if not root.is_dir():
-        return []
+        return {}
     with locked(root.with_name(f"{root.name}.lock")):
-        _clear(root)
+        if not dry_run:
+            _clear(root)
         places = [item for item in root.iterdir() if not item.suffix and item.is_dir()]
         sizes = {place: size_of(place) for place in places}
         total = sum(sizes.values())
-        evicted = []
+        evicted: dict[str, int] = {}
         for place in sorted(places, key=_last_use):
             if total <= quota_bytes:
                 break
-            if _evicted(place, in_use or is_mounted):
+            if _evicted(place, in_use or is_mounted, dry_run=dry_run):
                 total -= sizes[place]
-                evicted.append(place.name)
+                evicted[place.name] = sizes[place]
         return evicted
 
 
@@ -122,6 +127,21 @@ def remove_tree(path: Path) -> None:
         raise WorkspaceError(f"can't remove {path}", cause=done.stderr.decode(errors="replace").strip()[:300])
 
 
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a directory that may hold anything, with owners, modes, times, holes and attributes; no link is followed.
+
+    Raises WorkspaceError, DiskFull.
+    """
+    argv = ["cp", "-a", "--no-target-directory", "--", str(source), str(target)]
+    done = subprocess.run(argv, capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"})
+    if done.returncode != 0:
+        cause = done.stderr.decode(errors="backslashreplace").strip()[:300]
+        if "No space left" in cause:
+            hint = "free some space, then try again"
+            raise DiskFull(f"the disk is full: copying to {target}", cause=cause, hint=hint)
+        raise WorkspaceError(f"can't copy {source}", cause=cause)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes, by the name of a file."""
@@ -143,10 +163,12 @@ def _make(place: Path, make: Callable[[Path], None]) -> None:
         raise
 
 
-def _evicted(place: Path, in_use: Callable[[str], bool]) -> bool:
+def _evicted(place: Path, in_use: Callable[[str], bool], *, dry_run: bool) -> bool:
     with _alone(place) as alone:
         if not alone or in_use(place.name):
             return False
+        if dry_run:
+            return True
         gone = place.with_name(place.name + _GONE)
         remove_tree(gone)
         place.rename(gone)  # In one go: killed from here on, what is left is no entry.

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sandbox import packs
 from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.fold import Folder, Inexact
 from sandbox.ignores import Ignores
@@ -54,11 +55,12 @@ class Checkpointer:
     """Makes the checkpoints of one open workspace, one pack each. Not for several threads.
 
     `parent` is the last checkpoint of the run, on a workspace that was created from its tree; else the base.
+    With a `run_id` they are kept, and `parent` is, until that run is dropped from the store.
     """
 
-    def __init__(self, store: Store, workspace: Workspace, *, parent: str | None = None) -> None:
+    def __init__(self, store: Store, workspace: Workspace, *, parent: str | None = None, run_id: str = "") -> None:
         base = workspace.base
-        git_dir = store.git_dir(base.project)
+        self._git_dir = git_dir = store.git_dir(base.project)
         self._objects = store.objects(base.project)
         self._workspace = workspace
         self._parent = parent or base.commit
@@ -66,6 +68,13 @@ class Checkpointer:
         self._shell = ""
         self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
         self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores)
+        self._run_id = run_id
+        if run_id and not packs.is_kept(git_dir, run_id):
+            packs.keep(self._objects, git_dir, run_id, self._parent)
+
+    def limit(self, most_bytes: int) -> None:
+        """Let checkpoints from now on add so many bytes to the store, before compression; else they raise QuotaFull."""
+        self._objects.limit(most_bytes)
 
     def fold(self) -> Fold:
         """Store the workspace's tree as it is now and return it; no process may be running in it.
@@ -88,6 +97,9 @@ class Checkpointer:
             commit = self._commit(fold.tree, note)
             diff, changes = patch(self._objects, self._tree, fold.tree)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
+            kept = self._kept(commit, state)
+        if kept:
+            packs.point(self._git_dir, self._run_id, kept)
         self._parent, self._tree, self._shell = commit, fold.tree, state
         return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state)
 
@@ -118,6 +130,7 @@ class Checkpointer:
 
     def _fold(self) -> Fold:
         tree, inexact = self._folder.fold()
+        self._workspace.require_kept()
         if tree == EMPTY_TREE:
             self._objects.put(b"tree", b"")
         return Fold(tree, inexact)
@@ -126,6 +139,11 @@ class Checkpointer:
         stamp = f"{_WHO} {int(time.time())} +0000"
         text = f"tree {tree}\nparent {self._parent}\nauthor {stamp}\ncommitter {stamp}\n\n{note}\n"
         return self._objects.put(b"commit", text.encode("utf-8", "backslashreplace"))
+
+    def _kept(self, commit: str, state: str) -> str:
+        """Put what will keep the checkpoint: in the same pack, which costs a step next to nothing."""
+        blobs = [state] if state else []
+        return packs.link(self._objects, self._git_dir, self._run_id, commit, blobs) if self._run_id else ""
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

@@ -8,7 +8,9 @@ SandboxError               exit code
 ├── PolicyRefused          6    a rule of the policy can't be had, or was broken; the rule is named
 ├── SetupFailed            1    a set-up command failed or took too long; the command and its last words are named
 └── WorkspaceError         1    the workspace can't be made, read or written
+    ├── QuotaFull         7    the run's checkpoints take more of the store than it may
     ├── DiskFull                the host's disk is full
+    │   └── WorkspaceFull       what has to be on a run's own disk doesn't fit
     ├── FileProblem             a file inside can't be read or written as asked
     ├── NotARepository     3    the source is no git repository
     └── RevisionNotFound   3    the repository doesn't have this revision
@@ -83,6 +85,16 @@ class WorkspaceError(SandboxError):
 
 class DiskFull(WorkspaceError):  # noqa: N818  # As above.
     """The host's disk is full. Checkpoints that were committed stay."""
+
+
+class QuotaFull(WorkspaceError):  # noqa: N818  # As above.
+    """A run's checkpoints take more of the store than it may. Those that were committed stay."""
+
+    exit_code = 7
+
+
+class WorkspaceFull(DiskFull):
+    """What has to be there doesn't fit on the run's own disk: its size is the limit `workspace_mb`."""
 
 
 class FileProblem(WorkspaceError):  # noqa: N818  # As above.

@@ -14,7 +14,7 @@ import docker
 import requests
 
 from sandbox import exec_scripts as scripts
-from sandbox.errors import ChannelLost, DiskFull, WorkspaceError
+from sandbox.errors import ChannelLost, WorkspaceError
 from sandbox.execution import STDERR, Execution
 from sandbox.shell import REQUEST_BYTES, STATE_BYTES, STOP_GRACE_S, file_problem, inside_path, one_line
 from sandbox.spec import WORKSPACE, BackgroundProcess, CommandResult
@@ -265,9 +265,7 @@ class ExecShell:
 
 
 def _raise_problem(code: int | None, said: str, path: str) -> NoReturn:
-    if "No space left" in said:
-        raise DiskFull(f"no space left for {path}", cause=said, hint="free some space, or run with a smaller workspace")
-    file_problem(_KINDS.get(code or 0, "failed"), said, path)
+    file_problem("disk_full" if "No space left" in said else _KINDS.get(code or 0, "failed"), said, path)
 
 
 class _Kept:

@@ -7,9 +7,9 @@ what the run does to its .gitignore changes nothing, and no path of the workspac
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
+from sandbox.cache import copy_tree, remove_tree
 from sandbox.git import GitFailed, git
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class Ignores:
         self.too_slow = False
 
     def ask(self, paths: Iterable[bytes]) -> None:
-        """Settle many paths with one question; a directory's path ends in a slash."""
+        """Settle many paths with one question; a directory's path ends in a slash. Raises DiskFull, WorkspaceError."""
         if self._none or self.too_slow:
             return
         new = [path for path in paths if path not in self._known and len(path) <= _LONGEST]
         if not new:
             return
         if not self._room.is_dir():
-            shutil.copytree(self._rules, self._room)
+            self._copy_rules()
         made: list[Path] = []
         try:
             for path in new:
@@ -63,6 +63,15 @@ class Ignores:
             return False
         self.ask([path])
         return self._known.get(path, False)
+
+    def _copy_rules(self) -> None:
+        part = self._room.with_name(f"{self._room.name}.part")
+        try:
+            copy_tree(self._rules, part)
+            part.rename(self._room)
+        except BaseException:
+            remove_tree(part)  # Half of the rules would leave out too little.
+            raise
 
     def _make(self, path: bytes, made: list[Path]) -> None:
         # A pattern for directories matches only what git finds to be one.

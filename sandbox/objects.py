@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pygit2
 
-from sandbox.errors import DiskFull, WorkspaceError
+from sandbox.errors import DiskFull, QuotaFull, WorkspaceError
 from sandbox.git import printable
 from sandbox.packfile import write_pack
 
@@ -91,6 +91,11 @@ class Objects:
         self._pending: dict[str, int] = {}
         self._pending_bytes = 0
         self._trees: dict[str, Mapping[bytes, Entry]] = {EMPTY_TREE: {}}
+        self._left_bytes: int | None = None
+
+    def limit(self, most_bytes: int) -> None:
+        """Let so many bytes be written from now on, before compression; beyond that `flush` raises QuotaFull."""
+        self._left_bytes = most_bytes
 
     def tree(self, oid: str) -> Mapping[bytes, Entry]:
         """Return a directory's entries by name. Raises WorkspaceError for a tree that names a way out of itself."""
@@ -158,7 +163,15 @@ class Objects:
                 yield piece
 
     def flush(self) -> None:
-        """Write what is kept as one pack, which survives the process. Raises DiskFull, leaving nothing half-made."""
+        """Write what is kept as one pack, which survives the process.
+
+        Raises DiskFull, QuotaFull, leaving nothing half-made.
+        """
+        if self._left_bytes is not None:
+            if self._pending_bytes > self._left_bytes:
+                cause = "all that its steps changed, one after the other, is more than sandbox.checkpoints_mb"
+                raise QuotaFull("the run's checkpoints take too much", cause=cause, hint="have git ignore what is made")
+            self._left_bytes -= self._pending_bytes
         if self._pending:
             new = ((oid, *self._memory.objects[oid]) for oid in self._pending)
             try:

@@ -128,15 +128,17 @@ def open_sandbox(
     shell: str = "",
     layer: Layer | None = None,
     pool: Pool | None = None,
+    run_id: str = "",
 ) -> Iterator[Sandbox]:
     """Open a sandbox on a commit, or on `tree` in place of its tree; when it's closed only its checkpoints stay.
 
     `root` is the directory of all workspaces. The first checkpoint is compared with `tree`, the first command starts
     from `shell` (see `Checkpoint.shell`). `layer` is what set-up made (see `SetUp.layer`); the caller holds it.
+    What it starts from and its checkpoints are kept in the store until the run of `run_id` is dropped there.
     A container of `pool` is taken where it has one of this image and policy ready, else one is started.
     Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused, WorkspaceError, DiskFull.
     """
-    opening = _Opening(spec, store, base, root, tree, shell, layer)
+    opening = _Opening(spec, store, base, root, tree, shell, layer, run_id)
     claimed = pool.claim(spec) if pool is not None else None
     box = opening.warm(claimed) if claimed is not None else None
     box = box or opening.cold()
@@ -157,6 +159,7 @@ class _Opening:
     tree: str | None
     shell: str
     layer: Layer | None
+    run_id: str
 
     def cold(self) -> Sandbox:
         workspace = self._prepared(None)
@@ -197,11 +200,14 @@ class _Opening:
             tree=self.tree,
             layer=self.layer,
             slot=slot,
+            size_mb=self.spec.limits.workspace_mb,
         )
 
     def _joined(self, container: Container, workspace: Workspace) -> Sandbox:
         """Let the container see the workspace."""
-        checkpointer = Checkpointer(self.store, workspace, parent=_parent(self.store, self.base, self.tree))
+        parent = _parent(self.store, self.base, self.tree)
+        checkpointer = Checkpointer(self.store, workspace, parent=parent, run_id=self.run_id)
+        checkpointer.limit(self.spec.limits.checkpoints_mb << 20)
         if state := checkpointer.shell_of(self.shell):
             container.shell.reset(state)
         workspace.mount()

@@ -252,6 +252,8 @@ def describe(spec: SandboxSpec) -> dict[str, str]:
         "processes": f"{limits.pids}",
         "open files": f"{limits.files} per process",
         "temporary files": f"in memory: /tmp {tmp_mb} MiB, /dev/shm {shm_mb} MiB, /run {run_mb} MiB",
+        "workspace": f"a disk of its own of {limits.workspace_mb} MiB, for what it changes",
+        "checkpoints": f"{limits.checkpoints_mb} MiB in all, before compression; the run ends where it changes more",
         "time of a command": f"{limits.command_seconds:g} s unless the caller says otherwise",
         "output of a command": f"{limits.output_kb} KiB kept, head and tail",
         "logs of the engine": "none",

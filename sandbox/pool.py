@@ -175,11 +175,11 @@ class Pool:
 
 
 def policy_key(spec: SandboxSpec) -> str:
-    """Return a hash of all that the engine is told about a sandbox, but for its labels and its workspace."""
+    """Return a hash of all that is made ahead: what the engine is told, but for labels and workspace, and the disk."""
     unlabelled = spec.model_copy(update={"labels": {}})
     texts = {"runner_source": runner_source(), "seccomp": seccomp_profile()}
     settings = container_settings(unlabelled, workspace=Path("/"), **texts)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, spec.limits.workspace_mb], sort_keys=True).encode()).hexdigest()
 
 
 def send(to: socket.socket, message: bytes, *descriptors: int) -> None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 RULE = "allow_weaker_repo_build"
 """The setting that allows it."""
 
+LOG_CHARACTERS = 16_000
+"""Longest log of a build that is kept."""
+
 _AGAIN = "mend the Dockerfile and commit it; docker build shows the whole log"
 
 
@@ -48,6 +51,14 @@ class RepoImage:
         self._lock = threading.Lock()
         self._response: Any = None
         self._ended: SandboxError | None = None
+        self._said = ""
+        self.built = False
+        """Whether `name` built it, rather than found it."""
+
+    @property
+    def log(self) -> str:
+        """What the engine said while it built, shortened: the last part of what is longer."""
+        return self._said
 
     def name(self, *, allowed: bool, seconds: float, memory_mb: int) -> str:
         """Return the image's name, after building it if the engine doesn't have it.
@@ -65,6 +76,7 @@ class RepoImage:
         late = ImageUnusable(self._failed, cause=f"it took longer than {seconds:g} s", hint=_AGAIN)
         timer = threading.Timer(seconds, self._end, [late])
         timer.daemon = True
+        self.built = True
         try:
             with tempfile.TemporaryFile(dir=self._root) as context:
                 pack(self._store.objects(self._base.project), self._base.tree, context)
@@ -89,7 +101,7 @@ class RepoImage:
             options |= {"fileobj": context, "custom_context": True, "dockerfile": self._path, "tag": name}
             options |= {"container_limits": {"memory": memory, "memswap": memory}}
             try:
-                images.follow(lambda: client.api.build(**options), lambda _: None, failed=self._failed, hint=_AGAIN)
+                images.follow(lambda: client.api.build(**options), self._hear, failed=self._failed, hint=_AGAIN)
             except Exception as error:
                 if self._ended is not None:  # And that is why the engine fell silent.
                     raise self._ended from error
@@ -100,6 +112,9 @@ class RepoImage:
             raise self._ended
         if images.facts(name) is None:
             raise ImageUnusable(self._failed, cause="the engine made no image and doesn't say why", hint=_AGAIN)
+
+    def _hear(self, line: str) -> None:
+        self._said = f"{self._said}{line}\n"[-LOG_CHARACTERS:]
 
     def _began(self, response: Any, *_arguments: Any, **_options: Any) -> None:
         """Keep the engine's answer: a build ends when nobody listens any more."""

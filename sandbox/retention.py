@@ -1,10 +1,12 @@
-"""Which runs' checkpoints the store gives up: those over for long, and, where it takes too much, those over longest."""
+"""Which runs' checkpoints the store gives up: those of runs that were over for long."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from sandbox.errors import WorkspaceError
+from sandbox.objects import disk_error
 from sandbox.packs import GRACE_S
 
 if TYPE_CHECKING:
@@ -12,39 +14,45 @@ if TYPE_CHECKING:
 
     from sandbox.store import Store
 
-_SHARE = 10  # Beyond the quota one in so many runs goes at a time, one at the least.
-
 
 def prune(
     store: Store,
     ended: Callable[[str], float | None],
     *,
     retention_s: float,
-    quota_bytes: int,
     grace_s: float = GRACE_S,
+    dry_run: bool = False,
 ) -> list[str]:
-    """Drop runs that were over for `retention_s`, and more while the store takes over `quota_bytes`; return their ids.
+    """Give up the checkpoints of runs that were over for `retention_s` seconds; return their ids.
 
-    `ended` tells when a run was over (seconds, Unix; 0 for one that nobody knows any more), None while it isn't.
-    Space comes back once what they wrote is older than `grace_s`: call it again, once a day or so.
-    A run that isn't over is never dropped, whatever the quota. Raises WorkspaceError, DiskFull.
+    `ended` tells when a run was over (seconds, Unix), None while it isn't, 0 for one that nobody knows any more: then
+    its last checkpoint counts, so that a journal that is merely elsewhere loses nothing at once.
+    Space comes back once what was written is older than `grace_s`: call it again, once a day or so. `dry_run` only
+    tells. Raises WorkspaceError, DiskFull, after each other project has had its turn.
     """
-    now = time.time()
-    over = sorted(
-        (when, project, run_id)
-        for project in store.projects()
-        for run_id in store.kept(project)
-        if (when := ended(run_id)) is not None
-    )
-    going = [item for item in over if item[0] <= now - retention_s]
-    staying = over[len(going) :]
-    if sum(store.disk_bytes(project) for project in store.projects()) > quota_bytes:
-        going += staying[: -(-len(staying) // _SHARE)]
-    for _, project, run_id in going:
-        store.drop(project, run_id)
+    over: list[str] = []
+    failed: WorkspaceError | None = None
     for project in store.projects():
-        if dropped := store.dropped(project):
-            store.collect(project, grace_s=grace_s)
-            if dropped < now - 2 * grace_s:
-                store.settled(project)
-    return [run_id for _, _, run_id in going]
+        try:
+            for run_id, last in sorted(store.kept(project).items()):
+                when = ended(run_id)  # Asked just before: a run may be taken up again at any time.
+                if when is not None and (when or last) <= time.time() - retention_s:
+                    over.append(run_id)
+                    if not dry_run:
+                        store.drop(project, run_id)
+            if not dry_run:
+                _collect(store, project, grace_s)
+        except WorkspaceError as error:
+            failed = failed or error
+        except OSError as error:
+            failed = failed or disk_error(error, f"clearing up {project}")
+    if failed is not None:
+        raise failed
+    return over
+
+
+def _collect(store: Store, project: str, grace_s: float) -> None:
+    if dropped := store.dropped(project):
+        store.collect(project, grace_s=grace_s)
+        if dropped < time.time() - 2 * grace_s:
+            store.settled(project)

@@ -108,7 +108,8 @@ class SetUp:
 
     def _make(self, spec: SetupSpec, part: Path) -> None:
         name = f"setup-{secrets.token_hex(6)}"
-        workspace = Workspace.prepare(self._store, self._base, self._root, name=name, uid=JOB_UID)
+        size_mb = spec.limits.workspace_mb
+        workspace = Workspace.prepare(self._store, self._base, self._root, name=name, uid=JOB_UID, size_mb=size_mb)
         try:
             began = time.monotonic()
             log = self._run(spec, workspace)

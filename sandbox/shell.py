@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sandbox.errors import ChannelLost, DiskFull, FileProblem, WorkspaceError
+from sandbox.errors import ChannelLost, FileProblem, WorkspaceError
 from sandbox.spec import BackgroundProcess, CommandResult
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Shell:
     def write(self, path: str, data: bytes) -> None:
         """Replace a file, or make it with its parent directories; its mode stays.
 
-        Raises FileProblem, DiskFull, ChannelLost.
+        Raises FileProblem, ChannelLost.
         """
         header, _ = self._ask({"op": "write", "path": inside_path(path)}, data)
         self._raise_problem(header, path)
@@ -191,11 +191,8 @@ class Shell:
 
 def file_problem(kind: str, message: str, path: str) -> NoReturn:
     """Raise what a refusal to read or write means; `kind` is the runner's word for it."""
-    if kind == "disk_full":
-        raise DiskFull(
-            f"no space left for {path}", cause=message, hint="free some space, or run with a smaller workspace"
-        )
     words = {
+        "disk_full": "doesn't fit: no space is left there",
         "missing": "doesn't exist",
         "is_directory": "is a directory",
         "not_a_file": "is not a regular file",

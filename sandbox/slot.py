@@ -1,6 +1,7 @@
 """A workspace's room without a workspace yet: a container can be started on it before it's known for what.
 
-What `sandbox.workspace` shows of a room, but for the layers. Whoever holds its lock owns it, in whatever process.
+What `sandbox.workspace` shows of a room, but for the layers: its disk is there, and empty. Whoever holds its lock owns
+it, in whatever process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from sandbox.cache import locked, remove_tree
+from sandbox.disk import mount_disk, unmount_disk
 from sandbox.errors import WorkspaceError
 from sandbox.mounts import bind_closed, mount_slot, unmount
 from sandbox.objects import disk_error
@@ -23,19 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slot:
-    """A room that is ours, and in it an empty place that a container can get as its workspace."""
+    """A room that is ours, and in it an empty disk, and an empty place that a container can get as its workspace."""
 
     room: Path
     lock: IO[str]
 
     @classmethod
-    def make(cls, root: Path, name: str) -> Slot:
-        """Make a room below a root of workspaces. Raises WorkspaceError, DiskFull; then nothing of it stays."""
+    def make(cls, root: Path, name: str, *, size_mb: int) -> Slot:
+        """Make a room below a root of workspaces, with a disk of `size_mb` MiB.
+
+        Raises WorkspaceError, DiskFull; then nothing of it stays.
+        """
         room = root.resolve() / "open" / name
         try:
             slot = cls(room, _claim(room))
             try:
                 bind_closed(room)
+                make_disk(room, size_mb)
                 slot.merged.mkdir()
                 mount_slot(slot.merged)
             except BaseException:
@@ -59,6 +65,18 @@ class Slot:
         """Unmount and delete it, and let go of it. Raises WorkspaceError when a process still uses it."""
         remove_room(self.room)
         self.lock.close()
+
+
+def make_disk(room: Path, size_mb: int) -> None:
+    """Give a room an empty disk. Raises OSError, WorkspaceError, DiskFull."""
+    place = disk(room)
+    place.mkdir(exist_ok=True)
+    mount_disk(room.parent, size_mb, place)
+
+
+def disk(room: Path) -> Path:
+    """Return where a room's disk is mounted."""
+    return room / "disk"
 
 
 def told(room: Path) -> dict[str, str]:
@@ -85,9 +103,12 @@ def remove_room(room: Path) -> None:
     """Unmount and delete a room. Raises WorkspaceError when a process still uses it."""
     if not room.is_dir():
         return
-    for place in (room / "lower", room / "merged", room):
+    for place in (room / "lower", room / "merged"):
         while unmount(place):  # Two lie on `merged`; and more, if a worker was killed between two mounts and came back.
             pass
+    unmount_disk(disk(room))
+    while unmount(room):
+        pass
     remove_tree(room)
 
 

@@ -32,6 +32,10 @@ class Limits(BaseModel):
     """Open files per process."""
     tmpfs_mb: int = Field(256, ge=1)
     """Size of /tmp in MiB; it counts as memory."""
+    workspace_mb: int = Field(8192, ge=16, le=1 << 20)
+    """Size of the run's own disk in MiB: all that it changes, HOME and what git ignores included."""
+    checkpoints_mb: int = Field(8192, ge=16, le=1 << 20)
+    """What the checkpoints of one attempt may add to the store in MiB, before compression; beyond it the run ends."""
     command_seconds: float = Field(600.0, gt=0)
     """Longest time for one command, in seconds, where the caller names none."""
     output_kb: int = Field(512, ge=2, le=16384)

@@ -30,6 +30,7 @@ from sandbox.trees import edited, files, find, patch
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from sandbox.foreign import Foreign
     from sandbox.source import View
     from sandbox.spec import FileChange
 
@@ -137,6 +138,22 @@ class Store:
         """Return the bytes that a project takes on disk."""
         return disk_bytes(self.git_dir(project))
 
+    def measure(self) -> int:
+        """Return the bytes that it all takes on disk, and note them for `measured`. Raises OSError, WorkspaceError."""
+        total = disk_bytes(self.root) if self.root.is_dir() else 0
+        if total:
+            fresh = self.root / f".bytes-{os.getpid()}"
+            fresh.write_text(str(total))
+            fresh.replace(self.root / "bytes")
+        return total
+
+    def measured(self) -> int:
+        """Return what `measure` came to the last time: at once, where measuring takes a while; 0 where nobody did."""
+        try:
+            return int((self.root / "bytes").read_text())
+        except (OSError, ValueError):
+            return 0
+
     def sweep(self) -> list[str]:
         """Remove what killed imports left a day ago and return its names. Raises WorkspaceError."""
         limit = time.time() - _DAY
@@ -196,13 +213,9 @@ class Store:
         """Return every path of a tree in order; bytes that aren't UTF-8 are kept as surrogates (see os.fsencode)."""
         return sorted(os.fsdecode(path) for path, _ in files(self.objects(project), tree))
 
-    def submodules(self, project: str, tree: str) -> list[str]:
-        """Return the paths of a tree's submodules, fit to be shown: empty directories to a run."""
-        return foreign.submodules(self.git_dir(project), tree)
-
-    def lfs_pointers(self, project: str, tree: str, *, most: int = 100) -> list[str]:
-        """Return the paths, fit to be shown, of files that are Git LFS's pointers to a run; at most `most` of them."""
-        return foreign.lfs_pointers(self.git_dir(project), self.objects(project), tree, most=most)
+    def foreign(self, project: str, tree: str, *, most: int = 100) -> Foreign:
+        """Return what a tree names but doesn't hold: submodules, and at most `most` LFS pointers; see `foreign`."""
+        return foreign.foreign(self.git_dir(project), self.objects(project), tree, most=most)
 
     def _from_disk(self, source: str | Path, view: View, commit: str) -> str:
         try:

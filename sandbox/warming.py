@@ -256,7 +256,7 @@ class _Lost:
 
 
 def _started(spec: SandboxSpec, plan: Plan) -> Claimed:
-    slot = Slot.make(plan.root, secrets.token_hex(8))
+    slot = Slot.make(plan.root, secrets.token_hex(8), size_mb=spec.limits.workspace_mb)
     try:
         return Claimed(Container.start(spec, workspace=slot.merged), slot)
     except BaseException:

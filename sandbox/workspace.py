@@ -5,8 +5,9 @@
 <root>/open/<name>/            0700, a mount of its own without set-uid, devices or programs
     lock                       held by the process that has it: tells when that was killed
     labels                     whose it is, where its container was started before that was known
-    layer/upper/  layer/work/  the overlay's own
-    next-<random>/  past/      while the layer is being replaced: the one to come, the one that was
+    disk/                      the run's own disk, of bounded size, mounted
+    disk/layer/upper/, work/   the overlay's own
+    disk/next-<random>/, past/ while the layer is being replaced: the one to come, the one that was
     lower/                     what lies below the changes, mounted now and then
     rules/                     the base's ignore files, once they are asked
     merged/                    what the container sees as /workspace: a slot, and on it the overlay
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -22,14 +24,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from sandbox.cache import locked, remove_tree
-from sandbox.errors import WorkspaceError
+from sandbox.cache import copy_tree, locked, remove_tree
+from sandbox.disk import unmount_disk
+from sandbox.errors import DiskFull, WorkspaceError, WorkspaceFull
 from sandbox.git import printable
 from sandbox.materialise import materialise
-from sandbox.mounts import mount_overlay, spread, unmount
+from sandbox.mounts import mount_overlay, require_written, spread, unmount
 from sandbox.objects import disk_error
 from sandbox.pristine import Pristine, pristine
-from sandbox.slot import Slot, is_abandoned, remove_room
+from sandbox.slot import Slot, disk, is_abandoned, make_disk, remove_room
+from sandbox.spec import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +44,10 @@ if TYPE_CHECKING:
     from sandbox.spec import Base
     from sandbox.store import Store
 
+SIZE_MB = Limits().workspace_mb
+"""Size of a workspace's own disk in MiB, where the caller names none."""
+
+_FREE = "free some space in the state folder, then try again"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -52,6 +60,7 @@ class Workspace:
     pristine: Pristine
     lock: IO[str]
     uid: int
+    size_mb: int
     layer: Layer | None = None
     clearing: list[threading.Thread] = field(default_factory=list)
 
@@ -63,7 +72,11 @@ class Workspace:
     @property
     def upper(self) -> Path:
         """The directory that holds the changes."""
-        return self.room / "layer" / "upper"
+        return self._disk / "layer" / "upper"
+
+    @property
+    def _disk(self) -> Path:
+        return disk(self.room)
 
     @classmethod
     def create(
@@ -76,9 +89,10 @@ class Workspace:
         uid: int,
         tree: str | None = None,
         layer: Layer | None = None,
+        size_mb: int = SIZE_MB,
     ) -> Workspace:
         """Make a workspace as `prepare` does, and mount it."""
-        workspace = cls.prepare(store, base, root, name=name, uid=uid, tree=tree, layer=layer)
+        workspace = cls.prepare(store, base, root, name=name, uid=uid, tree=tree, layer=layer, size_mb=size_mb)
         try:
             workspace.mount()
         except BaseException:
@@ -99,14 +113,17 @@ class Workspace:
         tree: str | None = None,
         layer: Layer | None = None,
         slot: Slot | None = None,
+        size_mb: int = SIZE_MB,
     ) -> Workspace:
         """Make a workspace at the base's tree, or at `tree`; everything in it belongs to `uid`.
+
+        It has a disk of its own of `size_mb` MiB: all that changes in it, HOME included, takes no more.
 
         `layer` is what set-up made for this base, below the same `root`: it shows too, and its holder keeps it.
         A container that is started on `merged` sees it as soon as it is mounted, and again when it is replaced.
         What an earlier process left under the same name is removed first.
         With a `slot` of this root it's made there, whatever `name` is, and on failure the slot stays the caller's.
-        Raises WorkspaceError, DiskFull; then nothing of it stays.
+        Raises WorkspaceError, DiskFull, WorkspaceFull; then nothing of it stays.
         """
         if slot is None:
             cls.discard(root, name)
@@ -115,8 +132,8 @@ class Workspace:
         lower = pristine(store, base, root / "pristine", uid)
         own = slot
         try:
-            own = own or Slot.make(root, name)
-            workspace = cls(base, own.room, lower, own.lock, uid, layer=layer)
+            own = own or Slot.make(root, name, size_mb=size_mb)
+            workspace = cls(base, own.room, lower, own.lock, uid, size_mb, layer=layer)
             workspace._fill(store.objects(base.project), tree or base.tree)
         except BaseException as error:
             if own is not None and slot is None:
@@ -155,8 +172,8 @@ class Workspace:
         mount_overlay(
             self.room.parent.parent,
             lower=self._lower,
-            upper=f"{place}/layer/upper",
-            work=f"{place}/layer/work",
+            upper=f"{place}/disk/layer/upper",
+            work=f"{place}/disk/layer/work",
             merged=f"{place}/merged",
         )
 
@@ -179,23 +196,50 @@ class Workspace:
         above = "" if self.layer is None else f"layers/{self.layer.name}/tree:"
         return f"{above}pristine/{self.pristine.name}/tree"
 
+    def require_kept(self) -> None:
+        """Raise DiskFull where something that was written to the workspace never got to the host's disk.
+
+        The workspace shows it then for as long as it's in memory, and something else afterwards.
+        """
+        self._require_kept(self.merged)
+
+    def _require_kept(self, place: Path) -> None:
+        try:
+            require_written(place)
+        except OSError as error:
+            cause = f"the host's disk was full, or failed, while the run's own was written to: {error.strerror}"
+            raise DiskFull("what was written to the workspace may be lost", cause=cause, hint=_FREE) from error
+
     def unmount(self) -> None:
         """Take the workspace out of sight; its layers stay. Raises WorkspaceError when a process still uses it."""
         unmount(self.merged)
 
+    def start_over(self, objects: Objects, tree: str) -> None:
+        """Put an unmounted workspace at another tree of the same base, on an empty disk, and mount it.
+
+        Nothing of what was there survives. Raises OSError, WorkspaceError, WorkspaceFull.
+        """
+        self._wait_cleared()
+        unmount_disk(self._disk)
+        make_disk(self.room, self.size_mb)
+        self._fill(objects, tree)
+        self.mount()
+
     def make_next(self, objects: Objects, tree: str) -> Path:
         """Make a layer at another tree of the same base, beside the one in use; return its upper directory.
 
-        Raises OSError, WorkspaceError.
+        Raises OSError, WorkspaceError, DiskFull.
         """
-        layer = self.room / f"next-{secrets.token_hex(4)}"  # Where ext4 puts a directory is decided by its name.
-        spread(self.room)
+        layer = self._disk / f"next-{secrets.token_hex(4)}"  # Where ext4 puts a directory is decided by its name.
+        spread(self._disk)
         layer.mkdir()
         (layer / "work").mkdir()
         upper = layer / "upper"
         self._give(upper, 0o755)
         shared = frozenset() if self.layer is None else self.layer.shared
         materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared)
+        if tree != self.base.tree:
+            self._require_kept(self._disk)  # Else a full host shows later, when nobody is told of it.
         return upper
 
     def take_next(self, upper: Path) -> None:
@@ -205,10 +249,10 @@ class Workspace:
         """
         self._wait_cleared()
         # Never the old work directory: the kernel may still hold it while another container is just starting.
-        (self.room / "layer").rename(self.room / "past")
-        upper.parent.rename(self.room / "layer")
+        (self._disk / "layer").rename(self._disk / "past")
+        upper.parent.rename(self._disk / "layer")
         self.mount()
-        self.clearing.append(threading.Thread(target=_clear, args=(self.room / "past",)))
+        self.clearing.append(threading.Thread(target=_clear, args=(self._disk / "past",)))
         self.clearing[-1].start()
 
     def remove(self) -> None:
@@ -219,14 +263,13 @@ class Workspace:
         self.pristine.held.release()
 
     def keep(self, target: Path) -> None:
-        """Move the changes to `target`, on the same disk; the workspace can then only be removed.
+        """Copy the changes to `target`, out of reach; the workspace can then only be removed.
 
-        Raises OSError, WorkspaceError when a process still uses it.
+        Raises DiskFull, WorkspaceError, also when a process still uses it.
         """
-        for place in (self.merged, self.room):  # A rename can't cross a mount.
-            while unmount(place):
-                pass
-        self.upper.rename(target)
+        self.require_kept()
+        unmount(self.merged)
+        copy_tree(self.upper, target)
 
     def _wait_cleared(self) -> None:
         while self.clearing:
@@ -239,9 +282,16 @@ class Workspace:
         self._give(reserved / "home", 0o700)
 
     def _fill(self, objects: Objects, tree: str) -> None:
-        upper = self.make_next(objects, tree)
-        self.make_home(upper)
-        upper.parent.rename(self.room / "layer")
+        try:
+            upper = self.make_next(objects, tree)
+            self.make_home(upper)
+            upper.parent.rename(self._disk / "layer")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            cause = f"its limit is {self.size_mb} MiB (sandbox.workspace_mb)"
+            hint = "give runs a larger workspace_mb, or go on from an earlier step"
+            raise WorkspaceFull("the run's own disk is full", cause=cause, hint=hint) from error
 
     def _give(self, folder: Path, mode: int) -> None:
         folder.mkdir()

@@ -15,7 +15,7 @@ from orchestrator.agent import commands, files
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.dialogue import ToolSpec
 from orchestrator.settings import reasons
-from sandbox.errors import DiskFull, WorkspaceError
+from sandbox.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -57,8 +57,6 @@ def carry_out(sandbox: Sandbox, call: ToolCall, longest_s: float) -> Outcome:
         return failed(f"wrong arguments for {call.name}: {reasons(error)}")
     except ValueError as error:
         return failed(f"{call.name} can't take that: {error}")
-    except DiskFull:
-        raise
     except WorkspaceError as problem:
         return failed(f"{problem.message}: {problem.cause}" if problem.cause else problem.message)
 

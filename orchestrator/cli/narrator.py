@@ -14,6 +14,7 @@ from orchestrator.cli.wording import (
     ORIGINS,
     PROSE_LINES,
     Line,
+    built,
     call_line,
     changes,
     describe,
@@ -48,6 +49,7 @@ class Narrator:
         self.outcome: Outcome | None = None
         self._calls: dict[str, ToolCall] = {}
         self._sets_up = False
+        self._builds = False
         self._unproven = True
         self._header = ""
         self._said: list[Said] = []
@@ -86,6 +88,7 @@ class Narrator:
 
     def _submitted(self, event: e.Event, body: e.Submitted) -> list[Line]:
         self.began, self.steps_limit, self._sets_up = event.at, body.spec.limits.steps, bool(body.spec.setup)
+        self._builds = bool(body.spec.build)
         return describe(body.spec)
 
     def _dispatched(self, _event: e.Event, body: e.Dispatched) -> list[Line]:
@@ -95,9 +98,15 @@ class Narrator:
     def _claimed(self, event: e.Event, body: e.Claimed) -> list[Line]:
         if body.attempt == 1:
             self.began = event.at
-        self.doing = "setting up" if self._sets_up else "starting the sandbox"
+        ahead = "building the image" if self._builds else "setting up" if self._sets_up else "starting the sandbox"
+        self.doing = ahead
         again = f", attempt {body.attempt}" if body.attempt > 1 else ""
         return [Line("worker", Text(visible(f"{body.worker}{again}"), "dim"))]
+
+    def _built(self, _event: e.Event, body: e.Built) -> list[Line]:
+        self.doing = "setting up" if self._sets_up else "starting the sandbox"
+        rows = [] if body.cached else tail(body.log, ACCEPTANCE_LINES if body.failed else OUTPUT_LINES)
+        return [Line("image", built(body), prose=True), *(_note(Text(f"  {row}", "dim")) for row in rows)]
 
     def _set_up(self, _event: e.Event, body: e.SetUp) -> list[Line]:
         self.doing = "starting the sandbox"

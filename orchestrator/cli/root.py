@@ -50,6 +50,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "doctor": Entry("doctor:doctor", "Prove that this machine works; attack a real sandbox."),
         "models": Entry("models:models", "List the models: window, price, and whether a key is set."),
         "config": Entry("config:config", "Look at the settings."),
+        "prune": Entry("prune:prune", "Give up old runs' checkpoints, and what is cached beyond its quota."),
         "demo": Entry("demo:demo", "Fix a real bug of a real project, end to end."),
     },
 }

@@ -130,7 +130,7 @@ def _detached(screen: Screen, view: RunView) -> None:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return
     for line in wording.describe(view.spec):
-        if line.label in {"acceptance", "left out"}:
+        if line.label in {"acceptance", "left out", "submodules", "LFS files"}:
             screen.say(Text.assemble((f"{line.label}: ", "dim"), line.text))
     screen.line(view.id)
     _come_back(screen, view.id)

@@ -63,12 +63,17 @@ def describe(spec: RunSpec) -> list[Line]:
     if spec.image:
         built = f", built from {visible(spec.build)}" if spec.build else ""
         told.append(Line("image", Text(f"{visible(spec.image)}{built}")))
-    if spec.left_out:
-        names = ", ".join(visible(path) for path in spec.left_out[:FILES])
-        more = f" and {len(spec.left_out) - FILES} more" if len(spec.left_out) > FILES else ""
-        what = f"{names}{more}: not committed; --dirty takes {'it' if len(spec.left_out) == 1 else 'them'} along"
-        told.append(Line("left out", Text(what, "yellow"), prose=True))
-    return told
+    along = f"not committed; --dirty takes {'it' if len(spec.left_out) == 1 else 'them'} along"
+    told += _lacking("left out", spec.left_out, along)
+    told += _lacking("submodules", spec.submodules, "empty directories to the run")
+    return told + _lacking("LFS files", spec.lfs_pointers, "pointers to the run, without their content")
+
+
+def _lacking(label: str, paths: Sequence[str], what: str) -> list[Line]:
+    """Return what a run doesn't see of its repository, in a line; nothing where it sees it all."""
+    names = ", ".join(visible(path) for path in paths[:FILES])
+    more = f" and {len(paths) - FILES} more" if len(paths) > FILES else ""
+    return [Line(label, Text(f"{names}{more}: {what}", "yellow"), prose=True)] if paths else []
 
 
 def _model(spec: RunSpec) -> str:
@@ -88,6 +93,15 @@ def judged(verdict: Verdict) -> list[Text]:
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
     return [*told, Text.assemble(result, f" · {words}{again}")]
+
+
+def built(body: e.Built) -> Text:
+    """Return how the build of a repository's own image went, in a line."""
+    what = f" · {visible(body.image)} from {visible(body.dockerfile)}"
+    if body.failed:
+        return Text.assemble(("✗ failed", "red"), (what, "dim"))
+    took = "built earlier" if body.cached else duration(body.seconds)
+    return Text.assemble(("✓ ", "green"), took, (what, "dim"))
 
 
 def set_up(body: e.SetUp) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -16,12 +17,14 @@ from orchestrator.journal.connection import connect, redis_url
 from orchestrator.stack import redis_checks
 from orchestrator.stack.check import HostCheck, tried
 from sandbox import engine, images, probe
+from sandbox.disk import mount_disk, unmount_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orchestrator.settings import Settings
 
+_SMALL_MB = 16
 FREE_BYTES = 2_000_000_000
 TRIAL_BYTES = 4_000_000
 _OVERLAY = "redirect_dir=on,metacopy=off,index=off,xino=off"
@@ -34,6 +37,7 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("base image", _image),
         ("cgroup limits", _limits),
         ("overlay mounts", _overlay),
+        ("own disks", _own_disk),
         ("disk", _disk),
         ("redis", redis_checks.writes),
         ("persistence", redis_checks.persistence),
@@ -73,12 +77,7 @@ def _overlay(settings: Settings) -> HostCheck:
     """Mount a small overlay with the workspace's options, change a file through it, and take it down again."""
     name = "overlay mounts"
     if os.geteuid() != 0:
-        return HostCheck(
-            name,
-            ok=True,
-            found="not tried: only root may mount, and workers run as root",
-            remedy="sudo dreamdock doctor",
-        )
+        return _not_tried(name)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
         lower, upper, work, merged = (Path(scratch) / part for part in ("lower", "upper", "work", "merged"))
@@ -97,6 +96,43 @@ def _overlay(settings: Settings) -> HostCheck:
         finally:
             subprocess.run(["umount", str(merged)], check=True)
     return HostCheck(name, ok=works, found="mounted, written through, unmounted" if works else "a write went astray")
+
+
+def _not_tried(name: str) -> HostCheck:
+    found = "not tried: only root may mount, and workers run as root"
+    return HostCheck(name, ok=True, found=found, remedy="sudo dreamdock doctor")
+
+
+def _own_disk(settings: Settings) -> HostCheck:
+    """Make a run's own disk of the size that runs get, fill a smaller one, and take both down again."""
+    name = "own disks"
+    if os.geteuid() != 0:
+        return _not_tried(name)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
+        place = Path(scratch)
+        began = time.monotonic()
+        mount_disk(place.parent, settings.sandbox.workspace_mb, place)
+        seconds = time.monotonic() - began
+        unmount_disk(place)
+        mount_disk(place.parent, _SMALL_MB, place)
+        try:
+            refused = _fill(place / "filler", 2 * _SMALL_MB)
+        finally:
+            unmount_disk(place)
+    found = f"one of {settings.sandbox.workspace_mb} MiB takes {seconds * 1000:.0f} ms"
+    return HostCheck(name, ok=refused, found=found if refused else "one took more than its size")
+
+
+def _fill(path: Path, most_mb: int) -> bool:
+    """Write up to so many MiB; whether that was refused before."""
+    try:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(most_mb):
+                file.write(bytes(1 << 20))
+    except OSError as error:
+        return error.errno == errno.ENOSPC
+    return False
 
 
 def _disk(settings: Settings) -> HostCheck:

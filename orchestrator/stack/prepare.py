@@ -8,6 +8,7 @@ import sys
 
 from orchestrator import settings as settings_room
 from orchestrator.errors import DreamdockError
+from orchestrator.stack.disks import ensure_disks
 from orchestrator.stack.engine import ensure_engine
 from orchestrator.stack.image import ensure_image
 from orchestrator.stack.packages import Rights
@@ -26,6 +27,7 @@ def main() -> int:
             again = [*as_root, "-E", sys.executable, "-m", "orchestrator.stack.prepare"]
             return subprocess.run(again, env=environment(settings), check=False).returncode
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
+        ensure_disks(reporter)
         ensure_image(settings, reporter)
     except (DreamdockError, SandboxError) as error:
         reporter.line(f"error: {error.message}\ncause: {error.cause}\ntry: {error.hint}")

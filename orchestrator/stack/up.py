@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import DreamdockError, UnavailableError
 from orchestrator.journal import connection, presence
+from orchestrator.stack.disks import ensure_disks
 from orchestrator.stack.engine import ensure_engine
 from orchestrator.stack.image import ensure_image
 from orchestrator.stack.packages import Rights
@@ -69,6 +70,7 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
             hint = "start it, or mend redis_url"
             raise UnavailableError("the configured Redis doesn't answer", hint=hint)
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
+        ensure_disks(reporter)
         ensure_image(settings, reporter)
         status = _known(settings)
         ours = status is None or not status.supervisor.is_alive()

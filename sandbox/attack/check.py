@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sandbox.open import Sandbox
 
-LIMITS = Limits(memory_mb=256, cpus=1.0, pids=128, tmpfs_mb=32, command_seconds=60)
+LIMITS = Limits(memory_mb=256, cpus=1.0, pids=128, tmpfs_mb=32, workspace_mb=128, command_seconds=60)
 """Limits of the sandbox that is attacked: small ones show sooner whether they bite."""
 
 _PROBE = """

@@ -195,6 +195,38 @@ for folder in ("/tmp", "/dev/shm", "/run"):
 """,
     ),
     python_check(
+        "workspace-size",
+        f"What a run writes to its workspace and HOME takes {LIMITS.workspace_mb} MiB of the host's disk at most.",
+        "fill the workspace, with one file and with empty ones, and HOME",
+        f"""
+import itertools, shutil
+place, home = "/workspace/attack-fill", os.environ["HOME"] + "/attack-fill"
+def large(path):
+    with open(path, "wb", buffering=0) as file:
+        for written in itertools.count():
+            yield written
+            file.write(bytes(1 << 20))
+def many(path):
+    os.mkdir(path)
+    for number in itertools.count():
+        yield number
+        os.close(os.open(path + "/" + str(number), os.O_CREAT | os.O_WRONLY))
+size = {LIMITS.workspace_mb}
+for what, path, most in ((large, place, size), (large, home, size), (many, place, 1 << 16)):
+    try:
+        for reached in what(path):
+            if reached > 2 * most:
+                break
+        outcome = "no end"
+    except OSError as error:
+        outcome = errno.errorcode[error.errno]
+    finally:
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    name = path + " after " + str(reached) + (" MiB" if what is large else " files")
+    say(outcome, name, outcome == "ENOSPC" and reached <= most)
+""",
+    ),
+    python_check(
         "cpu-limit",
         f"A sandbox has {LIMITS.cpus:g} processor core's time at most.",
         "four busy processes for one second; add up their time",

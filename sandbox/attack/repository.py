@@ -39,7 +39,7 @@ def _probe(ground: Ground) -> str:
     if store.is_dirty(source) != ["a"]:
         raise NotHeld("the source's state isn't seen as it is")
     base = store.import_commit(source, dirty=True)
-    store.submodules(base.project, base.tree), store.lfs_pointers(base.project, base.tree)
+    store.foreign(base.project, base.tree)
     count = _work(ground, store, base, hostile_command(evil, ground.canary))
     seconds = time.monotonic() - began
     if proof.exists():

@@ -137,12 +137,36 @@ def test_it_is_built_from_the_commit_where_the_operator_allows_it(
         done = allowing("wait", run_id)
         view = allowing.door.show(run_id).view
         told = results(allowing, run_id)
+        (built,) = [event.body for event in allowing.door.events(run_id) if event.body.type == "built"]
+        again = allowing.detached(script(SUBMIT), dockerfile, "--build", "Dockerfile")
+        allowing("wait", again)
+        logs, audit = allowing("logs", again).stdout, allowing("audit", run_id).stdout
         ready = [event.body for event in allowing.door.events(run_id) if event.body.type == "sandbox_ready"]
     engine.client().api.remove_image(view.spec.image)
     assert done.returncode == 0, view.reason
     assert view.outcome is Outcome.SUCCEEDED
     assert told[0].startswith("made-by-the-repository\nDockerfile\ncode.py\ndreamdock.toml\n")
     assert {body.image for body in ready} == {view.spec.image}
+    assert (built.dockerfile, built.image, built.cached, built.failed) == ("Dockerfile", view.spec.image, False, "")
+    assert "/marker" in built.log
+    assert built.seconds > 0
+    assert f"✓ built earlier · {view.spec.image} from Dockerfile" in logs
+    assert f"{view.spec.image} from Dockerfile (built now)" in audit
+
+
+def test_a_build_that_fails_ends_the_run_and_is_told_with_its_log(
+    new_repo: Callable[[dict[str, str]], Path], script: Callable[..., Path]
+) -> None:
+    repo = new_repo({"Dockerfile": "FROM scratch\nCOPY missing /\n"})
+    with own_stack({"DREAMDOCK_ALLOW_WEAKER_REPO_BUILD": "true"}) as allowing:
+        run_id = allowing.detached(script(SUBMIT), repo, "--build", "Dockerfile")
+        assert allowing("wait", run_id).returncode == 1
+        (built,) = [event.body for event in allowing.door.events(run_id) if event.body.type == "built"]
+        logs, view = allowing("logs", run_id).stdout, allowing.door.show(run_id).view
+    assert "missing" in built.failed
+    assert "COPY missing" in built.log
+    assert "✗ failed" in logs
+    assert (view.outcome, view.step) == (Outcome.ERROR, 0)
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,22 @@ def test_the_least_recently_used_go_first_until_the_rest_fits(root: Path) -> Non
     for number, name in enumerate("cabd"):
         entry(root, name, used=1000 + number)
     one = size_of(root / "a")
-    assert evict(root, 4 * one) == []
-    assert evict(root, 2 * one) == ["c", "a"]
+    assert list(evict(root, 4 * one)) == []
+    assert list(evict(root, 2 * one)) == ["c", "a"]
     assert names(root) == {"b", "b.lock", "b.making", "d", "d.lock", "d.making"}
-    assert evict(root, 0) == ["b", "d"]
+    assert list(evict(root, 0)) == ["b", "d"]
     assert names(root) == set()
-    assert evict(root / "none", 0) == []
+    assert list(evict(root / "none", 0)) == []
+
+
+def test_a_trial_tells_and_removes_nothing(root: Path) -> None:
+    for number, name in enumerate("cab"):
+        entry(root, name, used=1000 + number)
+    held = hold(root, "c", filled)
+    before, one = names(root), size_of(root / "a")
+    assert evict(root, 2 * one, dry_run=True) == {"a": one}
+    assert names(root) == before
+    held.release()
 
 
 def test_a_use_makes_an_entry_the_last_to_go(root: Path) -> None:
@@ -61,7 +71,7 @@ def test_a_use_makes_an_entry_the_last_to_go(root: Path) -> None:
     os.utime(root / "a.lock", (1, 1))  # As though the use had been long: its end counts too.
     again.release()
     again.release()
-    assert evict(root, size_of(root / "a")) == ["b"]
+    assert list(evict(root, size_of(root / "a"))) == ["b"]
 
 
 def test_what_is_held_stays_and_counts(root: Path) -> None:
@@ -69,17 +79,17 @@ def test_what_is_held_stays_and_counts(root: Path) -> None:
     entry(root, "new", used=2000)
     held = hold(root, "old", filled)
     os.utime(root / "old.lock", (1, 1))
-    assert evict(root, size_of(root / "old")) == ["new"]
-    assert evict(root, 0) == []
+    assert list(evict(root, size_of(root / "old"))) == ["new"]
+    assert list(evict(root, 0)) == []
     assert (held.path / "data").exists()
     held.release()
-    assert evict(root, 0) == ["old"]
+    assert list(evict(root, 0)) == ["old"]
 
 
 def test_what_the_caller_knows_to_be_in_use_stays(root: Path) -> None:
     entry(root, "a", used=1)
     entry(root, "b", used=2)
-    assert evict(root, 0, in_use=lambda name: name == "a") == ["b"]
+    assert list(evict(root, 0, in_use=lambda name: name == "a")) == ["b"]
 
 
 def test_a_killed_process_lets_go(root: Path) -> None:
@@ -91,10 +101,10 @@ def test_a_killed_process_lets_go(root: Path) -> None:
         time.sleep(60)
         os._exit(int(held.lock.closed))
     os.read(ready, 1)
-    assert evict(root, 0) == []
+    assert list(evict(root, 0)) == []
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert evict(root, 0) == ["a"]
+    assert list(evict(root, 0)) == ["a"]
 
 
 def test_a_maker_that_fails_leaves_nothing_and_the_next_one_makes_it(root: Path) -> None:
@@ -121,7 +131,7 @@ def test_what_killed_makers_and_removers_left_goes(root: Path) -> None:
     entry(root, "b", used=1)
     (root / "b").rename(root / "b.gone")
     assert {"a.part", "b.gone"} <= names(root)
-    assert evict(root, 10**9) == []
+    assert list(evict(root, 10**9)) == []
     assert not {"a.part", "b.gone"} & names(root)
 
 
@@ -137,7 +147,7 @@ def test_one_being_made_is_left_alone(root: Path) -> None:
     thread = threading.Thread(target=lambda: made.append(hold(root, "a", slow)))
     thread.start()
     begun.wait()
-    assert evict(root, 0) == []
+    assert list(evict(root, 0)) == []
     may_end.set()
     thread.join()
     assert (made[0].path / "data").exists()
@@ -208,12 +218,12 @@ def test_a_checkout_below_a_mounted_workspace_stays(
     root = tmp_path / "worker/pristine"
     workspace = open_workspace(store.import_commit(repo.path))
     name = workspace.pristine.name
-    assert evict(root, 0) == []
+    assert list(evict(root, 0)) == []
     workspace.pristine.held.release()  # As when its worker is killed: the mount stays until a sweep.
     assert is_mounted(name)
-    assert evict(root, 0) == []
+    assert list(evict(root, 0)) == []
     assert (workspace.merged / "src/a.py").read_text() == "a = 1\n"
     workspace.remove()
     assert not is_mounted(name)
-    assert evict(root, 0) == [name]
+    assert list(evict(root, 0)) == [name]
     assert (open_workspace(store.import_commit(repo.path)).merged / "src/a.py").exists()

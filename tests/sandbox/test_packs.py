@@ -16,7 +16,7 @@ from orchestrator.keeper import tidy
 from orchestrator.settings import Settings
 from sandbox import packs
 from sandbox.checkpoints import Checkpointer
-from sandbox.errors import RevisionNotFound, WorkspaceError
+from sandbox.errors import QuotaFull, RevisionNotFound, WorkspaceError
 from sandbox.objects import FILE, TREE, Entry, Objects
 from sandbox.retention import prune
 
@@ -364,32 +364,45 @@ def test_what_killed_imports_left_goes_after_a_day(store: Store, base: Base) -> 
 
 def test_runs_over_for_long_go_and_those_that_run_stay(store: Store, base: Base, steps: Steps) -> None:
     now = time.time()
-    ends = {"old": now - 1000, "fresh": now - 10, "running": None, "unknown": 0.0}
+    ends = {"old": now - 1000, "fresh": now - 10, "running": None, "unknown": 0.0, "lost": 0.0}
     commits = {run_id: steps.take(run_id.encode(), parent=base.commit) for run_id in ends}
     for run_id, commit in commits.items():
         store.keep(base.project, run_id, commit)
-    assert prune(store, ends.get, retention_s=500, quota_bytes=10**9) == ["unknown", "old"]
-    assert set(store.kept(base.project)) == {"fresh", "running"}
+    os.utime(steps.git_dir / "refs/dreamdock/run/lost", (now - 1000, now - 1000))
+    assert prune(store, ends.get, retention_s=500, dry_run=True) == ["lost", "old"]
+    assert set(store.kept(base.project)) == set(ends)
+    assert prune(store, ends.get, retention_s=500) == ["lost", "old"]
+    assert set(store.kept(base.project)) == {"fresh", "running", "unknown"}
     assert is_there(steps.git_dir, commits["old"])  # It's young: written a moment ago.
     assert store.dropped(base.project) > now - 1
-    assert prune(store, ends.get, retention_s=500, quota_bytes=10**9, grace_s=-1) == []
+    assert prune(store, ends.get, retention_s=500, grace_s=-1) == []
     assert not is_there(steps.git_dir, commits["old"])
     assert store.dropped(base.project) == 0
-    assert is_there(steps.git_dir, commits["fresh"])
-
-
-def test_beyond_the_quota_those_over_longest_go_first(store: Store, base: Base, steps: Steps) -> None:
-    now = time.time()
-    for number in range(12):
-        store.keep(base.project, f"run{number}", steps.take(os.urandom(5000), parent=base.commit))
-    ended = {f"run{number}": now - number for number in range(11)} | {"run11": None}
-    before = store.disk_bytes(base.project)
-    assert prune(store, ended.get, retention_s=10**6, quota_bytes=1, grace_s=-1) == ["run10", "run9"]
-    while prune(store, ended.get, retention_s=10**6, quota_bytes=1, grace_s=-1):
-        pass
-    assert list(store.kept(base.project)) == ["run11"]
-    assert store.disk_bytes(base.project) < before - 50_000
+    for run_id in ("fresh", "running", "unknown"):
+        assert read_whole(store.objects(base.project), commits[run_id]) == run_id.encode()
     check(steps.git_dir)
+
+
+def test_a_damaged_project_does_not_stop_the_others(store: Store, base: Base, steps: Steps) -> None:
+    store.keep(base.project, RUN, steps.take(b"old"))
+    damaged = store.root / "000000000000.git"
+    (damaged / "refs/dreamdock/run").mkdir(parents=True)
+    (damaged / "refs/dreamdock/run" / OTHER).write_text("no commit\n")
+    with pytest.raises(WorkspaceError):
+        prune(store, {RUN: 1.0, OTHER: 1.0}.get, retention_s=10, grace_s=-1)
+    assert store.kept(base.project) == {}
+    assert not is_there(steps.git_dir, steps.made[0])
+
+
+def test_what_it_takes_is_measured_and_noted(store: Store, base: Base, steps: Steps) -> None:
+    assert store.measured() == 0
+    before = store.measure()
+    assert store.disk_bytes(base.project) <= before < store.disk_bytes(base.project) + 100_000
+    steps.take(os.urandom(500_000))
+    assert store.measured() == before
+    assert store.measure() > before + 400_000
+    (store.root / "bytes").write_text("no number")
+    assert store.measured() == 0
 
 
 def test_the_keeper_tidies_each_project_even_where_one_is_damaged(
@@ -412,7 +425,7 @@ def test_a_checkpointer_goes_on_while_packs_are_put_together(
     store: Store, base: Base, open_workspace: Opener, consolidating: Callable[[], subprocess.Popen[str]]
 ) -> None:
     workspace = open_workspace(base)
-    checkpoints = Checkpointer(store, workspace)
+    checkpoints = Checkpointer(store, workspace, run_id=RUN)
     made: list[Checkpoint] = []
     process = consolidating()
     try:
@@ -421,7 +434,6 @@ def test_a_checkpointer_goes_on_while_packs_are_put_together(
             (workspace.merged / "README.md").write_text(f"{len(made)}\n")
             (workspace.merged / f"src/{len(made)}.py").write_text(f"{len(made)}\n")
             made.append(checkpoints.checkpoint(note="step"))
-            store.keep(base.project, RUN, made[-1].commit)
     finally:
         end(process)
     assert store.consolidate(base.project, most=1) in {True, False}
@@ -429,4 +441,77 @@ def test_a_checkpointer_goes_on_while_packs_are_put_together(
     for number, checkpoint in enumerate(made):
         assert store.read_file(base.project, checkpoint.tree, "README.md") == f"{number}\n".encode()
     assert store.compose(base.project, base.tree, [item.patch for item in made]) == made[-1].tree
+    check(store.git_dir(base.project))
+
+
+@pytest.mark.needs_root
+def test_checkpoints_of_a_run_are_kept_with_what_a_rewind_left_and_its_shell(
+    store: Store, base: Base, open_workspace: Opener
+) -> None:
+    git_dir = store.git_dir(base.project)
+    workspace = open_workspace(base)
+    checkpoints = Checkpointer(store, workspace, run_id=RUN)
+    assert list(store.kept(base.project)) == [RUN]
+    made: list[Checkpoint] = []
+    for number in range(4):
+        if number == 2:
+            checkpoints.rewind(made[0].commit)
+        (workspace.merged / "README.md").write_text(f"{number}\n")
+        before = pack_names(git_dir)
+        made.append(checkpoints.checkpoint(note="step", shell=b"cd /%d" % number))
+        assert len(pack_names(git_dir) - before) == 1
+    unkept = Checkpointer(store, workspace, parent=made[-1].commit)
+    (workspace.merged / "README.md").write_text("unkept\n")
+    lost = unkept.checkpoint(note="step")
+    assert store.collect(base.project, grace_s=-1)
+    check(git_dir)
+    for number, step in enumerate(made):
+        assert store.read_file(base.project, step.tree, "README.md") == b"%d\n" % number
+        assert checkpoints.tree_of(step.commit) == step.tree
+        assert store.objects(base.project).read(step.shell) == b"cd /%d" % number
+    assert not is_there(git_dir, lost.commit)
+    again = Checkpointer(store, workspace, parent=made[-1].commit, run_id=RUN)
+    assert again.checkpoint(note="step").commit
+    store.drop(base.project, RUN)
+    assert store.collect(base.project, grace_s=-1)
+    assert not is_there(git_dir, made[-1].commit)
+    assert is_there(git_dir, base.commit)
+
+
+@pytest.mark.needs_root
+def test_keeping_costs_a_step_next_to_nothing(store: Store, base: Base, open_workspace: Opener) -> None:
+    def fastest(run_id: str) -> float:
+        workspace = open_workspace(base, name=f"w{run_id}")
+        checkpoints = Checkpointer(store, workspace, run_id=run_id)
+        times = []
+        for number in range(200):
+            (workspace.merged / "README.md").write_text(f"{number}\n")
+            began = time.perf_counter()
+            checkpoints.checkpoint(note="step")
+            times.append(time.perf_counter() - began)
+        return sorted(times)[20]
+
+    without = fastest("")
+    assert fastest(RUN) < without + 0.001
+
+
+@pytest.mark.needs_root
+def test_a_run_that_writes_without_end_fills_its_own_quota(store: Store, base: Base, open_workspace: Opener) -> None:
+    workspace = open_workspace(base)
+    checkpoints = Checkpointer(store, workspace, run_id=RUN)
+    checkpoints.limit(1 << 20)
+    kept: list[Checkpoint] = []
+
+    def fill() -> None:
+        for number in range(20):
+            (workspace.merged / "large").write_bytes(os.urandom(300_000))
+            kept.append(checkpoints.checkpoint(note=str(number)))
+
+    with pytest.raises(QuotaFull) as caught:
+        fill()
+    assert (len(kept), caught.value.exit_code) == (3, 7)
+    assert caught.value.hint
+    (workspace.merged / "large").unlink()
+    assert [change.status for change in checkpoints.checkpoint(note="small").changes] == ["D"]
+    assert store.disk_bytes(base.project) < 1_500_000
     check(store.git_dir(base.project))

@@ -395,6 +395,6 @@ def test_the_layer_is_another_one_and_the_old_one_goes(store: Store, base: Base,
     before = workspace.upper.stat().st_ino
     checkpoints.rewind(base.commit)
     workspace.clearing[-1].join()
-    assert sorted(item.name for item in workspace.room.iterdir()) == ["layer", "lock", "merged"]
+    assert sorted(item.name for item in workspace.room.iterdir()) == ["disk", "lock", "merged"]
     assert workspace.upper.stat().st_ino != before
     assert (workspace.merged / "a.txt").read_text() == "one\n"

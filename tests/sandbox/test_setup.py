@@ -266,9 +266,9 @@ def state(container: str) -> str:
 
 def test_a_layer_in_use_is_not_evicted(make: Make, root: Path) -> None:
     layer = make("touch made")()
-    assert cache.evict(root / "layers", 0) == []
+    assert list(cache.evict(root / "layers", 0)) == []
     layer.held.release()
-    assert cache.evict(root / "layers", 0) == [layer.name]
+    assert list(cache.evict(root / "layers", 0)) == [layer.name]
 
 
 def test_an_image_that_isnt_there_is_refused(store: Store, base: Base, root: Path) -> None:

@@ -359,15 +359,25 @@ def test_a_full_disk_inside_doesnt_stop_the_channel(box: Sandbox) -> None:
     assert text(box.run("echo $X; rm /tmp/full /dev/shm/full /run/full")) == "kept\n"
 
 
+def test_a_full_workspace_doesnt_stop_the_channel(box: Sandbox) -> None:
+    full = box.run("X=kept; head -c 200000000 /dev/zero >full")
+    assert "No space left" in text(full)
+    before = text(box.run("ls -A .dreamdock/output"))
+    result = box.run("seq 100000")
+    assert (result.output.endswith(b"\n100000\n"), result.whole) == (True, "")
+    with pytest.raises(FileProblem, match="no space is left"):
+        box.write("more", b"x" * 100_000)
+    assert text(box.run("echo $X; rm full; ls -A .dreamdock/output")) == f"kept\n{before}"
+
+
 def test_a_full_disk_of_the_host_doesnt_stop_the_channel(small_disk: SmallDisk) -> None:
     with opened(base_image(), small_disk("24m")) as box:
-        full = box.run("X=kept; head -c 100000000 /dev/zero >full")
-        assert "No space left" in text(full)
-        result = box.run("seq 100000")
-        assert (result.output.endswith(b"\n100000\n"), result.whole) == (True, "")
+        box.run("X=kept; head -c 100000000 /dev/zero >full; sync")
+        os.sync()  # The host's disk is written to some seconds later by itself.
+        assert text(box.run("echo $X")) == "kept\n"
+        assert text(box.run("seq 100000")).endswith("\n100000\n")
         with pytest.raises(DiskFull):
-            box.write("more", b"x" * 100_000)
-        assert text(box.run("echo $X; rm full; ls -A .dreamdock/output")) == "kept\n"
+            box.checkpoint(note="1")
 
 
 def test_signals_to_everything_leave_a_session(box: Sandbox) -> None:

@@ -86,8 +86,8 @@ def test_submodules_are_named_and_what_a_run_puts_there_is_told(store: Store, re
     repo.git("submodule", "add", "-q", str(inner.path), "libs/sub\x1b[31m")
     repo.commit()
     base = store.import_commit(repo.path)
-    assert store.submodules(base.project, base.tree) == ["libs/sub\\x1b[31m"]
-    assert store.submodules(base.project, plain.tree) == []
+    assert store.foreign(base.project, base.tree).submodules == ("libs/sub\\x1b[31m",)
+    assert store.foreign(base.project, plain.tree).submodules == ()
 
 
 @pytest.mark.needs_root
@@ -109,7 +109,7 @@ def test_a_submodule_is_an_empty_directory_to_a_run(
     (workspace.merged / "sub").rmdir()
     gone = checkpoints.checkpoint(note="step")
     assert [(item.path, item.status) for item in gone.changes] == [("sub", "D")]
-    assert store.submodules(base.project, gone.tree) == []
+    assert store.foreign(base.project, gone.tree).submodules == ()
 
 
 def test_a_repository_inside_that_is_no_submodule_is_named_too(store: Store, repo: Repo, new_repo: NewRepo) -> None:
@@ -117,7 +117,7 @@ def test_a_repository_inside_that_is_no_submodule_is_named_too(store: Store, rep
     inner.commit({"x": "x\n"})
     assert store.is_dirty(repo.path) == ["vendored/"]
     base = store.import_commit(repo.path, dirty=True)
-    assert store.submodules(base.project, base.tree) == ["vendored"]
+    assert store.foreign(base.project, base.tree).submodules == ("vendored",)
 
 
 def test_lfs_pointers_are_named(store: Store, repo: Repo) -> None:
@@ -132,9 +132,9 @@ def test_lfs_pointers_are_named(store: Store, repo: Repo) -> None:
     plain = store.import_commit(repo.path)
     repo.commit(files)
     base = store.import_commit(repo.path)
-    assert store.lfs_pointers(base.project, base.tree) == ["assets/a.bin", "assets/deep/\\xff.bin"]
-    assert store.lfs_pointers(base.project, base.tree, most=1) == ["assets/a.bin"]
-    assert store.lfs_pointers(base.project, plain.tree) == []
+    assert store.foreign(base.project, base.tree).lfs_pointers == ("assets/a.bin", "assets/deep/\\xff.bin")
+    assert store.foreign(base.project, base.tree, most=1).lfs_pointers == ("assets/a.bin",)
+    assert store.foreign(base.project, plain.tree) == ((), ())
 
 
 def test_lfs_files_are_their_pointers_whatever_the_user_has_set_up(store: Store, repo: Repo, tmp_path: Path) -> None:
@@ -147,6 +147,12 @@ def test_lfs_files_are_their_pointers_whatever_the_user_has_set_up(store: Store,
     assert not proof.exists()
 
 
+def test_a_name_that_looks_like_a_line_of_gits_breaks_nothing(store: Store, repo: Repo) -> None:
+    repo.commit({f"100644 blob {'a' * 40}\t.gitattributes": "x", f"160000 commit {'a' * 40}\tsub": "x"})
+    base = store.import_commit(repo.path)
+    assert store.foreign(base.project, base.tree) == ((), ())
+
+
 def test_attributes_that_are_a_link_or_a_submodule_break_nothing(store: Store, repo: Repo) -> None:
     (repo.path / ".gitattributes").symlink_to("/etc/passwd")
     repo.commit()
@@ -154,8 +160,8 @@ def test_attributes_that_are_a_link_or_a_submodule_break_nothing(store: Store, r
     repo.git("update-index", "--add", "--cacheinfo", f"160000,{commit},src/.gitattributes")
     repo.git("commit", "-qm", "x")
     base = store.import_commit(repo.path)
-    assert store.lfs_pointers(base.project, base.tree) == []
-    assert store.submodules(base.project, base.tree) == ["src/.gitattributes"]
+    assert store.foreign(base.project, base.tree).lfs_pointers == ()
+    assert store.foreign(base.project, base.tree).submodules == ("src/.gitattributes",)
 
 
 def test_odd_names_links_and_modes_come_along_dirty_or_not(store: Store, repo: Repo) -> None:

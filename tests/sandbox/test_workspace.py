@@ -63,8 +63,8 @@ def test_mounts_are_closed_and_name_nothing_of_the_host(
     store: Store, repo: Repo, open_workspace: Opener, tmp_path: Path
 ) -> None:
     workspace = open_workspace(store.import_commit(repo.path))
-    layer, slot, overlay = mounts(tmp_path)
-    for closed in (layer, slot):
+    room, disk, slot, overlay = mounts(tmp_path)
+    for closed in (room, disk, slot):
         assert {"nosuid", "nodev", "noexec"} <= set(closed.split()[5].split(","))
     assert slot.split()[3] == "/", "where the slot lies on the host would show in the container"
     assert slot.split()[5].startswith("ro,")
@@ -217,7 +217,7 @@ def test_a_killed_process_lets_go_of_its_workspace(store: Store, repo: Repo, tmp
         Workspace.create(store, base, root, name="w", uid=UID)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert len(mounts(root)) == 3
+    assert len(mounts(root)) == 4
     assert Workspace.sweep(root) == ["w"]
     assert mounts(root) == []
 

@@ -201,6 +201,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Submitted(spec=wild),
         e.Dispatched(attempt=2, reason=HOSTILE),
         e.Claimed(attempt=1, fence=1, worker=HOSTILE, host=HOSTILE),
+        e.Built(dockerfile=HOSTILE, image=HOSTILE, log=HOSTILE, failed=HOSTILE),
         e.SetUp(commands=(HOSTILE,), network="on", log=HOSTILE, failed=HOSTILE),
         e.SandboxReady(image=HOSTILE, image_id="", container="", tree="", policy={"network": HOSTILE}),
         e.Prompted(text=HOSTILE),
