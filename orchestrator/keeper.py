@@ -20,7 +20,7 @@ from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
-from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
+from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
 from sandbox.cache import evict
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
@@ -119,21 +119,25 @@ class Keeper:
         idle: dict[str, float] = {}
         for record in live:
             run_id = record.view.id
+            if record.view.state is State.WAITING:
+                continue  # Until somebody resumes it.
             if record.lease_until > clock or run_id in lined_up or attempt_id(run_id, record.attempt) in lined_up:
                 continue
             idle[run_id] = self._idle_since.get(run_id, now)
             if record.lease_until or now - idle[run_id] > self._settings.lease_seconds:
                 del idle[run_id]
-                self._hand_over(run_id)
+                self._hand_over(run_id, record.attempt)
         self._idle_since = idle
 
-    def _hand_over(self, run_id: str) -> None:
+    def _hand_over(self, run_id: str, attempt: int) -> None:
         journal = Writer(self._client, run_id, who="keeper")
+        if journal.view.attempt != attempt:
+            return  # Somebody else was quicker.
         try:
             if hand_over(journal, "its worker died, or lost its lease"):
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
-            return  # Somebody else was quicker.
+            return  # As above.
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
 
     def _sweep(self) -> None:

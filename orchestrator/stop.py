@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+CANCELLED: Final = "cancelled"
+PAUSED: Final = "paused"
+SHUTDOWN: Final = "the worker was shut down"
+LOST: Final = "lease lost"
+"""Reasons that somebody looks at."""
 
 
 class Stopped(Exception):  # noqa: N818  # A flow signal, not an error.

@@ -31,7 +31,7 @@ from orchestrator.models import catalog, secrets
 from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
 from orchestrator.settings import Settings, load
-from orchestrator.stop import Stop
+from orchestrator.stop import SHUTDOWN, Stop
 from sandbox import images
 from sandbox.errors import SandboxError
 from sandbox.pool import Pool
@@ -57,7 +57,7 @@ def run_attempt(job_id: str) -> None:
     stop = Stop()
 
     def shut_down(_signal: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=stop.set, args=(attempt.SHUTDOWN,)).start()  # A handler must not block.
+        threading.Thread(target=stop.set, args=(SHUTDOWN,)).start()  # A handler must not block.
 
     signal.signal(signal.SIGTERM, shut_down)
     settings = load()

@@ -150,6 +150,10 @@ def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int
         screen.say(f"detached; run {screen.id(run_id)} goes on")
         _come_back(screen, run_id)
         return DETACHED
+    if outcome is None:  # It is parked.
+        short = screen.id(run_id)
+        screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
+        return DETACHED
     told = door.costs(run_id)
     if screen.json:
         document.cost(run_id, told)
@@ -160,7 +164,7 @@ def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int
         where = "" if request.repo == "." or "://" in request.repo else f" --repo {shlex.quote(request.repo)}"
         work = (f"dreamdock diff {short}", f"dreamdock apply {short}{where}") if changed else ()
         screen.next(*work, f"dreamdock audit {short}")
-    return states.EXIT_CODES[outcome] if outcome else 1
+    return states.EXIT_CODES[outcome]
 
 
 def _show_diff(screen: Screen, patch: bytes) -> bool:

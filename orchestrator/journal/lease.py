@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final, Self
 from orchestrator.errors import RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts
+from orchestrator.stop import LOST
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.stop import Stop
 
-LOST: Final = "lease lost"
 _UNSURE: Final = 0.8
 """Share of the lease without renewal after which the attempt starts nothing more."""
 
 
 def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float) -> int | str:
-    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, STALE or LEASED."""
+    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, PARKED, STALE or LEASED."""
     return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000)])
 
 

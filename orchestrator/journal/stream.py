@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-Operation = Literal["none", "finish", "requeue", "reopen"]
+Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
@@ -150,11 +150,17 @@ class Writer:
         self.view: RunView = begin(run_id, first)
         self._catch_up()
 
-    def append(self, *bodies: Body, operation: Operation = "none") -> list[Event]:
+    def refresh(self) -> None:
+        """Take in what others have appended."""
+        self._catch_up()
+
+    def append(self, *bodies: Body, operation: Operation = "none", strict: bool = False) -> list[Event]:
         """Append events and return them; with an operation, end the run or pass it on in the same instant.
 
-        Raises FencedError when a newer attempt owns the run, HeadMovedError when the run is over or an open append with
-        an operation meets a living lease, JournalError for a run that is gone.
+        What others appended meanwhile is taken in first; with `strict` that raises HeadMovedError, so that whoever
+        decided by what was there can decide again.
+        Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
+        open append with an operation meets a living lease, JournalError for a run that is gone.
         """
         for _ in range(_RETRIES):
             status, events = self._try(bodies, operation)
@@ -163,6 +169,10 @@ class Writer:
                     return events
                 case "HEAD":
                     self._catch_up()
+                    if strict:
+                        raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
+                case "PARKED":
+                    raise HeadMovedError(f"run {self._run_id} is parked, or isn't", hint="try again")
                 case "DONE":
                     raise HeadMovedError(f"run {self._run_id} is over", hint=f"dreamdock show {self._run_id}")
                 case "FENCED":

@@ -1,14 +1,16 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
 -- KEYS: record, stream, live, pending, runs.
 -- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, then pairs of event and hash.
--- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt; 'reopen' does so with a run that is done.
--- A run that is done takes nothing else. An open finish or requeue is refused while a lease is alive: only the owner of a run ends it then.
+-- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt, 'reopen' a run that is done, 'resume'
+-- one that is parked; 'park' leaves it to nobody. A run that is done takes nothing else, and one that is parked isn't given on by a requeue.
+-- An open operation is refused while a lease is alive: only the owner of a run ends it then.
 local record, fence, operation = KEYS[1], ARGV[2], ARGV[8]
 if redis.call('EXISTS', record) == 0 then return 'UNKNOWN' end
 if fence ~= '' and redis.call('HGET', record, 'fence') ~= fence then return 'FENCED' end
-local done = redis.call('HGET', record, 'state') == 'done'
-if done and operation ~= 'reopen' then return 'DONE' end
-if operation == 'reopen' and not done then return 'LEASED' end
+local state = redis.call('HGET', record, 'state')
+if state == 'done' and operation ~= 'reopen' then return 'DONE' end
+if operation == 'reopen' and state ~= 'done' then return 'LEASED' end
+if (state == 'waiting') ~= (operation == 'resume') and (operation == 'resume' or operation == 'requeue') then return 'PARKED' end
 if redis.call('HGET', record, 'head') ~= ARGV[3] then return 'HEAD' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -29,7 +31,7 @@ redis.call('HINCRBY', record, 'fence', 1)
 redis.call('ZREM', KEYS[4], ARGV[1])
 if operation == 'finish' then
   redis.call('ZREM', KEYS[3], ARGV[1])
-else
+elseif operation ~= 'park' then
   if operation == 'reopen' then redis.call('ZADD', KEYS[3], redis.call('ZSCORE', KEYS[5], ARGV[1]), ARGV[1]) end
   redis.call('HINCRBY', record, 'attempt', 1)
   redis.call('ZADD', KEYS[4], now, ARGV[1])
