@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import threading
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,16 +69,17 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
     keys = secrets(catalog(settings.families), os.environ)
-    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=keys)
-    with (
-        Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
-        watched(redis_url(settings), journal, stop),
-    ):
+    seconds = settings.lease_seconds
+    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, secrets=keys, stop=stop)
+    lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
+    with lease, watched(redis_url(settings), journal, stop):
         try:
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
             Attempt(journal, settings, fence, stop, pool).carry()
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
+        except (RedisAwayError, Stopped) as error:
+            _log.warning("left to a keeper", run=run_id, attempt=number, why=str(error))
 
 
 @contextmanager
@@ -154,10 +154,8 @@ class Attempt:
                 self._stopped(self._stop.reason)
             else:
                 hand_over(self._journal, error.message)
-        except RedisAwayError:
-            self._wait_for_redis()
-        except JournalError:
-            raise
+        except (JournalError, RedisAwayError):
+            raise  # What isn't committed is the next attempt's; a keeper puts it in line when the lease has run out.
         except (DreamdockError, SandboxError) as error:
             self._finish(Outcome.ERROR, ": ".join(filter(None, (error.message, error.cause))))
         except Exception as error:
@@ -256,17 +254,6 @@ class Attempt:
                 return self._finish(outcome, reason, summary, strict=True)
         return False
 
-    def _wait_for_redis(self) -> None:
-        """Hand the run over as soon as Redis is back; after a lease without it a keeper does that."""
-        deadline = time.monotonic() + self._settings.lease_seconds
-        while time.monotonic() < deadline:
-            try:
-                hand_over(self._journal, "Redis was away", to_blame=False)
-            except RedisAwayError:
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
-
     def _stopped(self, reason: str) -> None:
         if reason == CANCELLED:
             self._finish(Outcome.CANCELLED, CANCELLED)
@@ -296,9 +283,23 @@ class Attempt:
         with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:
-                yield box
+                with self._stop.holding(lambda: self._pause(box), lambda: self._resume(box)):
+                    yield box
             finally:
                 forget()
+
+    def _pause(self, box: Sandbox) -> None:
+        """Freeze a sandbox while it isn't sure whose run this is. One that can't be is lost with its attempt."""
+        try:
+            box.pause()
+        except SandboxError as error:
+            _log.warning("the sandbox can't be paused", why=error.message, cause=error.cause)
+            with suppress(SandboxError):
+                box.kill()
+
+    def _resume(self, box: Sandbox) -> None:
+        with suppress(SandboxError):  # Then the channel says it.
+            box.resume()
 
     def _sandbox_spec(self) -> SandboxSpec:
         run_id = self._journal.view.id

@@ -15,7 +15,7 @@ import structlog
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
 from orchestrator.journal import index
-from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.stream import Writer
@@ -43,7 +43,7 @@ CACHE_BYTES: Final = 20 * 10**9
 
 
 def serve(settings: Settings) -> None:
-    """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it, and one lease longer."""
+    """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it."""
     logs.configure(())  # It reads no key.
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,7 +59,8 @@ def serve(settings: Settings) -> None:
                 keeper.tick()
             except UnavailableError as error:
                 _log.warning("Redis doesn't answer; waiting for it", why=error.cause)
-                ended.wait(settings.lease_seconds)
+                while not ended.wait(_EVERY_SECONDS) and not ping(redis_url(settings)):
+                    pass
                 keeper = Keeper(client, settings)
             except (DreamdockError, SandboxError) as error:
                 _log.error("a tick failed", why=error.message, cause=error.cause)
@@ -90,18 +91,24 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
 
 
 class Keeper:
-    """Looks after all runs of one Redis, and the containers of this host."""
+    """Looks after all runs of one Redis, and the containers of this host.
+
+    For one lease after it has begun it judges nobody: Redis may have been away, and those that own runs come back.
+    """
 
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._judges_from = time.monotonic() + settings.lease_seconds
 
     def tick(self) -> None:
         """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
         for record in index.records(self._client, index.pending(self._client)):
             dispatch(self._client, record.view.id, record.attempt)
+        if time.monotonic() < self._judges_from:
+            return
         self._repair()
         if time.monotonic() - self._swept > _SWEEP_SECONDS:
             self._sweep()

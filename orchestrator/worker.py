@@ -80,6 +80,8 @@ class AttemptWorker(Worker):
     job_class = AttemptJob
     pool: ClassVar[Pool | None] = None
     """Where the sandboxes of this process's work-horses come from."""
+    asked_to_stop = False
+    _left_alone = False
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Have a pool before a work-horse asks it, also where it was killed."""
@@ -89,9 +91,20 @@ class AttemptWorker(Worker):
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Pass the request on to the work-horse, and take no more jobs."""
+        self.asked_to_stop = True
         if self.horse_pid:
             os.kill(self.horse_pid, signal.SIGTERM)
+        if self._left_alone:
+            return
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ annotates only a part.
+
+    def outlast(self) -> None:
+        """Wait for the work-horse that an outage has left alone: it goes on under its lease, one at a time."""
+        self._left_alone = True
+        if self.horse_pid:
+            with suppress(ChildProcessError):
+                os.waitpid(self.horse_pid, 0)
+            self._horse_pid = 0
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ignore impatience: a second signal would kill an attempt that is just releasing its run."""
@@ -112,7 +125,7 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     AttemptWorker.pool = pool = _pool(settings, queue)
     with pool, connect(url) as client, Beat(client, presence):
         while not _work(url, presence.name, queue):
-            _log.warning("Redis doesn't answer; waiting for it")
+            _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
             time.sleep(_RECONNECT_SECONDS)
 
 
@@ -128,7 +141,8 @@ def _pool(settings: Settings, queue: str) -> Pool:
 
 
 def _work(url: str, name: str, queue: str) -> bool:
-    """Work until asked to stop (true) or Redis goes away (false)."""
+    """Work until asked to stop (true), or RQ's worker ends by itself (false): Redis has gone away."""
+    worker: AttemptWorker | None = None
     # RQ sets its own time-outs on the connection, and blocks on it for longer than ours allow.
     connection = redis.Redis.from_url(url)
     try:
@@ -142,12 +156,14 @@ def _work(url: str, name: str, queue: str) -> bool:
             serializer=SERIALIZER,
         )
         worker.work(logging_level="WARNING", with_scheduler=False)
-        connection.ping()
     except (redis.ConnectionError, redis.TimeoutError):
-        return False
+        pass  # At its beginning, or in RQ's farewell.
     finally:
         connection.close()
-    return True
+    if worker is None:
+        return False
+    worker.outlast()
+    return worker.asked_to_stop
 
 
 def _die_with_parent() -> None:

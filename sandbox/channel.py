@@ -41,6 +41,8 @@ class Channel:
         self._data = bytearray()
         self._complaints = bytearray()
         self._next_id = 0
+        self._held_since: float | None = None
+        self._held_s = 0.0
 
     def request(
         self, header: dict[str, Any], body: bytes = b"", *, timeout_s: float, most: int = 0
@@ -55,7 +57,7 @@ class Channel:
                 raise self._loss()
             self._next_id += 1
             text = json.dumps({**header, "id": self._next_id}).encode()
-            deadline = time.monotonic() + timeout_s
+            deadline = self._clock() + timeout_s
             try:
                 self._send(_LENGTHS.pack(len(text), len(body)) + text + body, deadline)
                 return self._answer(self._next_id, deadline, most)
@@ -66,7 +68,7 @@ class Channel:
         """Wait for the runner's first frame, at most `timeout_s` seconds. Raises ChannelLost."""
         with self._turn:
             try:
-                return self._answer(0, time.monotonic() + timeout_s, 0)[0]
+                return self._answer(0, self._clock() + timeout_s, 0)[0]
             except (OSError, ValueError) as error:
                 raise self._loss(error) from error
 
@@ -84,6 +86,16 @@ class Channel:
                 return False
             return False
 
+    def hold(self) -> None:
+        """Stop the clock of a request that waits, from any thread: the container is frozen."""
+        self._held_since = time.monotonic()
+
+    def go_on(self) -> None:
+        """Let the clock run on."""
+        if self._held_since is not None:
+            self._held_s += time.monotonic() - self._held_since
+            self._held_since = None
+
     def close(self, reason: str) -> None:
         """End the channel from any thread: a request that waits, and every later one, raises ChannelLost."""
         self._lost = self._lost or reason
@@ -99,7 +111,7 @@ class Channel:
         return ChannelLost("the sandbox is gone", cause=self._lost, hint="run the step again: its changes are undone")
 
     def _send(self, data: bytes, deadline: float) -> None:
-        self._stream.settimeout(_left(deadline))
+        self._stream.settimeout(self._left(deadline))
         self._stream.sendall(data)
 
     def _answer(self, wanted: int, deadline: float, most: int) -> tuple[dict[str, Any], bytes]:
@@ -120,8 +132,7 @@ class Channel:
 
     def _receive(self, deadline: float) -> None:
         """Read once, and sort the engine's frames into answers and complaints (the runner's standard error)."""
-        self._stream.settimeout(_left(deadline))
-        chunk = self._stream.recv(_CHUNK)
+        chunk = self._received(deadline)
         if not chunk:
             raise ConnectionError("the stream ended")
         self._raw += chunk
@@ -137,9 +148,19 @@ class Channel:
             else:
                 self._data += part
 
+    def _received(self, deadline: float) -> bytes:
+        while True:
+            self._stream.settimeout(self._left(deadline))
+            with contextlib.suppress(TimeoutError):  # The clock may have been stopped meanwhile; else `_left` says so.
+                return self._stream.recv(_CHUNK)
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the runner doesn't answer")
-    return left
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError("the runner doesn't answer")
+        return left
+
+    def _clock(self) -> float:
+        """Return the time in seconds, without that for which the container was frozen."""
+        since, now = self._held_since, time.monotonic()
+        return now - self._held_s - (now - since if since is not None else 0.0)

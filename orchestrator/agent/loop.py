@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -221,4 +220,4 @@ class Agent:
 
     def _seconds_left(self) -> float:
         view = self._journal.view
-        return view.limits.seconds - view.spent_s(datetime.now(UTC))
+        return view.limits.seconds - view.spent_s(self._journal.now)

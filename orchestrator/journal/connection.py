@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,22 @@ def connect(url: str) -> redis.Redis:
         hint = "mend redis_url: redis://, rediss:// or unix://"
         raise ConfigError("the Redis address is not valid", cause=str(error), hint=hint) from error
     return client
+
+
+def hurried(client: redis.Redis, seconds: float) -> redis.Redis:
+    """Return another client of the same server, which waits so long for a reply and no longer."""
+    pool = client.connection_pool
+    waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "health_check_interval": 0}
+    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **(pool.connection_kwargs | waits)))
+
+
+def clock(client: redis.Redis) -> timedelta:
+    """Return how far Redis's clock is ahead of this host's: events and leases of all hosts count by that one."""
+    before: Any
+    with available():
+        before = client.time()
+    told = datetime.fromtimestamp(int(before[0]) + int(before[1]) / 1e6, UTC)
+    return told - datetime.now(UTC)
 
 
 def ping(url: str) -> bool:

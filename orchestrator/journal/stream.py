@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError
+from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError, RedisAwayError
 from orchestrator.events import Body, Event, Submitted
 from orchestrator.journal import keys
-from orchestrator.journal.connection import Scripts, available
+from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.live import parse as parse_said
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.stop import Stop
+
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
 _BLOCK_MS: Final = 1000
+_AWAY_SECONDS: Final = 0.1
 
 
 class Entry(NamedTuple):
@@ -121,7 +125,8 @@ class Writer:
     """Appends to one run's journal and keeps its fold current.
 
     Fenced with a fencing token (an attempt), open without one (people, the keeper).
-    `secrets` are values that never get in: they are replaced before anything is hashed or stored.
+    `secrets` are values that never get in: they are replaced before anything is hashed or stored. With a `stop` an
+    append waits while Redis is away.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class Writer:
         fence: int | None = None,
         lease_seconds: float = 0,
         secrets: Sequence[str] = (),
+        stop: Stop | None = None,
     ) -> None:
         self._client = client
         self._scripts = Scripts(client)
@@ -141,6 +147,9 @@ class Writer:
         self._fence = fence
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
+        self._stop = stop
+        self._blobs: dict[str, bytes] = {}
+        self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0)
         self.events: list[Event] = []
         self.head = genesis(run_id)
@@ -150,41 +159,52 @@ class Writer:
         self.view: RunView = begin(run_id, first)
         self._catch_up()
 
+    @property
+    def now(self) -> datetime:
+        """The time by Redis's clock, as in the events: those of hosts may differ by minutes."""
+        return datetime.now(UTC) + self._clock
+
     def refresh(self) -> None:
         """Take in what others have appended."""
-        self._catch_up()
+        while True:
+            try:
+                self._catch_up()
+            except RedisAwayError as error:
+                self._wait(error)
+            else:
+                return
 
     def append(self, *bodies: Body, operation: Operation = "none", strict: bool = False) -> list[Event]:
         """Append events and return them; with an operation, end the run or pass it on in the same instant.
 
-        What others appended meanwhile is taken in first; with `strict` that raises HeadMovedError, so that whoever
-        decided by what was there can decide again.
+        The blobs that were added since the last append are stored, the lease is renewed and the view is moved on in
+        that instant too: it's one script. What others appended meanwhile is taken in first; with `strict` that raises
+        HeadMovedError, so that whoever decided by what was there can decide again.
+        With a `stop`, Redis may be away for a while: it's waited for, and what it had taken isn't appended again.
         Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
-        open append with an operation meets a living lease, JournalError for a run that is gone.
+        open append with an operation meets a living lease, JournalError for a run that is gone; Stopped.
         """
-        for _ in range(_RETRIES):
-            status, events = self._try(bodies, operation)
-            match status:
-                case "OK":
-                    return events
-                case "HEAD":
-                    self._catch_up()
-                    if strict:
-                        raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
-                case "PARKED":
-                    raise HeadMovedError(f"run {self._run_id} is parked, or isn't", hint="try again")
-                case "DONE":
-                    raise HeadMovedError(f"run {self._run_id} is over", hint=f"dreamdock show {self._run_id}")
-                case "FENCED":
-                    raise FencedError(f"another attempt owns run {self._run_id}")
-                case "LEASED":
-                    raise HeadMovedError(f"an attempt owns run {self._run_id}", hint="try again")
-                case _:
-                    raise JournalError(f"run {self._run_id} is gone", cause=str(status))
+        tried: dict[str, list[Event]] = {}
+        moved = 0
+        while moved < _RETRIES:
+            try:
+                status = self._try(bodies, operation, tried)
+                if status != "OK" and (landed := self._landed(tried)):
+                    return landed
+            except RedisAwayError as error:
+                self._wait(error)
+                continue
+            if status == "OK":
+                return tried[self.head]
+            if status != "HEAD":
+                raise self._refusal(status)
+            moved += 1
+            if strict:
+                raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
     def blob(self, data: bytes) -> str:
-        """Store bytes beside the journal and return their name for an event: `sha256:…`.
+        """Return a name for bytes that are stored beside the journal with the next append: `sha256:…`.
 
         Nothing is stored of nothing, nor of more than `MOST_BLOB_BYTES`: then the name is empty.
         """
@@ -193,42 +213,80 @@ class Writer:
         for secret in self._secrets:
             data = data.replace(secret.encode(), b"[redacted]")
         name = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        with available():
-            self._client.hset(keys.blobs(self._run_id), name, zlib.compress(data))
+        self._blobs[name] = zlib.compress(data)
         return name
 
-    def _try(self, bodies: Sequence[Body], operation: Operation) -> tuple[str | int, list[Event]]:
+    def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, list[Event]]) -> str | int:
+        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
         head, view = self.head, self.view
-        events, pairs = [], []
+        events, entries = [], []
         for number, body in enumerate(bodies, start=len(self.events) + 1):
-            event, data = seal(number, body, who=self._who, fence=self._fence or 0, secrets=self._secrets)
+            event, data = seal(number, body, at=self.now, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
             view = apply(view, event)
             events.append(event)
-            pairs += [data, head]
+            entries += [data, head]
+        tried[head] = events
         fence = "" if self._fence is None else self._fence
+        blobs = [part for blob in self._blobs.items() for part in blob]
         record = keys.record(self._run_id)
         status = self._scripts(
             "append",
-            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS],
-            [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, *pairs],
+            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS, keys.blobs(self._run_id)],
+            [
+                *(self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation),
+                *(len(self._blobs), *blobs, *entries),
+            ],
         )
         if status == "OK":
             self.events += events
             self.head, self.view = head, view
-        return status, events
+            self._blobs.clear()
+        return status
 
-    def _catch_up(self) -> None:
+    def _landed(self, tried: Mapping[str, list[Event]]) -> list[Event]:
+        """Take in what is new, and return the events of a try that was taken although its answer got lost."""
+        heads = self._catch_up()
+        return next((events for head, events in tried.items() if head in heads), [])
+
+    def _wait(self, error: RedisAwayError) -> None:
+        """Wait for Redis as long as the stop lets it. Raises the error where there is none, or it is set; Stopped."""
+        if self._stop is None or self._stop.is_set:
+            raise error
+        self._stop.check()
+        time.sleep(_AWAY_SECONDS)
+
+    def _refusal(self, status: str | int) -> JournalError:
+        run_id = self._run_id
+        match status:
+            case "DONE":
+                return HeadMovedError(f"run {run_id} is over", hint=f"dreamdock show {run_id}")
+            case "FENCED":
+                return FencedError(f"another attempt owns run {run_id}")
+            case "LEASED":
+                return HeadMovedError(f"an attempt owns run {run_id}", hint="try again")
+            case "PARKED":
+                return HeadMovedError(f"run {run_id} is parked, or isn't", hint="try again")
+            case _:
+                return JournalError(f"run {run_id} is gone", cause=str(status))
+
+    def _catch_up(self) -> set[str]:
+        """Take in what is new, and return the heads that it led over."""
+        heads = set()
         for entry in entries(self._client, self._run_id, after=len(self.events)):
             event = parse(self._run_id, entry)
             self.view = apply(self.view, event) if self.events else self.view
             self.events.append(event)
             self.head = chain(self.head, entry.data)
+            heads.add(self.head)
+        return heads
 
 
-def seal(number: int, body: Body, *, who: str, fence: int = 0, secrets: Sequence[str] = ()) -> tuple[Event, bytes]:
+def seal(
+    number: int, body: Body, *, at: datetime, who: str, fence: int = 0, secrets: Sequence[str] = ()
+) -> tuple[Event, bytes]:
     """Put a body into its envelope; return the event and the bytes that are hashed and stored, without secrets."""
-    event = Event(seq=number, at=datetime.now(UTC), who=who, fence=fence, body=body)
+    event = Event(seq=number, at=at, who=who, fence=fence, body=body)
     text = event.model_dump_json()
     found = [secret for secret in secrets if secret in text]
     for secret in found:
@@ -249,9 +307,9 @@ def load_view(spec: bytes, view: bytes) -> RunView:
 
 def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunView:
     """Record a new run: its first body is the submission. Raises JournalError where the id is taken."""
-    head, pairs, view = genesis(run_id), [], None
+    head, pairs, view, at = genesis(run_id), [], None, datetime.now(UTC) + clock(client)
     for number, body in enumerate(bodies, start=1):
-        event, data = seal(number, body, who=who)
+        event, data = seal(number, body, at=at, who=who)
         head = chain(head, data)
         pairs += [data, head]
         view = begin(run_id, event) if view is None else apply(view, event)

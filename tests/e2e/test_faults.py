@@ -116,8 +116,32 @@ def test_a_redis_that_dies_and_comes_back_loses_no_step(
     assert stack("wait", run_id).returncode == 0
     steps = [event.body.step for event in stack.door.events(run_id) if event.body.type == "checkpointed"]
     assert steps == list(range(1, 15))
+    assert stack.door.show(run_id).view.attempt == 1, "the attempt waited, and went on under its own fence"
     diff = stack.door.diff(run_id).decode()
     assert [line for line in diff.splitlines() if line[1:].isdigit()] == [f"+{n}" for n in range(12)]
+    assert stack.door.audit(run_id).check.ok
+
+
+def test_a_redis_that_hangs_for_longer_than_a_lease_ends_no_attempt(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    from sandbox import engine  # noqa: PLC0415  # As above.
+
+    run_id = stack.detached(script("echo one > one.txt", "sleep 4; echo two > two.txt", MEND, SUBMIT), repo)
+    until(lambda: "sleep 4" in stack.door.show(run_id).view.doing)
+    [container] = stack.containers(run_id)
+    found = Status.read(stack.settings.runtime_dir)
+    assert found is not None
+    os.kill(found.children["redis"].pid, signal.SIGSTOP)
+    states = []
+    for _ in range(9):
+        time.sleep(1)
+        states.append(engine.client().containers.get(container).status)
+    os.kill(found.children["redis"].pid, signal.SIGCONT)
+    assert stack("wait", run_id).returncode == 0
+    assert states[-1] == "paused", "nothing runs that somebody else may be running, too"
+    view = stack.door.show(run_id).view
+    assert (view.outcome, view.attempt, view.step) == (Outcome.SUCCEEDED, 1, 4), "it went on under its own fence"
     assert stack.door.audit(run_id).check.ok
 
 

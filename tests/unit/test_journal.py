@@ -155,7 +155,9 @@ def test_follow_yields_events_as_they_come(client: Redis, run_id: str) -> None:
 
 def test_blobs_come_back_whole_and_a_changed_one_is_refused(client: Redis, run_id: str) -> None:
     data = bytes(range(256)) * 1000
-    name = owned(client, run_id).blob(data)
+    writer = owned(client, run_id)
+    name = writer.blob(data)
+    writer.append(e.Prompted(text="x"))
     assert blob(client, run_id, name) == data
     packed = client.hget(keys.blobs(run_id), name)
     client.hset(keys.blobs(run_id), name, packed[:-5])  # type: ignore[index]  # It was just stored.
@@ -167,8 +169,8 @@ def test_secrets_never_get_into_the_journal(client: Redis, run_id: str) -> None:
     secret = "sk-not-a-real-key-0123456789"  # noqa: S105  # It is a made-up one.
     writer = owned(client, run_id, secrets=[secret])
     result = ToolResult(call_id="c", name="bash", content=f"leaked {secret}!")
-    (event,) = writer.append(e.CallFinished(step=1, result=result))
     name = writer.blob(f"+key = {secret}\n".encode())
+    (event,) = writer.append(e.CallFinished(step=1, result=result))
     assert blob(client, run_id, name) == b"+key = [redacted]\n"
     assert isinstance(event.body, e.CallFinished)
     assert event.body.result.content == "leaked [redacted]!"

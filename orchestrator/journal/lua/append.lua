@@ -1,6 +1,7 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
--- KEYS: record, stream, live, pending, runs.
--- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, then pairs of event and hash.
+-- KEYS: record, stream, live, pending, runs, blobs.
+-- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, number of blobs, then pairs of a
+-- blob's name and its bytes, then pairs of event and hash.
 -- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt, 'reopen' a run that is done, 'resume'
 -- one that is parked; 'park' leaves it to nobody. A run that is done takes nothing else, and one that is parked isn't given on by a requeue.
 -- An open operation is refused while a lease is alive: only the owner of a run ends it then.
@@ -17,7 +18,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leased = tonumber(redis.call('HGET', record, 'lease_until')) > now
 if fence == '' and operation ~= 'none' and leased then return 'LEASED' end
 local seq = tonumber(redis.call('HGET', record, 'seq'))
-for i = 9, #ARGV, 2 do
+local first = 10 + 2 * ARGV[9]
+for i = 10, first - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = first, #ARGV, 2 do
   seq = seq + 1
   redis.call('XADD', KEYS[2], seq .. '-0', 'e', ARGV[i], 'h', ARGV[i + 1])
 end
