@@ -14,7 +14,7 @@ import structlog
 
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
-from orchestrator.journal import index
+from orchestrator.journal import archive, index
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
@@ -85,8 +85,10 @@ def tidy(settings: Settings) -> None:
 def _tidy_until(settings: Settings, ended: threading.Event) -> None:
     while not ended.wait(_TIDY_SECONDS):
         try:
+            with connect(redis_url(settings)) as client:
+                archive.tidy(client, archive_days=settings.archive_days, keep_days=settings.journal_days)
             tidy(settings)
-        except (SandboxError, OSError) as error:
+        except (DreamdockError, SandboxError, OSError) as error:
             _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
 
 

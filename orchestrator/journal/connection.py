@@ -78,7 +78,7 @@ class Scripts:
         folder = resources.files(__package__) / "lua"
         self._scripts: dict[str, Any] = {
             name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("create", "append", "claim", "renew", "dispatch")
+            for name in ("create", "append", "claim", "renew", "dispatch", "archive", "restore", "forget")
         }
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import time
 import zlib
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError, RedisAwayError
 from orchestrator.events import Body, Event, Submitted
-from orchestrator.journal import keys
+from orchestrator.journal import keys, packing
 from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.journal.packing import Piece
     from orchestrator.stop import Stop
 
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
@@ -35,11 +37,16 @@ _AWAY_SECONDS: Final = 0.1
 
 
 class Entry(NamedTuple):
-    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it."""
+    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it.
+
+    `signature` is the worker's over this head, at the end of a step; `minor` is 0 unless somebody slipped it in.
+    """
 
     seq: int
     data: bytes
     hash: str
+    signature: str = ""
+    minor: int = 0
 
 
 def genesis(run_id: str) -> str:
@@ -53,21 +60,72 @@ def chain(previous: str, data: bytes) -> str:
 
 
 def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
-    """Yield what is stored behind event number `after`, in order."""
+    """Yield what is stored behind event number `after`, in order, whether the journal is archived or not.
+
+    Raises JournalError for a damaged archive.
+    """
     while True:
-        page: Any
-        with available():
-            page = client.xrange(keys.stream(run_id), min=f"({after}-0", count=_PAGE)
-        for entry_id, fields in page:
-            entry = _entry(entry_id, fields)
-            after = entry.seq
-            yield entry
+        page: Any = _page(client, run_id, f"{after}-0")
+        found = [_entry(*stored) for stored in page]
+        if not found:  # It may be archived; or it was, when the page was read, and it isn't any more.
+            found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
+            page = page if found else _page(client, run_id, f"{after}-0")
+            found = found or [_entry(*stored) for stored in page]
+        yield from found
         if len(page) < _PAGE:
             return
+        after = found[-1].seq
+
+
+def _page(client: Redis, run_id: str, last: str) -> Any:
+    with available():
+        return client.xrange(keys.stream(run_id), min=f"({last}", count=_PAGE)
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    return Entry(int(entry_id.split(b"-")[0]), fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace"))
+    seq, _, minor = entry_id.partition(b"-")
+    return Entry(int(seq), *packing.line(fields), int(minor))
+
+
+def _numbered(part: Piece) -> Iterator[Entry]:
+    return (Entry(seq, *line) for seq, line in enumerate(part.lines, start=part.first))
+
+
+def _archived(client: Redis, run_id: str) -> Iterator[Piece]:
+    """Yield the pieces of a run's archive; none where it isn't archived. Raises JournalError for a damaged one."""
+    pieces: Any
+    with available():
+        pieces = client.lrange(keys.archive(run_id), 0, -1)
+    head = genesis(run_id)
+    for data in pieces:
+        try:
+            part = packing.piece(data, head, chain)
+        except (ValueError, LookupError, lzma.LZMAError) as error:
+            hint = f"dreamdock audit {run_id} --verify"
+            raise JournalError(f"the archive of run {run_id} can't be read", cause=str(error), hint=hint) from error
+        head = part.lines[-1].hash
+        yield part
+
+
+def restore(client: Redis, run_id: str) -> None:
+    """Take a run's journal out of its archive again. Raises JournalError for a damaged one."""
+    parts = list(_archived(client, run_id))
+    lines = [line for part in parts for line in part.lines]
+    head = genesis(run_id)
+    for line in lines:
+        head = chain(head, line.data)
+        if head != line.hash:
+            hint = f"dreamdock audit {run_id} --verify"
+            raise JournalError(f"the archive of run {run_id} isn't as it was written", hint=hint)
+    blobs = [part for piece in parts for name, blob in piece.blobs.items() for part in (name, zlib.compress(blob))]
+    stored = [part for line in lines for part in (*_stored(line.data, line.hash), line.signature)]
+    names = [keys.stream(run_id), keys.blobs(run_id), keys.archive(run_id), keys.ARCHIVED]
+    Scripts(client)("restore", names, [run_id, len(blobs) // 2, *blobs, *stored])
+
+
+def _stored(data: bytes, hashed: str) -> tuple[str, bytes, bytes]:
+    """Return an event as a script takes it: the field of its bytes, those bytes, and its hash."""
+    return (*packing.pack(data), bytes.fromhex(hashed))
 
 
 def parse(run_id: str, entry: Entry) -> Event:
@@ -92,6 +150,13 @@ def follow(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event | No
 
 def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> Iterator[Event | Said | None]:
     """Yield events as they come, as `follow` does, and with `live` what the model is just saying."""
+    with available():
+        gone = not client.exists(keys.stream(run_id))
+    for event in (
+        read(client, run_id, after=after) if gone else ()
+    ):  # It's archived; nothing comes before it's restored.
+        yield event
+        after = event.seq
     places: dict[Any, Any] = {keys.stream(run_id).encode(): f"{after}-0"}
     if live:
         places[keys.live(run_id).encode()] = "0-0"
@@ -109,9 +174,7 @@ def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> 
 
 def blob(client: Redis, run_id: str, name: str) -> bytes:
     """Return a blob's bytes. Raises JournalError where it is missing or isn't what its name says."""
-    packed: Any
-    with available():
-        packed = client.hget(keys.blobs(run_id), name)
+    packed = packed_blobs(client, run_id, [name])[name]
     try:
         data = zlib.decompress(packed) if packed is not None else None
     except zlib.error:
@@ -119,6 +182,18 @@ def blob(client: Redis, run_id: str, name: str) -> bytes:
     if data is None or name != f"sha256:{hashlib.sha256(data).hexdigest()}":
         raise JournalError("a part of the journal is missing or altered", cause=f"blob {name}", hint="dreamdock audit")
     return data
+
+
+def packed_blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, bytes | None]:
+    """Return blobs as they are stored, zlib-compressed, from the archive too; None for what is missing."""
+    stored: Any
+    with available():
+        stored = client.hmget(keys.blobs(run_id), list(names))
+    found = dict(zip(names, stored, strict=True))
+    if None in found.values():
+        kept = {name: blob for part in _archived(client, run_id) for name, blob in part.blobs.items()}
+        found |= {name: zlib.compress(kept[name]) for name in found if name in kept}
+    return found
 
 
 class Writer:
@@ -196,6 +271,9 @@ class Writer:
                 continue
             if status == "OK":
                 return tried[self.head]
+            if status == "ARCHIVED":
+                restore(self._client, self._run_id)
+                continue
             if status != "HEAD":
                 raise self._refusal(status)
             moved += 1
@@ -219,20 +297,23 @@ class Writer:
     def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, list[Event]]) -> str | int:
         """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
         head, view = self.head, self.view
-        events, entries = [], []
+        events, entries = list[Event](), list[str | bytes]()
         for number, body in enumerate(bodies, start=len(self.events) + 1):
             event, data = seal(number, body, at=self.now, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
             view = apply(view, event)
             events.append(event)
-            entries += [data, head]
+            entries += [*_stored(data, head)]
         tried[head] = events
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
         record = keys.record(self._run_id)
         status = self._scripts(
             "append",
-            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS, keys.blobs(self._run_id)],
+            [
+                *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+                *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
+            ],
             [
                 *(self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation),
                 *(len(self._blobs), *blobs, *entries),
@@ -307,11 +388,11 @@ def load_view(spec: bytes, view: bytes) -> RunView:
 
 def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunView:
     """Record a new run: its first body is the submission. Raises JournalError where the id is taken."""
-    head, pairs, view, at = genesis(run_id), [], None, datetime.now(UTC) + clock(client)
+    head, stored, view, at = genesis(run_id), list[str | bytes](), None, datetime.now(UTC) + clock(client)
     for number, body in enumerate(bodies, start=1):
         event, data = seal(number, body, at=at, who=who)
         head = chain(head, data)
-        pairs += [data, head]
+        stored += _stored(data, head)
         view = begin(run_id, event) if view is None else apply(view, event)
     if view is None or not isinstance(bodies[0], Submitted):
         raise JournalError("a run begins with its submission")
@@ -319,8 +400,8 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
     status = Scripts(client)(
         "create",
         [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE, keys.PENDING],
-        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *pairs],
+        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *stored],
     )
-    if status != "OK":
-        raise JournalError(f"run {run_id} exists already", hint="try again")
+    if status != "OK" and next((one.hash for one in entries(client, run_id, after=len(bodies) - 1)), "") != head:
+        raise JournalError(f"run {run_id} exists already", hint="try again")  # Else it's this one: an answer got lost.
     return view

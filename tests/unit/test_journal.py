@@ -11,6 +11,7 @@ from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFo
 from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import Lease, claim
+from orchestrator.journal.packing import line
 from orchestrator.journal.presence import Beat, Presence, alive
 from orchestrator.journal.stream import Writer, blob, create, follow, read
 from orchestrator.journal.verify import verify
@@ -198,8 +199,8 @@ def test_verify_names_the_first_event_that_is_not_as_written(client: Redis, run_
     if damage == "alter":
         client.delete(stream)
         for number, (entry, old) in enumerate(whole):
-            changed = old | {b"e": old[b"e"].replace(b"ann", b"bob")} if number == 1 else old
-            client.xadd(stream, changed, id=entry)
+            altered = {b"e": line(old).data.replace(b"ann", b"bob"), b"h": old[b"h"]}
+            client.xadd(stream, altered if number == 1 else old, id=entry)
     elif damage == "drop":
         client.xdel(stream, whole[1][0])
     elif damage == "cut":
