@@ -18,6 +18,7 @@ from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
 from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import Writer
 from orchestrator.journal.verify import verify
 from orchestrator.models import catalog, secrets
@@ -339,6 +340,10 @@ class Door:
         """Return a run's replies as a cassette; see `orchestrator.export`."""
         known = secrets(catalog(self._settings.families), os.environ)
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
+
+    def dangers(self) -> list[str]:
+        """Return why this Redis may lose what is written to it, in words."""
+        return dangers(self._client)
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""

@@ -7,6 +7,7 @@ import platform
 import signal
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from orchestrator.journal import archive, index
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
+from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
@@ -54,6 +56,9 @@ def serve(settings: Settings) -> None:
     threading.Thread(target=_tidy_until, args=(settings, ended), name="tidy", daemon=True).start()
     with connect(redis_url(settings)) as client, Beat(client, presence):
         keeper = Keeper(client, settings)
+        with suppress(UnavailableError):  # The first tick says that.
+            for danger in dangers(client):
+                _log.warning(danger)
         while not ended.wait(_EVERY_SECONDS):
             try:
                 keeper.tick()

@@ -23,10 +23,11 @@ from orchestrator import (
     attempt,  # The models and the sandbox are imported here, before the fork.
     logs,
 )
-from orchestrator.errors import DeniedError
+from orchestrator.errors import DeniedError, RedisAwayError
 from orchestrator.job import JOBS, SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence, pid_namespace
+from orchestrator.journal.safety import dangers
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
@@ -124,6 +125,9 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     )
     AttemptWorker.pool = pool = _pool(settings, queue)
     with pool, connect(url) as client, Beat(client, presence):
+        with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
+            for danger in dangers(client):
+                _log.warning(danger)
         while not _work(url, presence.name, queue):
             _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
             time.sleep(_RECONNECT_SECONDS)

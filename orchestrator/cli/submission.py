@@ -51,6 +51,8 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
             screen.say(
                 "no model key is set: a script looks around and changes nothing (export MIMO_API_KEY=…, or another)"
             )
+        for danger in door.dangers():
+            screen.say(Text.assemble(("warning: ", "bold yellow"), danger))
         view = door.submit(spec)
         if detach:
             _detached(screen, view)

@@ -17,6 +17,7 @@ from orchestrator.errors import RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, connect, hurried
 from orchestrator.journal.lease import Lease, claim
+from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import Writer, create, read
 from orchestrator.journal.verify import verify
 from orchestrator.runs import Outcome, RunSpec, new_run_id
@@ -167,3 +168,14 @@ def test_times_are_those_of_redis_wherever_they_are_written(own: tuple[Redis, st
     journal = Writer(client, run_id, who="ann")
     seconds, micros = client.time()
     assert abs(journal.now.timestamp() - (seconds + micros / 1e6)) < 0.2
+
+
+def test_a_redis_that_would_lose_things_is_told_of(own: tuple[Redis, str]) -> None:
+    client, _ = own
+    assert dangers(client) == []
+    client.config_set("appendonly", "no")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    persistence, eviction = dangers(client)
+    assert "append-only file is off" in persistence
+    assert "allkeys-lru" in eviction
+    assert "CONFIG SET maxmemory-policy noeviction" in eviction
