@@ -149,17 +149,27 @@ class Keeper:
             return  # Somebody else was quicker.
         try:
             if hand_over(journal, "its worker died, or lost its lease"):
+                self._sweep_containers(run_id)  # Before the next attempt has its own: one that was stopped may run on.
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
             return  # As above.
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
 
     def _sweep(self) -> None:
-        """Remove this host's containers and mounts of runs whose fence is dead.
+        """Remove this host's containers and mounts of runs whose fence is dead."""
+        self._sweep_containers()
+        for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
+            _log.info("removed a workspace", workspace=name)
+
+    def _sweep_containers(self, run_id: str | None = None) -> None:
+        """Remove the containers of dead fences, of one run or of all.
 
         The containers are listed before the leases are read: a container can't be younger than its lease.
         """
         found = [left for left in leftovers() if left.labels.get(STACK_LABEL) == self._settings.stack_id]
+        found = [left for left in found if run_id is None or left.labels.get(RUN_LABEL) == run_id]
+        if not found:
+            return
         live = index.records(self._client, index.newest(self._client, live=True, limit=_MOST))
         clock = index.now_ms(self._client)
         owned = {(record.view.id, str(record.fence)) for record in live if record.lease_until > clock}
@@ -167,5 +177,3 @@ class Keeper:
             if (left.labels.get(RUN_LABEL, ""), left.labels.get(FENCE_LABEL, "")) not in owned:
                 left.remove()
                 _log.info("removed a container", container=left.id, labels=left.labels)
-        for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
-            _log.info("removed a workspace", workspace=name)

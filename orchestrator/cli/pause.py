@@ -24,9 +24,10 @@ _POLL_SECONDS: Final = 0.1
 @click.option("--now", is_flag=True, help="Don't finish the step under way: what it did is undone.")
 @with_screen
 def pause(screen: Screen, /, run: str, now: bool) -> int:
-    """Let a run wait, without a worker, until you resume it.
+    """Let a run wait, without a worker.
 
-    It finishes its step first; then its container goes, and what it committed is kept: files, shell and dialogue.
+    It finishes its step first; then its container goes, until you resume it.
+    What it committed is kept: files, shell and dialogue.
     Processes, /tmp and what git ignores are gone, and its time doesn't run.
     The exit code is 8 where the end of the step takes over a minute; the pause still comes then.
     """
@@ -45,9 +46,9 @@ def pause(screen: Screen, /, run: str, now: bool) -> int:
 @run_argument
 @with_screen
 def resume(screen: Screen, /, run: str) -> None:
-    """Let a run go on that is paused, or parked because its attempts kept dying.
+    """Let a paused run go on.
 
-    A pause that hasn't come yet is taken back.
+    Also one that is parked because its attempts kept dying. A pause that hasn't come yet is taken back.
     """
     from orchestrator.cli.door import found
 

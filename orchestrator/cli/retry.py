@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def retry(
     screen: Screen, /, *, run: str, message: str, steps: int | None, money: float | None, seconds: int | None
 ) -> None:
-    """Take a run up again that failed, was cancelled or reached a limit.
+    """Take a run up again that is over.
 
-    It goes on from its last step, with its files, shell and dialogue, and is told how it had ended.
+    One that failed, was cancelled or reached a limit goes on from its last step.
+    It has its files, shell and dialogue, and is told how it had ended.
     Its limits stay unless you extend them, but for the time, which begins anew. One that succeeded takes a message.
     """
     from rich.text import Text

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.argument("text", metavar="TEXT")
 @with_screen
 def steer(screen: Screen, /, run: str, text: str) -> None:
-    """Tell the agent of a run something; it sees it at its next step.
+    """Tell the agent of a run something.
 
-    TEXT is what to tell it; - reads it from standard input.
+    It sees it at its next step. TEXT is what to tell it; - reads it from standard input.
     Several messages are told together, in order, each once. A paused run is told when it goes on.
     An agent that is done is told before its run ends, and goes on. For a run that is over: `retry -m`.
     """

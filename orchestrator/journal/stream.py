@@ -101,7 +101,7 @@ def _archived(client: Redis, run_id: str) -> Iterator[Piece]:
         try:
             part = packing.piece(data, head, chain)
         except (ValueError, LookupError, lzma.LZMAError) as error:
-            hint = f"dreamdock audit {run_id} --verify"
+            hint = "bring Redis's files back from a backup"
             raise JournalError(f"the archive of run {run_id} can't be read", cause=str(error), hint=hint) from error
         head = part.lines[-1].hash
         yield part
@@ -225,7 +225,7 @@ class Writer:
         self._stop = stop
         self._blobs: dict[str, bytes] = {}
         self._clock = clock(client)
-        self.preview = Preview(client, run_id, self._secrets, fence=fence or 0)
+        self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self.events: list[Event] = []
         self.head = genesis(run_id)
         first = next(read(client, run_id), None)

@@ -172,3 +172,23 @@ def test_workers_leave_no_traceback_in_their_logs(stack: Stack, repo: Path, scri
     assert stack("wait", stack.detached(script(MEND, SUBMIT), repo)).returncode == 0
     time.sleep(1.5)
     assert sum(path.read_text().count("Traceback") for path in logs.glob("worker-*.log")) == before
+
+
+def test_a_worker_that_stood_still_for_longer_than_its_lease_does_nothing_more(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    path = script("echo one > one.txt", "for i in $(seq 8); do sleep 1; echo $i >> ticks.txt; done", MEND, SUBMIT)
+    run_id = stack.detached(path, repo)
+    until(lambda: "ticks" in stack.door.show(run_id).view.doing)
+    stopped, [old] = owner_pid(stack, run_id), stack.containers(run_id)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        until(lambda: stack.door.show(run_id).view.attempt == 2)
+        until(lambda: old not in stack.containers(run_id))
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert stack("wait", run_id).returncode == 0
+    assert [e.body.step for e in stack.door.events(run_id) if e.body.type == "checkpointed"] == [1, 2, 3, 4]
+    ticks = [line for line in stack.door.diff(run_id).decode().splitlines() if line[1:].isdigit()]
+    assert ticks == [f"+{number}" for number in range(1, 9)]
+    assert stack.door.audit(run_id).check.ok
