@@ -228,11 +228,9 @@ class Writer:
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self.events: list[Event] = []
         self.head = genesis(run_id)
-        first = next(read(client, run_id), None)
-        if first is None:
+        self.view: RunView
+        if not self._catch_up():
             raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
-        self.view: RunView = begin(run_id, first)
-        self._catch_up()
 
     @property
     def now(self) -> datetime:
@@ -356,7 +354,7 @@ class Writer:
         heads = set()
         for entry in entries(self._client, self._run_id, after=len(self.events)):
             event = parse(self._run_id, entry)
-            self.view = apply(self.view, event) if self.events else self.view
+            self.view = apply(self.view, event) if self.events else begin(self._run_id, event)
             self.events.append(event)
             self.head = chain(self.head, entry.data)
             heads.add(self.head)
