@@ -1,4 +1,4 @@
-"""The command channel: requests to the runner and its answers, framed, over the container's attached stream.
+"""The command channel: requests to the runner and its answers, framed, over its line or the attached stream.
 
 What arrives was written inside the container. The runner's frames can't be forged by what it runs, and yet each length
 is checked against a bound, every header must be the answer that is waited for, and anything else ends the channel.
@@ -31,9 +31,13 @@ _CHUNK = 1 << 18
 class Channel:
     """One request at a time; `close` may be called from any thread and ends a request that waits."""
 
-    def __init__(self, stream: socket.socket, *, reason: Callable[[], str]) -> None:
-        """Take over `stream`, the engine's attached stream. `reason` is asked why the container ended."""
+    def __init__(self, stream: socket.socket, *, attached: bool, reason: Callable[[], str]) -> None:
+        """Take over `stream`: the runner's line, or where `attached` the engine's stream, with the engine's own frames.
+
+        `reason` is asked why the container ended.
+        """
         self._stream = stream
+        self.attached = attached
         self._reason = reason
         self._turn = threading.Lock()
         self._lost = ""
@@ -41,6 +45,7 @@ class Channel:
         self._data = bytearray()
         self._complaints = bytearray()
         self._next_id = 0
+        self._owed: list[int] = []
         self._held_since: float | None = None
         self._held_s = 0.0
 
@@ -53,16 +58,22 @@ class Channel:
         is accepted. Raises ChannelLost, also for every later request.
         """
         with self._turn:
-            if self._lost:
-                raise self._loss()
-            self._next_id += 1
-            text = json.dumps({**header, "id": self._next_id}).encode()
             deadline = self._clock() + timeout_s
+            self._send(header, body, deadline)
             try:
-                self._send(_LENGTHS.pack(len(text), len(body)) + text + body, deadline)
+                self._collect(deadline)
                 return self._answer(self._next_id, deadline, most)
             except (OSError, ValueError) as error:
                 raise self._loss(error) from error
+
+    def post(self, header: dict[str, Any], *, timeout_s: float = 60.0) -> None:
+        """Send a request that can't be refused, without waiting: its answer is read before the next one's.
+
+        Raises ChannelLost.
+        """
+        with self._turn:
+            self._send(header, b"", self._clock() + timeout_s)
+            self._owed.append(self._next_id)
 
     def hello(self, *, timeout_s: float) -> dict[str, Any]:
         """Wait for the runner's first frame, at most `timeout_s` seconds. Raises ChannelLost."""
@@ -75,7 +86,7 @@ class Channel:
     def is_quiet(self) -> bool:
         """Whether the other end is there and has sent nothing that nobody asked for: then it can be handed over."""
         with self._turn:
-            if self._lost or self._raw or self._data:
+            if self._lost or self._raw or self._data or self._owed:
                 return False
             self._stream.settimeout(0)
             try:
@@ -110,9 +121,22 @@ class Channel:
             self.close("; ".join(part for part in (str(error), self._reason(), said) if part))
         return ChannelLost("the sandbox is gone", cause=self._lost, hint="run the step again: its changes are undone")
 
-    def _send(self, data: bytes, deadline: float) -> None:
-        self._stream.settimeout(self._left(deadline))
-        self._stream.sendall(data)
+    def _send(self, header: dict[str, Any], body: bytes, deadline: float) -> None:
+        if self._lost:
+            raise self._loss()
+        self._next_id += 1
+        text = json.dumps({**header, "id": self._next_id}).encode()
+        try:
+            self._stream.settimeout(self._left(deadline))
+            self._stream.sendall(_LENGTHS.pack(len(text), len(body)) + text + body)
+        except (OSError, ValueError) as error:
+            raise self._loss(error) from error
+
+    def _collect(self, deadline: float) -> None:
+        """Read the answers that nobody waited for."""
+        while self._owed:
+            if "error" in self._answer(self._owed.pop(0), deadline, 0)[0]:
+                raise ValueError("the runner couldn't do what it was told")
 
     def _answer(self, wanted: int, deadline: float, most: int) -> tuple[dict[str, Any], bytes]:
         head, body = _LENGTHS.unpack(self._take(_LENGTHS.size, deadline))
@@ -131,10 +155,13 @@ class Channel:
         return data
 
     def _receive(self, deadline: float) -> None:
-        """Read once, and sort the engine's frames into answers and complaints (the runner's standard error)."""
+        """Read once; sort the engine's frames into answers and complaints (the runner's standard error)."""
         chunk = self._received(deadline)
         if not chunk:
             raise ConnectionError("the stream ended")
+        if not self.attached:
+            self._data += chunk
+            return
         self._raw += chunk
         while len(self._raw) >= _ENGINE_FRAME.size:
             kind, length = _ENGINE_FRAME.unpack_from(self._raw)

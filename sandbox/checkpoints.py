@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,14 +75,16 @@ class Checkpointer:
         with self._all_or_nothing():
             return self._fold()
 
-    def checkpoint(self, *, note: str, shell: bytes = b"") -> Checkpoint:
-        """Commit the workspace as it is now on top of the last checkpoint; no process may be running in it.
+    def checkpoint(self, *, note: str, held: AbstractContextManager[bytes] | None = None) -> Checkpoint:
+        """Commit the workspace as it is now on top of the last checkpoint.
 
-        `note` is the commit's message: it carries the journal's head. `shell` is the shell's state, see `Shell.state`.
+        `note` is the commit's message: it carries the journal's head. `held` lets nothing run in the workspace while it
+        is read, and says what the shell's state is then; see `Shell.held`.
         Raises WorkspaceError, DiskFull; the checkpoint before stays the last one.
         """
         with self._all_or_nothing():
-            fold = self._fold()
+            with held or nullcontext(b"") as shell:
+                fold = self._fold()
             commit = self._commit(fold.tree, note)
             diff, changes = patch(self._objects, self._tree, fold.tree)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""

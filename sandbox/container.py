@@ -29,6 +29,7 @@ from sandbox.errors import (
 )
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
+from sandbox.line import taken
 from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
@@ -81,11 +82,13 @@ class Container:
             return self._engine
 
     @classmethod
-    def adopt(cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits) -> Container:
+    def adopt(
+        cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, *, attached: bool
+    ) -> Container:
         """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
         container = cls(None, container_id, image_id)
         container._attached = stream
-        container.shell = Shell(channel := Channel(stream, reason=container._why_ended), limits)
+        container.shell = Shell(channel := Channel(stream, attached=attached, reason=container._why_ended), limits)
         container._channel = channel
         return container
 
@@ -179,9 +182,14 @@ class Container:
 
     @property
     def stream(self) -> socket.socket:
-        """The attached stream. The runner leaves when the last process that has it is gone."""
+        """The runner's line or, where `is_attached`, the engine's stream: the runner leaves when nobody has it."""
         stream: socket.socket = getattr(self._attached, "_sock", self._attached)
         return stream
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether commands go through the engine."""
+        return not (isinstance(self._channel, Channel) and not self._channel.attached)
 
     def is_quiet(self) -> bool:
         """Whether its runner is there, and nothing came from it that wasn't asked for."""
@@ -201,7 +209,7 @@ class Container:
             self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
             self.fallback = self.shell.fallback
             return
-        self._channel = Channel(self.stream, reason=self._why_ended)
+        self._channel = Channel(self.stream, attached=True, reason=self._why_ended)
         try:
             self._client.api.start(self.id)
         except docker.errors.APIError as error:
@@ -211,6 +219,7 @@ class Container:
         hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
         try:
             hello = self._channel.hello(timeout_s=START_S)
+            self._take_line(hello)
         except ChannelLost as lost:
             raise ImageUnusable(
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
@@ -218,6 +227,17 @@ class Container:
         if not hello.get("bash"):
             raise _NoRunnerError("no bash in the image")
         self.shell = Shell(self._channel, spec.limits)
+
+    def _take_line(self, hello: dict[str, Any]) -> None:
+        """Leave the engine's stream for the runner's line, where that can be had. Raises ChannelLost."""
+        line = taken(self._client.api.inspect_container(self.id)["State"]["Pid"], hello)
+        if line is None:
+            return
+        with contextlib.closing(self._attached), self.stream:
+            self._attached = line
+            self._channel = Channel(line, attached=False, reason=self._why_ended)
+            # The runner waits to hear from us before it lets go of its standard streams.
+            self._channel.request({"op": "place"}, timeout_s=START_S)
 
     def _why_ended(self) -> str:
         try:

@@ -130,11 +130,11 @@ class ExecShell:
         self._files(scripts.WRITE, path, [], data, 0)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[bytes]:
         """See `Shell.held`: the engine freezes the container."""
         self._engine(lambda: self._api.pause(self._container))
         try:
-            yield
+            yield b"" if (self._cwd, self._state) == _FIRST else self._cwd + b"\0" + self._state
         finally:
             self._engine(lambda: self._api.unpause(self._container))
 
@@ -142,10 +142,6 @@ class ExecShell:
         """See `Shell.kill_all`."""
         self._end_all()
         self._cwd, self._state = _FIRST
-
-    def state(self) -> bytes:
-        """See `Shell.state`."""
-        return b"" if (self._cwd, self._state) == _FIRST else self._cwd + b"\0" + self._state
 
     def reset(self, state: bytes = b"") -> None:
         """See `Shell.reset`."""

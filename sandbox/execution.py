@@ -68,7 +68,10 @@ class Execution:
             self._feed()
         if not readable:
             return bool(writable)
-        data = self._stream.recv(_CHUNK)
+        try:
+            data = self._stream.recv(_CHUNK)
+        except ConnectionResetError:
+            data = b""  # It ended before it had read all of its input; whether the engine did, the engine tells.
         self._raw += data
         while len(self._raw) >= _ENGINE_FRAME.size:
             kind, length = _ENGINE_FRAME.unpack_from(self._raw)

@@ -16,6 +16,7 @@ import pygit2
 
 from sandbox.errors import DiskFull, WorkspaceError
 from sandbox.git import printable
+from sandbox.packfile import write_pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,19 +52,20 @@ class _Memory(pygit2.OdbBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.objects: dict[str, tuple[pygit2.enums.ObjectType, bytes]] = {}
+        self.objects: dict[str, tuple[bytes, bytes]] = {}
 
     def read_cb(self, oid: pygit2.Oid) -> tuple[pygit2.enums.ObjectType, bytes]:
-        return self.objects[str(oid)]
+        kind, data = self.objects[str(oid)]
+        return _KINDS[kind], data
 
     def read_header_cb(self, oid: pygit2.Oid) -> tuple[pygit2.enums.ObjectType, int]:
         kind, data = self.objects[str(oid)]
-        return kind, len(data)
+        return _KINDS[kind], len(data)
 
     def read_prefix_cb(self, prefix: str) -> tuple[pygit2.enums.ObjectType, bytes, pygit2.Oid]:
         # pygit2 looks every id up as a prefix, full ones too.
         kind, data = self.objects[prefix]
-        return kind, data, pygit2.Oid(hex=prefix)
+        return _KINDS[kind], data, pygit2.Oid(hex=prefix)
 
     def exists_cb(self, oid: pygit2.Oid) -> bool:
         return str(oid) in self.objects
@@ -123,7 +125,7 @@ class Objects:
         if oid == present:
             return oid
         if oid not in self._memory.objects:
-            self._memory.objects[oid] = (_KINDS[kind], data)
+            self._memory.objects[oid] = (kind, data)
         if keep and oid not in self._pending:
             self._pending[oid] = len(data)
             self._pending_bytes += len(data)
@@ -158,14 +160,11 @@ class Objects:
     def flush(self) -> None:
         """Write what is kept as one pack, which survives the process. Raises DiskFull, leaving nothing half-made."""
         if self._pending:
-            builder = pygit2.PackBuilder(self._repository)
-            builder.set_threads(1)
-            for oid in self._pending:
-                builder.add(pygit2.Oid(hex=oid))
+            new = ((oid, *self._memory.objects[oid]) for oid in self._pending)
             try:
-                builder.write(str(self._folder / "pack"))
-            except pygit2.GitError as error:
-                raise _write_error(error) from error
+                write_pack(self._folder / "pack", new, len(self._pending))
+            except OSError as error:
+                raise disk_error(error, "writing a checkpoint") from error
         self.forget()
 
     def forget(self) -> None:
@@ -195,13 +194,6 @@ def disk_error(error: OSError, what: str) -> WorkspaceError:
     if error.errno in (28, 122):  # ENOSPC, EDQUOT
         return DiskFull(f"the disk is full: {what}", cause=cause, hint="free some space, then try again")
     return WorkspaceError(f"failed: {what}", cause=cause)
-
-
-def _write_error(error: pygit2.GitError) -> WorkspaceError:
-    said = printable(str(error))
-    if "No space left" in said or "quota exceeded" in said:
-        return DiskFull("the disk is full: writing a checkpoint", cause=said, hint="free some space, then try again")
-    return WorkspaceError("failed: writing a checkpoint", cause=said)
 
 
 def _parsed(oid: str, data: bytes) -> Mapping[bytes, Entry]:

@@ -83,10 +83,7 @@ class Sandbox:
         `note` is the commit's message. Raises WorkspaceError, DiskFull, ChannelLost; then the checkpoint before stays
         the last one.
         """
-        shell = self._container.shell
-        state = shell.state()
-        with shell.held():
-            return self._checkpointer.checkpoint(note=note, shell=state)
+        return self._checkpointer.checkpoint(note=note, held=self._container.shell.held())
 
     def rewind(self, checkpoint: str, *, shell: str = "") -> Rewound:
         """Go back to a checkpoint of the same project: its files, and the working directory and environment of `shell`.

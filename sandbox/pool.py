@@ -2,8 +2,8 @@
 
 The other end, `sandbox.warming`, is a process of its own. The two share a socket pair, which a work-horse inherits: no
 name in any file system, nobody else can ask. Each claim brings a socket for its answer along, so that a claimer that
-was killed leaves no answer for the next one. What is claimed comes as two descriptors: the container's attached stream
-and the lock of its room. Whoever has them owns it; when that process ends, by whatever means, the container ends.
+was killed leaves no answer for the next one. What is claimed comes as two descriptors: the container's stream and the
+lock of its room. Whoever has them owns it; when that process ends, by whatever means, the container ends.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Offer(BaseModel):
     container: str
     image: str
     room: str
+    attached: bool
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ class Pool:
     def _taken(self, offer: Offer, descriptors: Sequence[int], spec: SandboxSpec) -> Claimed:
         stream, lock = descriptors
         slot = Slot(self._plan.root / "open" / offer.room, os.fdopen(lock, "r"))
-        container = Container.adopt(socket.socket(fileno=stream), offer.container, offer.image, spec.limits)
+        container = Container.adopt(
+            socket.socket(fileno=stream), offer.container, offer.image, spec.limits, attached=offer.attached
+        )
         try:
             slot.tell(spec.labels)
         except OSError:

@@ -106,27 +106,22 @@ class Shell:
         self._raise_problem(header, path)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[bytes]:
         """Stop every process of the job while the block runs: the workspace holds still.
 
-        Raises WorkspaceError where one can't be stopped, ChannelLost.
+        What is yielded is what the next command starts from: a directory, a NUL byte, declarations; data, to hand to
+        `reset`. Nothing where no command has changed it. Raises WorkspaceError where a process can't be stopped,
+        ChannelLost; that going on failed shows in the next request.
         """
-        self._do("hold")
+        state = self._do("hold", most=STATE_BYTES)
         try:
-            yield
+            yield state
         finally:
-            self._do("resume")
+            self._channel.post({"op": "resume"})
 
     def kill_all(self) -> None:
         """End every process of the job and forget the shell's state. Raises WorkspaceError where one can't be ended."""
         self._do("kill")
-
-    def state(self) -> bytes:
-        """Return what the next command starts from: a directory, a NUL byte, declarations; data, to hand to `reset`.
-
-        Nothing where no command has changed it. Raises ChannelLost.
-        """
-        return self._ask({"op": "state"}, b"", most=STATE_BYTES)[1]
 
     def reset(self, state: bytes = b"") -> None:
         """End every process, empty /tmp, /run and /dev/shm, and let the next command start from `state`.
@@ -142,10 +137,11 @@ class Shell:
         status = folder.stat()
         return (header.get("device"), header.get("inode")) == (status.st_dev, status.st_ino)
 
-    def _do(self, operation: str, body: bytes = b"") -> None:
-        header, _ = self._ask({"op": operation}, body)
+    def _do(self, operation: str, body: bytes = b"", *, most: int = 0) -> bytes:
+        header, data = self._ask({"op": operation}, body, most=most)
         if "error" in header:
             raise WorkspaceError("the sandbox doesn't hold still", cause=one_line(header.get("message")))
+        return data
 
     def _ask(
         self, header: dict[str, Any], body: bytes, *, timeout_s: float = 60.0, most: int = 0

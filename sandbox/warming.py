@@ -171,7 +171,13 @@ class Warming:
             if warm is None:
                 return
             self._busy_until = time.monotonic() + REFILL_S
-            offer = Offer(container=warm.container.id, image=warm.container.image_id, room=warm.slot.room.name)
+            container = warm.container
+            offer = Offer(
+                container=container.id,
+                image=container.image_id,
+                room=warm.slot.room.name,
+                attached=container.is_attached,
+            )
             try:
                 send(reply, offer.model_dump_json().encode(), warm.container.stream.fileno(), warm.slot.lock.fileno())
             except OSError:  # The claimer is gone.

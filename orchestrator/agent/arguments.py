@@ -57,6 +57,12 @@ class Glob(_Arguments):
     path: str = "."
 
 
+class Processes(_Arguments):
+    """List what your commands left running in the background, or stop one of it with its descendants."""
+
+    stop: int = Field(0, ge=0, description="Pid to stop; 0 only lists.")
+
+
 class Submit(_Arguments):
     """End the work: the task is done, or it can't be."""
 

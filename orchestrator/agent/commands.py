@@ -1,4 +1,4 @@
-"""The tools that run something: bash in the resident shell, grep and glob as single ripgrep processes."""
+"""The tools that run something: bash in the resident shell, grep and glob as ripgrep; and what is left running."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.agent.shown import clean, cut
 from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
-    from orchestrator.agent.arguments import Bash, Glob, Grep
+    from orchestrator.agent.arguments import Bash, Glob, Grep, Processes
     from sandbox.open import Sandbox
     from sandbox.spec import CommandResult
 
@@ -18,6 +18,7 @@ _SEARCH_LINES: Final = 200
 _NOT_OURS: Final = ("--glob", "!/.git", "--glob", "!/.dreamdock")
 _NOTHING_FOUND: Final = 1  # ripgrep's exit codes.
 _SEARCH_FAILED: Final = 2
+_LONGEST_COMMAND: Final = 300
 
 
 def bash(sandbox: Sandbox, arguments: Bash, longest_s: float) -> Outcome:
@@ -47,6 +48,18 @@ def glob(sandbox: Sandbox, arguments: Glob, longest_s: float) -> Outcome:
     """List files by name."""
     argv = ["rg", "--files", "--color=never", "--hidden", "--sort=path", *_NOT_OURS, "--glob", arguments.pattern]
     return _search(sandbox, [*argv, "--", arguments.path], longest_s)
+
+
+def processes(sandbox: Sandbox, arguments: Processes) -> Outcome:
+    """List what runs in the background, after one of it was stopped if so asked."""
+    if arguments.stop and not sandbox.stop(arguments.stop):
+        return failed(f"no process {arguments.stop} runs in the background; without stop they are listed")
+    lines = [f"[process {arguments.stop} was stopped]"] if arguments.stop else []
+    running = sandbox.background()
+    lines += [f"{one.pid}  {one.seconds:.0f} s  {clean(one.command.encode())[:_LONGEST_COMMAND]}" for one in running]
+    if not running:
+        lines.append("nothing runs in the background")
+    return Outcome(cut("\n".join(lines)))
 
 
 def _search(sandbox: Sandbox, argv: list[str], longest_s: float) -> Outcome:

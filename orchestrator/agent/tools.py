@@ -31,6 +31,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "write": a.Write,
     "grep": a.Grep,
     "glob": a.Glob,
+    "processes": a.Processes,
     SUBMIT: a.Submit,
 }
 
@@ -76,6 +77,8 @@ def _carry_out(sandbox: Sandbox, arguments: BaseModel, longest_s: float) -> Outc
             return commands.grep(sandbox, arguments, longest_s)
         case a.Glob():
             return commands.glob(sandbox, arguments, longest_s)
+        case a.Processes():
+            return commands.processes(sandbox, arguments)
         case _:
             return Outcome("submitted")
 
@@ -87,4 +90,5 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
         name: {key: value for key, value in field.items() if key != "title"}
         for name, field in schema["properties"].items()
     }
-    return {"type": "object", "properties": fields, "required": schema["required"]}
+    required = {"required": schema["required"]} if "required" in schema else {}  # An empty list isn't valid everywhere.
+    return {"type": "object", "properties": fields, **required}

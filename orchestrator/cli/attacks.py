@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import document, layout
+from orchestrator.cli.terminal_attack import TERMINAL
 from orchestrator.cli.text import moment, visible
 from orchestrator.cli.wording import Line
 from orchestrator.errors import ConfigError, DeniedError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.settings import Settings
     from sandbox.attack.suite import Verdict
+
+ALL: Final = (*CHECKS, TERMINAL)
+"""Every check: those of the sandbox, and that of what is printed."""
 
 _AGAIN: Final = f"sudo {Path(sys.executable).with_name('dreamdock')} doctor --attack"
 
@@ -39,18 +43,18 @@ def carry_out(screen: Screen, settings: Settings) -> int:
     told = []
     doing = ["opening a sandbox"]
     with screen.progress(lambda: Text(doing[0], "dim", no_wrap=True, overflow="ellipsis")):
-        for number, verdict in enumerate(attack(about["image"], settings.state_dir / "attack"), start=1):
+        for number, verdict in enumerate(attack(about["image"], settings.state_dir / "attack", ALL), start=1):
             told.append(verdict)
-            doing[0] = f"{number} of {len(CHECKS)} done"
+            doing[0] = f"{number} of {len(ALL)} done"
             if not screen.json:
                 layout.put(screen, lines(verdict))
     held = sum(verdict.held for verdict in told)
     if screen.json:
         verdicts = [asdict(verdict) for verdict in told]
-        document.write("dreamdock.attack/1", {"about": about, "held": held, "of": len(CHECKS), "verdicts": verdicts})
+        document.write("dreamdock.attack/1", {"about": about, "held": held, "of": len(ALL), "verdicts": verdicts})
     else:
         _sum_up(screen, held)
-    return 0 if held == len(CHECKS) else 1
+    return 0 if held == len(ALL) else 1
 
 
 def lines(verdict: Verdict) -> list[Line]:
@@ -84,6 +88,6 @@ def _about(settings: Settings) -> dict[str, str]:
 
 def _sum_up(screen: Screen, held: int) -> None:
     screen.line()
-    words = f"{held} of {len(CHECKS)} promises held"
-    good = held == len(CHECKS)
+    words = f"{held} of {len(ALL)} promises held"
+    good = held == len(ALL)
     screen.line(Text(f"{'✓' if good else '✗'} {words}", "green" if good else "red"))

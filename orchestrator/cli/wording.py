@@ -138,6 +138,7 @@ def call_line(call: ToolCall) -> str:
     if call.name == "bash":
         return f"$ {first_line(str(call.arguments.get('command', '')))}"
     told = [first_line(_word(call.arguments[key])) for key in ("pattern", "path") if key in call.arguments]
+    told += [f"stop {first_line(_word(pid))}"] if (pid := call.arguments.get("stop")) else []
     return " ".join([visible(call.name), *told])
 
 

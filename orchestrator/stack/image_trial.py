@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sandbox import images
-from sandbox.attack.suite import opened
+from sandbox.attack.opening import opened
 from sandbox.errors import ImageUnusable
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ for line in open("/proc/self/mountinfo"):
     python_check(
         "host-files",
         "Files of the host can't be read, whatever path or link leads to them.",
-        "open a readable file of the host by its path, by links out of the workspace, by /proc/1/root and by handle",
+        "open a readable file of the host by its path, by links out of the workspace, by /proc/1/root, by handle, by "
+        "descriptors that were left open",
         f"""
 import shutil
 gone = REFUSALS + (errno.ENOENT,)
@@ -45,7 +46,16 @@ for name, target in (("up", "../" * 20), ("root", "/"), ("proc", "/proc/1/root")
 refused("hard link", lambda: os.link("@canary@", "{WORKSPACE}/attack/hard"), gone)
 shutil.rmtree("{WORKSPACE}/attack")
 handle = ctypes.create_string_buffer(b"\\x08\\0\\0\\0\\x01\\0\\0\\0\\x02\\0\\0\\0\\0\\0\\0\\0")
-refused("handle", lambda: syscall(304, 265, os.open("/", 0), ctypes.addressof(handle), 0))
+top = os.open("/", 0)
+refused("handle", lambda: syscall(304, 265, top, ctypes.addressof(handle), 0))
+os.close(top)
+for name in os.listdir("/proc/self/fd"):
+    try:
+        target = os.readlink("/proc/self/fd/" + name)
+    except OSError:
+        continue
+    say("open", target, target == "/dev/null" or target.startswith(("pipe:", "/memfd:")))
+    refused("descriptor " + name, lambda: open(f"/proc/self/fd/{{name}}/../../..@canary@"), (errno.ENOTDIR,))
 """,
     ),
     python_check(
@@ -62,10 +72,10 @@ for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", 
     ),
     python_check(
         "devices",
-        "There is no device of the host, and none can be made.",
-        "list /dev; make a memory device, a disk and an overlay whiteout",
+        "There is no device or terminal of the host, and none can be made.",
+        "list /dev; make a memory device, a disk and an overlay whiteout; open the terminal and type into it (TIOCSTI)",
         """
-import stat
+import fcntl, stat
 usual = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
 for name in os.listdir("/dev"):
     mode = os.lstat("/dev/" + name).st_mode
@@ -74,6 +84,9 @@ for name in os.listdir("/dev"):
 wanted = (("memory", stat.S_IFCHR, (1, 1)), ("disk", stat.S_IFBLK, (8, 0)), ("whiteout", stat.S_IFCHR, (0, 0)))
 for name, kind, number in wanted:
     refused("make " + name, lambda: os.mknod("/tmp/attack-" + name, kind | 0o600, os.makedev(*number)))
+refused("terminal", lambda: os.open("/dev/tty", os.O_RDWR), (errno.ENXIO,))
+for descriptor in range(3):
+    refused(f"type into {descriptor}", lambda: fcntl.ioctl(descriptor, 0x5412, b"x"), (errno.ENOTTY,))
 """,
     ),
     python_check(
@@ -127,17 +140,22 @@ for name, value in sorted(found.items()):
     ),
     python_check(
         "host-identity",
-        "Nothing tells whose machine this is: host name, name servers, search domains and mount sources are neutral.",
-        "read host name, resolv.conf, hosts and the mount table; look for the host's name and for home directories",
+        "Nothing tells whose machine this is: its names, name servers, search domains and mount sources are neutral.",
+        "read the names, resolv.conf, hosts and the mount table; look for the host's name, home directories and paths",
         f"""
 import re
 say("host name", socket.gethostname(), socket.gethostname() == "{HOSTNAME}")
+domain = open("/proc/sys/kernel/domainname").read().strip()
+say("domain name", domain, domain in ("", "(none)"))
 words = open("/etc/resolv.conf").read().split()
 servers = [words[i + 1] for i, word in enumerate(words) if word == "nameserver"]
 say("name servers", " ".join(servers), set(servers) <= {{"127.0.0.1"}})
 say("search domains", str(words.count("search")), "search" not in words or words[words.index("search") + 1] == ".")
 places = "".join(open(path).read() for path in ("/etc/hosts", "/etc/hostname", "/proc/self/mountinfo"))
 say("home directories", "none", not re.search("/home/|/root/|/Users/", places))
+mounts = [line.split() for line in open("/proc/self/mountinfo") if line.split()[4] == "{WORKSPACE}"]
+named = [words for words in mounts if words[3] != "/" or re.search("(^|=|:)/", words[-2] + " " + words[-1])]
+say("mounts of the workspace", "ids only" if not named else named[0][-1], bool(mounts) and not named)
 host = "@host@"
 told = re.search(rf"(?<![\\w-]){{re.escape(host)}}(?![\\w-])", places)
 say("name of the host", "absent", host in ("localhost", "{HOSTNAME}") or not told)

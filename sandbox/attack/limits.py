@@ -7,14 +7,31 @@ from sandbox.attack.check import LIMITS, Check, Step, python_check
 CHANNEL = (
     python_check(
         "runner-closed",
-        "The process that runs the commands can't be read, written to or spoken for.",
-        "open its descriptors, memory, environment and directories",
+        "The process that runs the commands can't be read, written to, traced or spoken for.",
+        "open its descriptors, memory, environment and directories; write to each of its files in /proc; trace it",
         """
 for name in ("fd", "fd/0", "fd/1", "fd/2", "mem", "environ", "maps", "cwd", "root", "exe", "task/1/fd"):
     path = "/proc/1/" + name
     refused(name, lambda: os.listdir(path) if name in ("fd", "cwd", "root", "task/1/fd") else os.open(path, 0))
-for name in ("fd/0", "fd/1", "mem"):
+def write(name):
+    descriptor = os.open("/proc/1/" + name, os.O_WRONLY)
+    try:
+        os.write(descriptor, b"0")
+    finally:
+        os.close(descriptor)
+files = [name for name in sorted(os.listdir("/proc/1")) if not os.path.isdir("/proc/1/" + name)]
+for name in files:
+    refused("write " + name, lambda: write(name))
+for name in ("fd/0", "fd/1"):
     refused("write " + name, lambda: os.open("/proc/1/" + name, os.O_WRONLY))
+known = os.pidfd_open(1)
+refused("ptrace seize", lambda: syscall(101, 117, 0x4206, 1, 0, 0))
+refused("process_vm_readv", lambda: syscall(310, 270, 1, 0, 0, 0, 0, 0))
+refused("process_vm_writev", lambda: syscall(311, 271, 1, 0, 0, 0, 0, 0))
+refused("kcmp", lambda: syscall(312, 272, 1, 1, 0, 0, 0))
+refused("pidfd_getfd", lambda: syscall(438, 438, known, 1, 0))
+refused("process_madvise", lambda: syscall(440, 440, known, 0, 0, 21, 0))
+refused("its namespaces", lambda: os.open("/proc/1/ns/mnt", 0))
 """,
     ),
     python_check(
@@ -39,8 +56,31 @@ refused("oom_score_adj", lambda: os.open("/proc/1/oom_score_adj", os.O_WRONLY))
     Check(
         "runner-signals",
         "The process that runs the commands survives every signal.",
-        "send all 64 signals to PID 1, then kill -9 -1; then ask for a command",
+        "send all 64 signals to PID 1 by six system calls and by a descriptor, then kill -9 -1; then ask for a command",
         (
+            Step(
+                "python3 -I -",
+                "import contextlib, ctypes, fcntl, os, struct\n"
+                "libc = ctypes.CDLL(None)\n"
+                "x86 = os.uname().machine == 'x86_64'\n"
+                "tkill, tgkill, queue, thread_queue = (200, 234, 129, 297) if x86 else (130, 131, 138, 240)\n"
+                "known = os.pidfd_open(1)\n"
+                "one, other = os.pipe()\n"
+                "for number in range(1, 65):\n"
+                "    with contextlib.suppress(OSError):\n"
+                "        os.kill(1, number)\n"
+                "    told = ctypes.create_string_buffer(struct.pack('<iiiii', number, 0, -1, 0, 1), 128)\n"
+                "    libc.syscall(tkill, 1, number)\n"
+                "    libc.syscall(tgkill, 1, 1, number)\n"
+                "    libc.syscall(queue, 1, number, told)\n"
+                "    libc.syscall(thread_queue, 1, 1, number, told)\n"
+                "    libc.syscall(424, known, number, None, 0)\n"
+                "    with contextlib.suppress(OSError):\n"
+                "        fcntl.fcntl(one, fcntl.F_SETOWN, 1)\n"
+                "        fcntl.fcntl(one, 10, number)\n"
+                "        fcntl.fcntl(one, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n"
+                "        os.write(other, b'x')\n",
+            ),
             Step("for s in $(seq 1 64); do kill -$s 1; done; kill -9 -1"),
             Step("echo 'the next command ran, in the same shell state'"),
         ),

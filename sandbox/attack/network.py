@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+
+from sandbox.attack.calls import MOST, PROBE
 from sandbox.attack.check import python_check
 
 NETWORK = (
@@ -85,33 +88,20 @@ seen.update(counts)
     ),
     python_check(
         "syscalls-32-bit",
-        "System calls of the 32-bit and x32 interfaces, for which there are other rules, are refused.",
-        "run machine code that calls them; each in a process of its own",
-        """
-import mmap, signal
-def outcome(code):
-    child = os.fork()
-    if child == 0:
-        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        page.write(code)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-        result = ctypes.CFUNCTYPE(ctypes.c_int)(address)()
-        os._exit(0 if result > 0 else 1 if result in (-1, -38) else 2)
-    status = os.waitpid(child, 0)[1]
-    if os.WIFSIGNALED(status):
-        return signal.Signals(os.WTERMSIG(status)).name
-    return ("allowed", "refused", "failed otherwise")[os.WEXITSTATUS(status)]
+        "System calls of the 32-bit and x32 interfaces, for which there are other rules, are refused, all of them.",
+        f"every number from 0 to {MOST - 1} by `int 0x80` and by x32, each in a process of its own",
+        f"""
 if X86:
-    calls = {
-        "getpid, 32-bit": b"\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3",
-        "getpid, x32": b"\\xb8\\x27\\0\\0\\x40\\x0f\\x05\\xc3",
-    }
-    for name, code in calls.items():
-        result = outcome(code)
-        say(result, name, result in ("SIGSYS", "SIGSEGV", "refused"))
+{textwrap.indent(PROBE, "    ")}
+    for interface, name in ((1, "32-bit"), (2, "x32")):
+        for number in range({MOST}):
+            outcome = answer(interface, number, [0] * 5)
+            say(outcome, f"{{name}} {{number}}", outcome in ("EPERM", "ENOSYS", "SIGSYS", "SIGSEGV"))
+    seen = {{outcome: [f"{{len(names)}} calls"] for outcome, names in seen.items()}}
 else:
     say("this processor", "has no such interface here", True)
 """,
+        timeout_s=60.0,  # 1,400 processes: two seconds on a quiet machine.
     ),
     python_check(
         "io-uring",

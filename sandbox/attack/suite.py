@@ -14,26 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.attack.check import LIMITS
+from sandbox.attack.check import Ground, HostCheck, NotHeld
 from sandbox.attack.host import HOST, IDENTITY
 from sandbox.attack.limits import CHANNEL, STRAIN
+from sandbox.attack.neighbour import NEIGHBOUR
 from sandbox.attack.network import NETWORK
+from sandbox.attack.opening import opened
 from sandbox.attack.privilege import PRIVILEGE
-from sandbox.errors import ChannelLost, WorkspaceError
-from sandbox.git import git
-from sandbox.open import open_sandbox
+from sandbox.attack.repository import REPOSITORY
+from sandbox.errors import SandboxError
 from sandbox.shell import one_line
-from sandbox.spec import SandboxSpec
-from sandbox.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sandbox.attack.check import Check
     from sandbox.open import Sandbox
     from sandbox.shell import Shell
 
-CHECKS: tuple[Check, ...] = NETWORK + HOST + IDENTITY + PRIVILEGE + CHANNEL + STRAIN
+CHECKS: tuple[Check | HostCheck, ...] = (
+    *(*NETWORK, *HOST, *IDENTITY, *PRIVILEGE, *CHANNEL),
+    *(*REPOSITORY, *STRAIN, *NEIGHBOUR),
+)
 """Every check, in the order of the page; those that strain the sandbox come last."""
 
 _RESULT_LENGTH = 400
@@ -85,33 +87,30 @@ def baited() -> Iterator[Bait]:
         yield Bait(canary=Path(canary.name), token=token, port=port, abstract=name, host=socket.gethostname())
 
 
-def attack(image: str, root: Path) -> Iterator[Verdict]:
+def attack(image: str, root: Path, checks: Sequence[Check | HostCheck] = CHECKS) -> Iterator[Verdict]:
     """Open a sandbox below `root`, a directory for workspaces, carry out every check in it, and clean up.
 
-    Takes about ten seconds. Raises what `open_sandbox` raises; what happens inside is told by the verdicts.
+    Takes about twenty seconds. Raises what `open_sandbox` raises; what happens inside is told by the verdicts.
     """
     with opened(image, root) as box, baited() as bait:
-        for check in CHECKS:
-            yield carry_out(check, box, bait)
+        for check in checks:
+            if isinstance(check, HostCheck):
+                yield act(check, box, image, root, bait)
+            else:
+                yield carry_out(check, box, bait)
 
 
-@contextlib.contextmanager
-def opened(image: str, root: Path) -> Iterator[Sandbox]:
-    """Open a sandbox with the limits of an attack, on a repository without a file."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+def act(check: HostCheck, box: Sandbox, image: str, root: Path, bait: Bait) -> Verdict:
+    """Carry out a check that acts from the host, below `root`; see `carry_out`."""
     with tempfile.TemporaryDirectory(prefix="attack-", dir=root) as name:
-        folder = Path(name)
-        git("init", "--quiet", "--template=", "--bare", "--", folder / "source")
-        tree = git("mktree", git_dir=folder / "source").out.decode().strip()
-        who = "DreamDock <dreamdock@localhost> 0 +0000"
-        text = f"tree {tree}\nauthor {who}\ncommitter {who}\n\nNothing\n".encode()
-        made = git("hash-object", "-t", "commit", "-w", "--stdin", git_dir=folder / "source", stdin=text)
-        git("update-ref", "HEAD", made.out.decode().strip(), git_dir=folder / "source")
-        store = Store(folder / "repos")
-        base = store.import_commit(folder / "source")
-        spec = SandboxSpec(image=image, limits=LIMITS)
-        with open_sandbox(spec, store, base, folder / "workspaces") as box:
-            yield box
+        ground = Ground(box=box, image=image, folder=Path(name), canary=bait.canary, token=bait.token)
+        try:
+            held, result = True, check.probe(ground)
+        except NotHeld as broken:
+            held, result = False, str(broken)
+        except SandboxError as error:
+            held, result = False, f"{error.message}: {error.cause}"
+    return Verdict(check.id, check.promise, check.attempt, one_line(result)[:_RESULT_LENGTH], held)
 
 
 def carry_out(check: Check, shell: Shell | Sandbox, bait: Bait) -> Verdict:
@@ -125,7 +124,7 @@ def carry_out(check: Check, shell: Shell | Sandbox, bait: Bait) -> Verdict:
             lines = answer.output.decode("utf-8", "replace").strip().splitlines()
             result = one_line(lines[-1]) if lines else f"ended with {answer.exit_code}"
             held = answer.exit_code == 0 and not answer.timed_out
-    except (ChannelLost, WorkspaceError) as error:
+    except SandboxError as error:
         held, result = False, f"{error.message}: {error.cause}"
     if len(result) > _RESULT_LENGTH:
         result = result[:_RESULT_LENGTH] + "…"

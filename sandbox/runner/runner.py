@@ -18,20 +18,22 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import mmap
 import os
 import re
 import select
 import shlex
 import signal
+import socket
 import stat
 import struct
 import sys
 import time
-import traceback
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # Importing typing takes 1 MB in every sandbox.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 PROTOCOL = 1
 LENGTHS = struct.Struct(">II")
@@ -46,6 +48,7 @@ SPOOLED_BYTES = 512 << 20  # Longest that all of them may be together: the oldes
 LISTED = 1000  # Processes in one list, at most.
 LINE_BYTES = 400  # Longest command line in it.
 KILL_SECONDS = 5.0
+HURRY_SECONDS = 0.001  # How soon after an answer the next request may come, before there is time for anything else.
 ENDING_SECONDS = 1.0  # How long the kernel may take for a shell that has said that it's done.
 AHEAD = 2
 PR_SET_DUMPABLE = 4
@@ -56,8 +59,8 @@ NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 PIDS_FILES = ("/sys/fs/cgroup/pids.current", "/sys/fs/cgroup/pids/pids.current")
 OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
-# What a shell does before its command: be the first to go when memory runs out, wait for the last state and take it
-# over, wait for the command and enter its directory; then mark with `R` that it begins. A command's own EXIT trap may
+# What a shell does before its command: be the first to go when memory runs out, wait for the last state, take it over
+# and enter its directory; wait for the command, and mark with `R` that it begins. A command's own EXIT trap may
 # replace ours, hence the second way to save, in SHELL. Functions of the job may have the names of builtins. Where the
 # trap is still ours it is the last that happens, and tells the exit code: the kernel takes its time to end a process.
 PRELUDE = r"""
@@ -74,14 +77,15 @@ builtin declare -f; builtin declare -Fx; builtin printf "\0"; }'
 builtin trap '{
     [[ ${__dd_saved-} ]] && builtin echo "$__dd_status" >&205 || builtin eval "$__dd_save"
 } 2>/dev/null >&203' EXIT
-exec 202<&- 204<&-
-IFS= builtin read -r -u 200 __dd_go
-[[ $__dd_go == data ]] || exec </dev/null
+exec 202<&- 204<&- 206<&0 </dev/null
 IFS= builtin read -r -d '' -u 201 __dd_cwd
-IFS= builtin read -r -d '' -u 201 __dd_command
-exec 200<&- 201<&-
 __dd_old=$OLDPWD
-builtin cd -- "$__dd_cwd" 2>/dev/null || {
+builtin cd -- "$__dd_cwd" 2>/dev/null
+IFS= builtin read -r -u 200 __dd_go
+[[ $__dd_go == data ]] && exec <&206
+IFS= builtin read -r -d '' -u 201 __dd_command
+exec 200<&- 201<&- 206<&-
+[[ . -ef $__dd_cwd ]] || builtin cd -- "$__dd_cwd" 2>/dev/null || {
     builtin cd /workspace
     builtin echo "dreamdock: $__dd_cwd is gone, this is /workspace"
 }
@@ -295,7 +299,7 @@ class Runner:
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], object]] = {}
         self.children: dict[int, Child] = {}
-        self.scratch = bytearray(PIPE_BYTES)
+        self.scratch = memoryview(mmap.mmap(-1, PIPE_BYTES))  # Takes memory only once it's used.
         self.bash = _readable(("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"))
         self.pids_file, self.oom_file = _readable(PIDS_FILES), _readable(OOM_FILES)
         self.ooms = self.count_ooms()
@@ -311,6 +315,7 @@ class Runner:
         self.origins: dict[int, tuple[str, int]] = {}
         self.spooled: list[Spool] = []
         self.held: list[int] | None = None
+        self.unsettled = False
         self.background: list[int] = []
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
@@ -325,8 +330,9 @@ class Runner:
     # The loop.
 
     def serve(self) -> None:
-        self.answer({"id": 0, "protocol": PROTOCOL, "bash": self.bash, "python": sys.version.split()[0]})
-        self.settle()
+        hello = {"id": 0, "protocol": PROTOCOL, "bash": self.bash, "python": sys.version.split()[0]}
+        self.answer(hello | self.offer_line())
+        self.start_ahead(AHEAD)
         operations = {
             "run": self.run,
             "exec": self.execute,
@@ -337,7 +343,6 @@ class Runner:
             "kill": self.kill,
             "list": self.list_background,
             "stop": self.stop,
-            "state": self.tell_state,
             "reset": self.reset,
             "place": self.place,
         }
@@ -348,11 +353,30 @@ class Runner:
             except Refused as refusal:
                 reply, data = {"error": refusal.kind, "message": str(refusal)}, b""
             except Exception:  # noqa: BLE001  # Whatever happened to this request, the next one gets its answer.
+                import traceback  # noqa: PLC0415  # As with typing.
+
                 reply, data = {"error": "internal", "message": traceback.format_exc()[-2000:]}, b""
             reply["id"] = header["id"]
             self.answer(reply, data)
             if header["op"] in ("run", "exec", "place"):
-                self.settle()
+                self.start_ahead(1)
+                self.brief_next()
+                self.unsettled = True
+
+    def offer_line(self) -> dict[str, Any]:
+        """Offer the worker an end of a socket pair, to take out of this process: the way through the engine is long."""
+        ours, theirs = socket.socketpair()
+
+        def taken() -> None:
+            self.close(self.requests)
+            self.close(self.answers)
+            self.close(theirs.detach())
+            self.requests = self.answers = ours.detach()
+            self.handlers[self.requests] = self.on_request
+            self.on_request()
+
+        self.watch(ours.fileno(), select.EPOLLIN, taken)
+        return {"line": theirs.fileno(), "inode": os.fstat(theirs.fileno()).st_ino}
 
     def next_request(self) -> tuple[dict[str, Any], bytes]:
         while True:
@@ -363,7 +387,9 @@ class Runner:
                     frame = bytes(self.inbox[LENGTHS.size : end])
                     del self.inbox[:end]
                     return json.loads(frame[:head]), frame[head:]
-            self.step(None)
+            restless = self.unsettled and (self.held is None or len(self.ahead) < AHEAD)
+            if not self.step(HURRY_SECONDS if restless else None):
+                self.settle()
 
     def answer(self, header: dict[str, Any], body: bytes = b"") -> None:
         text = json.dumps(header).encode("ascii")
@@ -371,11 +397,14 @@ class Runner:
         while data:
             data = data[os.write(self.answers, data) :]
 
-    def step(self, seconds: float | None) -> None:
-        for descriptor, _event in self.poll.poll(seconds):
+    def step(self, seconds: float | None) -> bool:
+        """Wait for something to happen and handle it; whether anything did."""
+        found = self.poll.poll(seconds)
+        for descriptor, _event in found:
             handler = self.handlers.get(descriptor)
             if handler is not None:
                 handler()
+        return bool(found)
 
     def watch(self, descriptor: int, events: int, handler: Callable[[], object]) -> None:
         self.handlers[descriptor] = handler
@@ -472,13 +501,13 @@ class Runner:
             notes.append("every process was ended: there was no room for another")
             return self.start(argv)
 
-    def start_ahead(self) -> None:
+    def start_ahead(self, count: int) -> None:
         """Keep shells that have started: one that knows the state, and one for a caller that is in a hurry."""
         for child in [child for child in self.ahead if child.status is not None]:
             self.ahead.remove(child)
             self.release(child)
         try:
-            while len(self.ahead) < AHEAD:
+            while len(self.ahead) < count:
                 self.ahead.append(self.start(None))
         except OSError:
             pass  # No room for it now; the next command makes room.
@@ -490,6 +519,7 @@ class Runner:
     def hand_over(self, child: Child) -> None:
         """Give a waiting shell the state that the last one left."""
         os.pwrite(child.state, self.state, 0)
+        os.pwrite(child.command, self.cwd + b"\0", 0)
         child.state = self.close(child.state)
         self.tell(child, b"state\n")
 
@@ -504,11 +534,12 @@ class Runner:
     # Commands.
 
     def run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-        self.number += 1
         size = header["command_bytes"]
         command, stdin = body[:size], body[size:]
         self.not_held()
         notes: list[str] = []
+        self.learn()
+        self.number += 1
         self.make_room(notes)
         for last in (False, False, True):
             if last:
@@ -517,7 +548,7 @@ class Runner:
             if child.state >= 0:
                 self.hand_over(child)
             self.sessions[child.pid] = self.number
-            os.pwrite(child.command, self.cwd + b"\0" + command + b"\0", 0)
+            os.pwrite(child.command, command + b"\0", len(self.cwd) + 1)
             self.tell(child, b"data\n" if stdin else b"none\n")
             reply, output = self.follow(child, header, stdin)
             begun = self.take_state(child, notes)
@@ -526,12 +557,12 @@ class Runner:
                 break  # Otherwise something ended the shell before it came to the command.
         if not begun:
             self.start_afresh(notes)
-        self.brief_next()
         return dict(reply, cwd=os.fsdecode(self.cwd), notes=notes + self.memory_notes(reply)), output
 
     def execute(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         self.not_held()
         notes: list[str] = []
+        self.learn()
         self.make_room(notes)
         child = self.start_anyhow(header["argv"], notes)
         self.number += 1
@@ -597,7 +628,7 @@ class Runner:
         return spool.path()
 
     def drain(self, child: Child, kept: Kept | None, most: int = PIPE_BYTES) -> int:
-        view = memoryview(self.scratch)[: min(most, PIPE_BYTES)]
+        view = self.scratch[: min(most, PIPE_BYTES)]
         count = os.readv(child.output, [view])
         if count == 0:
             child.output = self.close(child.output)
@@ -665,9 +696,20 @@ class Runner:
             self.hand_over(self.ahead[0])
 
     def settle(self) -> None:
-        """After the answer: start shells ahead, and learn what was left running."""
-        self.start_ahead()
-        self.brief_next()
+        """Once nobody is in a hurry: start shells ahead, and learn what was left running.
+
+        While all is held only shells start: until they are told the state, nothing of the job's is in them.
+        """
+        self.start_ahead(AHEAD)
+        if self.held is None:
+            self.brief_next()
+            self.learn()
+
+    def learn(self) -> None:
+        """Learn what was left running, before the next command starts more."""
+        if not self.unsettled:
+            return
+        self.unsettled = False
         self.ooms = self.count_ooms()
         self.known = {}
         if not self.pids_file or self.count_tasks() > 1 + len(self.children):
@@ -805,14 +847,11 @@ class Runner:
         self.kill_all()
         self.drop_ahead()
         self.fresh_state()
+        self.unsettled = False
         left = [pid for pid, process in processes().items() if process.state not in "ZX"]
         if left:
             raise Refused("busy", f"{len(left)} processes can't be ended")
         return {}, b""
-
-    def tell_state(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
-        """Answer what the next command starts from; nothing where that is what the first one does."""
-        return {}, b"" if (self.cwd, self.state) == self.first else self.cwd + b"\0" + self.state
 
     def reset(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         """End all processes, empty what lies in memory, and let the next command start from a state that was told.
@@ -843,14 +882,17 @@ class Runner:
             raise Refused("held", "every process is held")
 
     def hold(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
-        """Stop every process, and answer when none of their threads runs any more."""
+        """Stop every process; when none of their threads runs any more, answer what the next command starts from.
+
+        Nothing where that is what the first one does.
+        """
         self.not_held()
         self.held = [pid for pid, process in processes().items() if process.state == "T"]
         until = time.monotonic() + KILL_SECONDS
         while True:
             send_signal(-1, signal.SIGSTOP)
             if all(halted(pid) for pid in processes()):
-                return {}, b""
+                return {}, b"" if (self.cwd, self.state) == self.first else self.cwd + b"\0" + self.state
             if time.monotonic() > until:
                 self.resume({}, b"")
                 raise Refused("busy", "a process can't be stopped")

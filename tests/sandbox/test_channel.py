@@ -30,7 +30,7 @@ class Pair:
 
     def __init__(self) -> None:
         ours, self.other = socket.socketpair()
-        self.channel = Channel(ours, reason=lambda: "the container ended with code 3")
+        self.channel = Channel(ours, attached=True, reason=lambda: "the container ended with code 3")
         self._ours = ours
 
     def close(self) -> None:
@@ -111,3 +111,30 @@ def test_the_clock_of_a_request_stands_still_while_the_container_is_frozen(pair:
     with pytest.raises(ChannelLost):
         pair.channel.request({"op": "run"}, timeout_s=0.3)
     assert time.monotonic() - began < 2, "and runs on afterwards"
+
+
+def test_a_line_has_no_frames_of_the_engine() -> None:
+    ours, other = socket.socketpair()
+    with ours, other:
+        channel = Channel(ours, attached=False, reason=lambda: "")
+        other.sendall(answer({"id": 1}, b"body"))
+        assert channel.request({"op": "run"}, timeout_s=5, most=10) == ({"id": 1}, b"body")
+
+
+def test_nobody_waits_for_what_is_posted_until_the_next_request(pair: Pair) -> None:
+    pair.channel.post({"op": "resume"})
+    pair.channel.post({"op": "resume"})
+    assert not pair.channel.is_quiet(), "an answer is on its way"
+    pair.other.sendall(engine_frame(answer({"id": 1}) + answer({"id": 2}) + answer({"id": 3, "x": 1})))
+    assert pair.channel.request({"op": "run"}, timeout_s=5) == ({"id": 3, "x": 1}, b"")
+    assert pair.channel.is_quiet()
+
+
+def test_what_was_posted_and_not_done_ends_the_channel(pair: Pair) -> None:
+    pair.channel.post({"op": "resume"})
+    pair.other.sendall(engine_frame(answer({"id": 1, "error": "internal"}) + answer({"id": 2})))
+    for _ in range(2):
+        with pytest.raises(ChannelLost):
+            pair.channel.request({"op": "run"}, timeout_s=5)
+    with pytest.raises(ChannelLost):
+        pair.channel.post({"op": "resume"})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import engine
-from sandbox.attack.suite import opened
+from sandbox.attack.opening import opened
 from sandbox.container import Container, leftovers, runner_source, seccomp_profile
 from sandbox.errors import ChannelLost, EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused, WorkspaceError
 from sandbox.images import base_image
@@ -97,7 +97,7 @@ def test_a_container_removed_by_hand_is_one_clear_error(api: Any, spec: SandboxS
 
 def test_a_worker_that_is_killed_takes_its_container_with_it_and_the_rest_is_swept(api: Any, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from sandbox.attack.suite import opened\n"
+        "import sys; from pathlib import Path; from sandbox.attack.opening import opened\n"
         "with opened(sys.argv[1], Path(sys.argv[2])) as box:\n"
         "    box.run('sleep 1000 &'); print(box.container_id, flush=True); box.run('sleep 1000')\n"
     )

@@ -137,6 +137,13 @@ def test_when_time_is_up_everything_ends(shell: ExecShell) -> None:
     assert text(shell.run("pwd")) == "/tmp\n"  # noqa: S108  # A path inside.
 
 
+def test_what_the_engine_executes_is_sealed_as_well(shell: ExecShell) -> None:
+    for status in (shell.run("cat /proc/self/status").output, shell.exec(["cat", "/proc/self/status"]).output):
+        told = dict(line.split(":\t", 1) for line in status.decode().splitlines())
+        assert (told["Seccomp"], told["NoNewPrivs"], int(told["CapBnd"], 16)) == ("2", "1", 0)
+        assert set(told["Uid"].split()) == {str(JOB_UID)}
+
+
 def test_a_background_process_neither_holds_the_call_nor_hides(shell: ExecShell) -> None:
     began = time.monotonic()
     first = shell.run("sleep 1004 & (setsid sleep 1005 &) ; echo started")
@@ -173,9 +180,11 @@ def test_holding_stops_every_process(shell: ExecShell, shared: Container) -> Non
 
 
 def test_a_reset_ends_everything_and_takes_up_a_state(shell: ExecShell, shared: Container) -> None:
-    assert shell.state() == b""
+    with shell.held() as state:
+        assert state == b""
     shell.run("cd /tmp; export KEPT=1")
-    state = shell.state()
+    with shell.held() as state:
+        pass
     shell.run("cd /; export KEPT=2; touch /tmp/file; sleep 1008 &")
     shell.reset(state)
     assert text(shell.run("echo $KEPT $PWD; ls -A /tmp")) == "1 /tmp\n"

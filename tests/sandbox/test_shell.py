@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.attack.check import LIMITS
-from sandbox.attack.suite import opened
+from sandbox.attack.opening import opened
 from sandbox.errors import DiskFull, FileProblem
 from sandbox.images import base_image
 

@@ -127,6 +127,8 @@ def test_file_tools_refuse_with_reasons(start: Any, box: Sandbox) -> None:
         (("grep", {"pattern": "("}), "regex parse error"),
         (("bash", {"command": "a\0b"}), "NUL"),
         (("bash", {"cmd": "ls"}), "cmd:"),
+        (("processes", {"stop": 1}), "no process 1 runs in the background"),
+        (("processes", {"stop": -1}), "stop:"),
         (("fly", {"to": "moon"}), "there is no tool 'fly'; the tools are bash, read"),
     ]
     ending = work(journal, box, script([call for call, _ in calls], SUBMIT))
@@ -160,6 +162,27 @@ def test_file_tools_do_what_they_say(start: Any, box: Sandbox) -> None:
     for (_, words), result in zip(calls, results(journal), strict=False):
         assert words in result.content, result
         assert result.ok, result
+
+
+def test_what_runs_in_the_background_is_listed_and_stopped(start: Any, box: Sandbox) -> None:
+    journal = start()
+    work(journal, box, script([bash("sleep 1031 & sh -c $'sleep 1032; echo \\e[31m' & sleep 0.2"), ("processes", {})]))
+    listed = dict(line.split("  ")[::2] for line in results(journal)[1].content.splitlines())
+    assert list(listed.values()) == ["sleep 1031", "sh -c sleep 1032; echo \\x1b[31m", "sleep 1032"]
+    parent = next(int(pid) for pid, command in listed.items() if command.startswith("sh"))
+    journal = start()
+    work(journal, box, script([("processes", {"stop": parent}), ("processes", {"stop": parent})], SUBMIT))
+    stopped, again, _ = results(journal)
+    first, *left = stopped.content.splitlines()
+    assert (stopped.ok, first) == (True, f"[process {parent} was stopped]")
+    assert [line.split("  ")[2] for line in left] == ["sleep 1031"], "its descendants went along, and nothing else"
+    assert not again.ok
+    calls = [event.body.call for event in journal.events if isinstance(event.body, e.CallStarted)]
+    assert [(call.name, call.arguments) for call in calls[:2]] == [("processes", {"stop": parent})] * 2
+    assert box.stop(next(int(pid) for pid, command in listed.items() if command == "sleep 1031"))
+    journal = start()
+    work(journal, box, script([("processes", {})], SUBMIT))
+    assert results(journal)[0].content == "nothing runs in the background"
 
 
 def test_a_link_out_of_the_workspace_leads_nowhere_on_the_host(start: Any, box: Sandbox, tmp_path: Path) -> None:

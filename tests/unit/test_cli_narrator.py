@@ -235,6 +235,8 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
 
 def test_a_call_that_is_no_string_is_still_told() -> None:
     assert call_line(ToolCall(id="x", name="grep", arguments={"pattern": ["a"], "path": "src"})) == "grep ['a'] src"
+    assert call_line(ToolCall(id="x", name="processes", arguments={"stop": 12})) == "processes stop 12"
+    assert call_line(ToolCall(id="x", name="processes")) == "processes"
 
 
 def test_prose_is_broken_under_its_own_column_and_other_lines_are_cut(spec: RunSpec) -> None:
