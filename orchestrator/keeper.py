@@ -112,8 +112,8 @@ class Keeper:
 
     def tick(self) -> None:
         """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
-        for record in index.records(self._client, index.pending(self._client)):
-            dispatch(self._client, record.view.id, record.attempt)
+        for tenure in index.tenures(self._client, index.pending(self._client)):
+            dispatch(self._client, tenure.run_id, tenure.attempt)
         if time.monotonic() < self._judges_from:
             return
         self._repair()
@@ -127,20 +127,19 @@ class Keeper:
         Between a worker's pop and its claim a run is in no list for a moment; only one that stays so was lost.
         """
         client, now = self._client, time.monotonic()
-        live = index.records(client, index.newest(client, live=True, limit=_MOST))
+        live = index.tenures(client, index.newest(client, live=True, limit=_MOST))
         lined_up = {*queued(client), *index.pending(client)}
         clock = index.now_ms(client)
         idle: dict[str, float] = {}
-        for record in live:
-            run_id = record.view.id
-            if record.view.state is State.WAITING:
+        for run_id, state, attempt, _, lease_until in live:
+            if state is State.WAITING:
                 continue  # Until somebody resumes it.
-            if record.lease_until > clock or run_id in lined_up or attempt_id(run_id, record.attempt) in lined_up:
+            if lease_until > clock or run_id in lined_up or attempt_id(run_id, attempt) in lined_up:
                 continue
             idle[run_id] = self._idle_since.get(run_id, now)
-            if record.lease_until or now - idle[run_id] > self._settings.lease_seconds:
+            if lease_until or now - idle[run_id] > self._settings.lease_seconds:
                 del idle[run_id]
-                self._hand_over(run_id, record.attempt)
+                self._hand_over(run_id, attempt)
         self._idle_since = idle
 
     def _hand_over(self, run_id: str, attempt: int) -> None:
@@ -170,9 +169,9 @@ class Keeper:
         found = [left for left in found if run_id is None or left.labels.get(RUN_LABEL) == run_id]
         if not found:
             return
-        live = index.records(self._client, index.newest(self._client, live=True, limit=_MOST))
+        live = index.tenures(self._client, index.newest(self._client, live=True, limit=_MOST))
         clock = index.now_ms(self._client)
-        owned = {(record.view.id, str(record.fence)) for record in live if record.lease_until > clock}
+        owned = {(tenure.run_id, str(tenure.fence)) for tenure in live if tenure.lease_until > clock}
         for left in found:
             if (left.labels.get(RUN_LABEL, ""), left.labels.get(FENCE_LABEL, "")) not in owned:
                 left.remove()

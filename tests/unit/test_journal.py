@@ -227,6 +227,9 @@ def test_a_run_that_cannot_be_read_stops_no_other(client: Redis, run_id: str, sp
     assert index.record(client, run_id).view.state is State.QUEUED, "the journal is the truth"
     client.delete(keys.stream(run_id))
     assert [record.view.id for record in index.records(client, [run_id, other])] == [other]
+    client.hset(keys.record(run_id), "state", "garbled")
+    gone = new_run_id()
+    assert index.tenures(client, [gone, run_id, other]) == [index.Tenure(other, State.QUEUED, 1, 0, 0)]
     with pytest.raises(JournalError, match="can't be read"):
         index.record(client, run_id)
 
