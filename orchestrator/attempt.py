@@ -70,7 +70,11 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
         return
     keys = secrets(catalog(settings.families), os.environ)
     seconds = settings.lease_seconds
-    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, secrets=keys, stop=stop)
+    try:
+        journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, secrets=keys, stop=stop)
+    except JournalError as error:  # Damaged, or a newer version's: left as it is.
+        _log.error("a journal can't be read", run=run_id, why=error.message, cause=error.cause)
+        return
     lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
     with lease, watched(redis_url(settings), journal, stop):
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from orchestrator import logs
-from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
+from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
 from orchestrator.journal import archive, index
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
@@ -143,16 +143,26 @@ class Keeper:
         self._idle_since = idle
 
     def _hand_over(self, run_id: str, attempt: int) -> None:
-        journal = Writer(self._client, run_id, who="keeper")
-        if journal.view.attempt != attempt:
-            return  # Somebody else was quicker.
         try:
+            journal = Writer(self._client, run_id, who="keeper")
+            if journal.view.attempt != attempt:
+                return  # Somebody else was quicker.
             if hand_over(journal, "its worker died, or lost its lease"):
-                self._sweep_containers(run_id)  # Before the next attempt has its own: one that was stopped may run on.
+                self._end_old(run_id)
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
             return  # As above.
+        except JournalError as error:  # Damaged, or a newer version's: it mustn't stop the others.
+            _log.error("a run can't be handed over", run=run_id, why=error.message, cause=error.cause)
+            return
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
+
+    def _end_old(self, run_id: str) -> None:
+        """Remove what the last attempt left here before the next one begins: if it only stood still, it may run on."""
+        try:
+            self._sweep_containers(run_id)
+        except SandboxError as error:  # Without an engine the run can still go on elsewhere.
+            _log.warning("can't look for containers", run=run_id, why=error.message, cause=error.cause)
 
     def _sweep(self) -> None:
         """Remove this host's containers and mounts of runs whose fence is dead."""

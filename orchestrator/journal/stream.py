@@ -354,7 +354,13 @@ class Writer:
         heads = set()
         for entry in entries(self._client, self._run_id, after=len(self.events)):
             event = parse(self._run_id, entry)
-            self.view = apply(self.view, event) if self.events else begin(self._run_id, event)
+            try:
+                self.view = apply(self.view, event) if self.events else begin(self._run_id, event)
+            except ValueError as error:
+                hint = f"dreamdock audit {self._run_id} --verify"
+                raise JournalError(
+                    f"the journal of run {self._run_id} tells no run", cause=str(error), hint=hint
+                ) from error
             self.events.append(event)
             self.head = chain(self.head, entry.data)
             heads.add(self.head)

@@ -16,11 +16,11 @@ from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, read
+from orchestrator.journal.stream import Writer, create, read
 from orchestrator.journal.verify import verify
 from orchestrator.keeper import Keeper
 from orchestrator.queue import QUEUE_KEY, dispatch, queued
-from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State, Verdict
+from orchestrator.runs import LONGEST_TASK, Outcome, RunSpec, RunView, State, Verdict, new_run_id
 from orchestrator.settings import Settings
 from orchestrator.steering import More, Steering
 
@@ -153,6 +153,19 @@ def test_a_pause_that_comes_while_a_dead_attempt_is_handed_over_counts(
     ann.pause(run_id)
     assert not hand_over(keeper, "it died")
     assert view(client, run_id).state is State.WAITING
+
+
+def test_a_journal_that_a_keeper_cannot_read_stops_no_other_run(client: Redis, run_id: str, spec: RunSpec) -> None:
+    other = new_run_id()
+    create(client, other, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+    for each in (run_id, other):
+        carried(client, each, seconds=0.05)
+    newer = {"e": '{"seq":5,"at":"2026-01-01T00:00:00Z","who":"x","body":{"type":"sung"}}', "h": "0"}
+    client.xadd(keys.stream(run_id), newer, id="5-0")  # type: ignore[arg-type]  # redis-py's own type is too narrow.
+    time.sleep(0.1)
+    Keeper(client, Settings(lease_seconds=1))._repair()
+    assert view(client, other).attempt == 2
+    assert index.tenures(client, [run_id])[0].attempt == 1, "it is as it was"
 
 
 def test_the_time_of_a_pause_does_not_count(client: Redis, run_id: str, ann: Steering) -> None:
