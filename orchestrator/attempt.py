@@ -287,23 +287,21 @@ class Attempt:
         with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:
-                with self._stop.holding(lambda: self._pause(box), lambda: self._resume(box)):
+                with self._stop.holding(
+                    lambda: self._freeze(box, frozen=True), lambda: self._freeze(box, frozen=False)
+                ):
                     yield box
             finally:
                 forget()
 
-    def _pause(self, box: Sandbox) -> None:
-        """Freeze a sandbox while it isn't sure whose run this is. One that can't be is lost with its attempt."""
+    def _freeze(self, box: Sandbox, *, frozen: bool) -> None:
+        """Freeze a sandbox while it isn't sure whose run this is, or let it run on; one that can't is ended."""
         try:
-            box.pause()
+            box.pause() if frozen else box.resume()
         except SandboxError as error:
-            _log.warning("the sandbox can't be paused", why=error.message, cause=error.cause)
-            with suppress(SandboxError):
+            _log.warning("a sandbox can't be frozen, or run on", why=error.message, cause=error.cause)
+            with suppress(SandboxError):  # Then its channel ends, and with it the attempt.
                 box.kill()
-
-    def _resume(self, box: Sandbox) -> None:
-        with suppress(SandboxError):  # Then the channel says it.
-            box.resume()
 
     def _sandbox_spec(self) -> SandboxSpec:
         run_id = self._journal.view.id
