@@ -321,7 +321,8 @@ def _remove(client: Any, container_id: str) -> None:
         except docker.errors.APIError as error:
             if error.status_code == _NOT_FOUND:
                 return
-            if error.status_code != _REMOVAL_RUNS or time.monotonic() > deadline:
+            ending = "is not running" in str(error.explanation)  # It ended between the engine's look and its kill.
+            if not (ending or error.status_code == _REMOVAL_RUNS) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
