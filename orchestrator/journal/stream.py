@@ -263,6 +263,7 @@ class Writer:
             try:
                 status = self._try(bodies, operation, tried)
                 if status != "OK" and (landed := self._landed(tried)):
+                    self._blobs.clear()
                     return landed
             except RedisAwayError as error:
                 self._wait(error)
