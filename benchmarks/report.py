@@ -32,9 +32,23 @@ class Row:
     noisy: bool
 
 
-def row(name: str, samples: Sequence[float], floor: Sequence[float], *, unit: str, target: float, quiet: float) -> Row:
-    """Return the row of these samples. `floor` was measured among them; `quiet` is its figure on a quiet machine."""
+def row(
+    name: str,
+    samples: Sequence[float],
+    floor: Sequence[float],
+    *,
+    unit: str,
+    target: float,
+    quiet: float,
+    at: float = 0.5,
+) -> Row:
+    """Return the row of these samples. `floor` was measured among them; `quiet` is its figure on a quiet machine.
+
+    `at` is the share of the samples that lie below the value: 0.5 for their median.
+    """
     value, baseline = statistics.median(samples), statistics.median(floor)
+    if at != 0.5:  # noqa: PLR2004  # The median may lie between two.
+        value = sorted(samples)[min(len(samples) - 1, int(at * len(samples)))]
     return Row(
         name=name,
         value=round(value, 4),

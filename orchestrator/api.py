@@ -18,16 +18,18 @@ from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
 from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import Writer
 from orchestrator.journal.verify import verify
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import dispatch, queued
 from orchestrator.resolve import resolve
-from orchestrator.runs import Outcome, RunSpec, RunView, State, attempt_id, new_run_id
+from orchestrator.runs import RunSpec, RunView, State, attempt_id, new_run_id
+from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from redis import Redis
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.models.cassette import Match
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
+    from orchestrator.steering import More
     from orchestrator.timeline import Moment
     from orchestrator.upkeep import Pruned
     from sandbox.store import Store
@@ -79,6 +82,7 @@ class Door:
         self._client = client
         self._settings = settings
         self._who = f"{getpass.getuser()}@{platform.node()}"
+        self._steering = Steering(client, self._who)
 
     @property
     def _store(self) -> Store:
@@ -215,7 +219,10 @@ class Door:
         return stream.read(self._client, run_id, after=after)
 
     def listen(self, run_id: str, *, after: int = 0) -> Iterator[Event | Said]:
-        """Yield the run's events as they come, until it is done, and between them what its model is just saying."""
+        """Yield the run's events as they come, and between them what its model is just saying.
+
+        It ends when the run is done, or parked because its attempts kept dying; one that was paused is waited for.
+        """
         for item in stream.listen(self._client, run_id, after=after):
             if item is None:
                 if index.record(self._client, run_id).view.state is State.DONE:
@@ -226,7 +233,7 @@ class Door:
             if isinstance(item, Said):
                 continue
             after = item.seq
-            if isinstance(item.body, e.Finished) and next(stream.read(self._client, run_id, after=after), None) is None:
+            if _is_last_word(item.body) and next(stream.read(self._client, run_id, after=after), None) is None:
                 return  # Else it was taken up again.
 
     def costs(self, run_id: str) -> Costs:
@@ -235,27 +242,24 @@ class Door:
         return costs(model, stream.read(self._client, run_id), catalog(self._settings.families))
 
     def cancel(self, run_id: str) -> RunView:
-        """Ask for a run's end. One that nobody carries ends at once; else its worker ends it within 2 seconds.
+        """Ask for a run's end; see `steering.cancel`."""
+        return self._steering.cancel(run_id)
 
-        Raises UsageError for a run that is done.
-        """
-        journal = Writer(self._client, run_id, who=self._who)
-        asked = () if journal.view.cancel_requested else (e.CancelRequested(),)
-        try:
-            if journal.view.state is not State.DONE:
-                self._cancel(journal, asked)
-                return journal.view
-        except HeadMovedError:
-            journal = Writer(self._client, run_id, who=self._who)  # It ended meanwhile.
-        raise UsageError(f"run {run_id} is over", cause=journal.view.label, hint=f"dreamdock show {run_id}")
+    def pause(self, run_id: str, *, now: bool = False) -> RunView:
+        """Ask for a pause; see `steering.pause`."""
+        return self._steering.pause(run_id, now=now)
 
-    def _cancel(self, journal: Writer, asked: Sequence[e.CancelRequested]) -> None:
-        """End a run that nobody carries; ask whoever carries it. Raises HeadMovedError for one that is over."""
-        try:
-            journal.append(*asked, e.Finished(outcome=Outcome.CANCELLED, reason="cancelled"), operation="finish")
-        except HeadMovedError:
-            if asked:
-                journal.append(*asked)
+    def resume(self, run_id: str) -> RunView:
+        """Let a parked run go on; see `steering.resume`."""
+        return self._steering.resume(run_id)
+
+    def steer(self, run_id: str, text: str) -> RunView:
+        """Tell the agent something at its next step; see `steering.steer`."""
+        return self._steering.steer(run_id, text)
+
+    def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
+        """Take a run up again that is over; see `steering.retry`."""
+        return self._steering.retry(run_id, more, message=message)
 
     def timeline(self, run_id: str) -> Timeline:
         """Return the moments that a run has been at."""
@@ -296,16 +300,18 @@ class Door:
             return Asked(request, written[0].seq)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:
-        """Wait until a run went back as it was asked to; None where that takes longer than a minute.
+        """Wait until a run went back as it was asked to; None where that takes longer than a minute, or it is parked.
 
         A run that ends before it came to it is asked once more, and taken up again by that.
         """
         deadline, request, after = time.monotonic() + _REWIND_SECONDS, asked.request, asked.seq
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and index.record(self._client, run_id).view.state is not State.WAITING:
             for event in stream.follow(self._client, run_id, after=after):
                 if time.monotonic() >= deadline:
                     return None
-                if event is not None and isinstance(event.body, e.Rewound):
+                if event is not None and isinstance(event.body, e.Parked):
+                    return None
+                if event is not None and isinstance(event.body, e.Rewound) and event.body.asked >= after:
                     return self.timeline(run_id).at(event.body.step)
                 if event is not None and isinstance(event.body, e.Finished):
                     request, after = self._rewind(run_id, lambda _: request.step, request)  # noqa: B023  # Called at once.
@@ -384,6 +390,10 @@ class Door:
         known = secrets(catalog(self._settings.families), os.environ)
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
 
+    def dangers(self) -> list[str]:
+        """Return why this Redis may lose what is written to it, in words."""
+        return dangers(self._client)
+
     def workers(self) -> list[Presence]:
         """Return the living workers."""
         return alive(self._client, "worker")
@@ -402,3 +412,8 @@ class Door:
         if len(mine) <= back:
             raise NotFoundError("there is no such run of this repository", hint='dreamdock ps -a, or dreamdock run "…"')
         return mine[back]
+
+
+def _is_last_word(body: e.Body) -> bool:
+    """Whether nothing follows, unless a person takes the run up again."""
+    return isinstance(body, e.Finished) or (isinstance(body, e.Parked) and body.why == "lost")

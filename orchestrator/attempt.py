@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -14,10 +14,10 @@ import structlog
 from orchestrator import events as e
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.delivery.acceptance import prove
-from orchestrator.errors import DreamdockError, FencedError, JournalError, RedisAwayError
+from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.journal.handover import hand_over
-from orchestrator.journal.lease import LOST, Lease, claim
+from orchestrator.journal.handover import hand_over, park
+from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.stream import Writer, follow
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
@@ -25,7 +25,7 @@ from orchestrator.models import client as _client  # noqa: F401  # As above.
 from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import Stop, Stopped
+from orchestrator.stop import CANCELLED, LOST, PAUSED, Stop, Stopped
 from sandbox.errors import ChannelLost, DiskFull, EngineUnavailable, ImageUnusable, QuotaFull, SandboxError, SetupFailed
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from sandbox.open import Sandbox
     from sandbox.pool import Pool
 
-CANCELLED: Final = "cancelled"
-SHUTDOWN: Final = "the worker was shut down"
 _RETRY_SECONDS: Final = 0.2
 _BUILD_SECONDS: Final = 1800.0
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -72,21 +70,26 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
     keys = secrets(catalog(settings.families), os.environ)
-    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=keys)
-    with (
-        Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
-        watched(redis_url(settings), journal, stop),
-    ):
+    seconds = settings.lease_seconds
+    try:
+        journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, secrets=keys, stop=stop)
+    except JournalError as error:  # Damaged, or a newer version's: left as it is.
+        _log.error("a journal can't be read", run=run_id, why=error.message, cause=error.cause)
+        return
+    lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
+    with lease, watched(redis_url(settings), journal, stop):
         try:
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
             Attempt(journal, settings, fence, stop, pool).carry()
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
+        except (RedisAwayError, Stopped) as error:
+            _log.warning("left to a keeper", run=run_id, attempt=number, why=str(error))
 
 
 @contextmanager
 def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
-    """Set the stop as soon as somebody asks to cancel, while the block runs."""
+    """Set the stop as soon as somebody asks to cancel, or to pause at once, while the block runs."""
     ended = threading.Event()
     run_id, after = journal.view.id, len(journal.events)
     if journal.view.cancel_requested:
@@ -96,8 +99,8 @@ def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
         while not ended.is_set():
             try:
                 with connect(url) as client:  # One of its own: it blocks, and the attempt's is closed under it.
-                    if _cancel_seen(client, run_id, after, ended):
-                        stop.set(CANCELLED)
+                    if reason := _asked(client, run_id, after, ended):
+                        stop.set(reason)
                         return
             except RedisAwayError:
                 ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
@@ -110,14 +113,19 @@ def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
         ended.set()
 
 
-def _cancel_seen(client: Redis, run_id: str, after: int, ended: threading.Event) -> bool:
-    """Wait for a request to cancel behind event `after`; false once `ended` is set."""
+def _asked(client: Redis, run_id: str, after: int, ended: threading.Event) -> str:
+    """Wait for a request behind event `after` that ends the attempt at once; empty once `ended` is set."""
     for event in follow(client, run_id, after=after):
         if ended.is_set():
-            return False
-        if event is not None and isinstance(event.body, e.CancelRequested):
-            return True
-    return False
+            break
+        match event.body if event is not None else None:
+            case e.CancelRequested():
+                return CANCELLED
+            case e.PauseRequested(now=True):
+                return PAUSED
+            case _:
+                continue
+    return ""
 
 
 class Attempt:
@@ -136,11 +144,14 @@ class Attempt:
 
     def carry(self) -> None:
         """Do the work, prove it, and end the run; or hand it over where this attempt can't end it."""
+        if self._journal.view.pausing:  # Since before it was claimed: nothing is begun.
+            self._stop.set(PAUSED)
         try:
+            self._stop.check()
             self._build()
             with self._set_up():
-                ending = self._work()
-                self._end(ending)
+                while not self._end(self._work()):
+                    pass  # A person had something to say while it was being proven: the agent goes on.
         except Stopped as stopped:
             self._stopped(stopped.reason)
         except (ChannelLost, EngineUnavailable) as error:
@@ -148,10 +159,8 @@ class Attempt:
                 self._stopped(self._stop.reason)
             else:
                 hand_over(self._journal, error.message)
-        except RedisAwayError:
-            self._wait_for_redis()
-        except JournalError:
-            raise
+        except (JournalError, RedisAwayError):
+            raise  # What isn't committed is the next attempt's; a keeper puts it in line when the lease has run out.
         except QuotaFull as error:
             self._finish(Outcome.LIMIT, f"{error.message}: {error.cause}")
         except (DreamdockError, SandboxError) as error:
@@ -172,7 +181,7 @@ class Attempt:
         try:
             image = building.name(
                 allowed=self._settings.allow_weaker_repo_build,
-                seconds=min(_BUILD_SECONDS, self._spec.limits.seconds),
+                seconds=min(_BUILD_SECONDS, self._journal.view.limits.seconds),
                 memory_mb=self._spec.sandbox.memory_mb,
             )
         except (ImageUnusable, DiskFull) as error:
@@ -195,7 +204,7 @@ class Attempt:
         self._stop.check()
         sealed, setup = self._sandbox_spec(), self._settings.setup
         spec = setup.container(self._spec.setup, image=sealed.image, limits=sealed.limits, labels=sealed.labels)
-        spec = spec.model_copy(update={"seconds": min(spec.seconds, self._spec.limits.seconds)})
+        spec = spec.model_copy(update={"seconds": min(spec.seconds, self._journal.view.limits.seconds)})
         event = e.SetUp(commands=spec.commands, network=setup.network)
         making = SetUp(spec, self._store, self._spec.repo, self._root)
         forget = self._stop.on_set(making.kill)
@@ -238,40 +247,37 @@ class Attempt:
         second = open_model(known.choose(spec.fallback), os.environ, cache_key=run_id)
         return FallbackModel(open_model(chosen, os.environ, cache_key=run_id), second)
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: Ending) -> bool:
+        """End the run as the work ended; false where there is something to tell the agent instead."""
         if ending.kind != "submitted":
-            self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-            return
+            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
         if self._spec.accept is None:
-            self._finish(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-            return
+            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
         verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
         if all(verdict.passed for verdict in verdicts):
-            self._finish(Outcome.SUCCEEDED, "", ending.summary)
-        elif verdicts[0].passed:
+            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
+        if verdicts[0].passed:
             reason = "the acceptance command passes only with the run's own changes to the tests"
-            self._finish(Outcome.FAILED, reason, ending.summary)
-        else:
-            self._finish(Outcome.FAILED, "the acceptance command fails on the final tree", ending.summary)
+            return self._submitted(Outcome.FAILED, reason, ending.summary)
+        return self._submitted(Outcome.FAILED, "the acceptance command fails on the final tree", ending.summary)
 
-    def _wait_for_redis(self) -> None:
-        """Hand the run over as soon as Redis is back; after a lease without it a keeper does that."""
-        deadline = time.monotonic() + self._settings.lease_seconds
-        while time.monotonic() < deadline:
-            try:
-                hand_over(self._journal, "Redis was away", to_blame=False)
-            except RedisAwayError:
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
+    def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
+        """End a run whose agent is done, unless somebody had something to say to it meanwhile."""
+        self._journal.refresh()
+        while not self._journal.view.unheard:
+            with suppress(HeadMovedError):  # Somebody wrote; if that is a message, the agent goes on.
+                return self._finish(outcome, reason, summary, strict=True)
+        return False
 
     def _stopped(self, reason: str) -> None:
         if reason == CANCELLED:
             self._finish(Outcome.CANCELLED, CANCELLED)
+        elif reason == PAUSED:
+            park(self._journal)
         elif reason != LOST:
             hand_over(self._journal, reason, to_blame=False)
 
-    def _finish(self, outcome: Outcome, reason: str, summary: str = "") -> None:
+    def _finish(self, outcome: Outcome, reason: str, summary: str = "", *, strict: bool = False) -> bool:
         repo, tree = self._spec.repo, self._journal.view.tree
         body = e.Finished(
             outcome=outcome,
@@ -281,7 +287,8 @@ class Attempt:
             files=self._store.changed(repo.project, repo.tree, tree),
             patch=self._journal.blob(self._store.diff(repo.project, repo.tree, tree)),
         )
-        self._journal.append(body, operation="finish")
+        self._journal.append(body, operation="finish", strict=strict)
+        return True
 
     @contextmanager
     def _opened(self, tree: str, shell: str = "") -> Iterator[Sandbox]:
@@ -292,9 +299,21 @@ class Attempt:
         with open_sandbox(self._sandbox_spec(), self._store, self._spec.repo, self._root, **at) as box:
             forget = self._stop.on_set(box.kill)
             try:
-                yield box
+                with self._stop.holding(
+                    lambda: self._freeze(box, frozen=True), lambda: self._freeze(box, frozen=False)
+                ):
+                    yield box
             finally:
                 forget()
+
+    def _freeze(self, box: Sandbox, *, frozen: bool) -> None:
+        """Freeze a sandbox while it isn't sure whose run this is, or let it run on; one that can't is ended."""
+        try:
+            box.pause() if frozen else box.resume()
+        except SandboxError as error:
+            _log.warning("a sandbox can't be frozen, or run on", why=error.message, cause=error.cause)
+            with suppress(SandboxError):  # Then its channel ends, and with it the attempt.
+                box.kill()
 
     def _sandbox_spec(self) -> SandboxSpec:
         run_id = self._journal.view.id

@@ -34,7 +34,7 @@ class Audit(NamedTuple):
     check: Check
 
 
-def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
+def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901  # One case per kind of event.
     """Yield the journal's commands, file changes and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
@@ -62,7 +62,19 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
-            case e.Submitted() | e.CancelRequested() | e.AttemptLost() | e.Finished():
+            case e.Steered(text=said):
+                yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
+            case e.Parked(text=why):
+                yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
+            case (
+                e.Submitted()
+                | e.CancelRequested()
+                | e.PauseRequested()
+                | e.ResumeRequested()
+                | e.RetryRequested()
+                | e.AttemptLost()
+                | e.Finished()
+            ):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.runs import Outcome, RunSpec, Verdict
+from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange
 
 
@@ -97,11 +98,15 @@ class SandboxReady(Value):
 
 
 class Prompted(Value):
-    """What the model is told: the frozen system text at the first step, and what the harness says later."""
+    """What the model is told: the frozen system text at the first step, and what the harness says later.
+
+    `heard` is the number of the last `Steered` that is in `text`: up to there all are told, and never again.
+    """
 
     type: Literal["prompted"] = "prompted"
     system: str = ""
     text: str = ""
+    heard: int = 0
 
 
 class RequestFailed(Value):
@@ -169,7 +174,7 @@ class RewindRequested(Value):
 class Rewound(Value):
     """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
 
-    `message` is what the model is told of it.
+    `message` is what the model is told of it, `asked` the number of the request that this answers.
     """
 
     type: Literal["rewound"] = "rewound"
@@ -181,6 +186,7 @@ class Rewound(Value):
     depth: int
     shell: str = ""
     message: str = ""
+    asked: int = 0
 
 
 class FinishStarted(Value):
@@ -202,6 +208,41 @@ class CancelRequested(Value):
     """A person asked to cancel."""
 
     type: Literal["cancel_requested"] = "cancel_requested"
+
+
+class PauseRequested(Value):
+    """A person asked to pause: at the end of the step, or `now`, which undoes a step that is under way."""
+
+    type: Literal["pause_requested"] = "pause_requested"
+    now: bool = False
+
+
+class Parked(Value):
+    """Nobody carries the run until somebody resumes it: it was paused, or its attempts kept dying."""
+
+    type: Literal["parked"] = "parked"
+    why: Literal["paused", "lost"]
+    text: str
+
+
+class ResumeRequested(Value):
+    """A person asked to go on: what is parked is put in line, a pause that hasn't come yet is taken back."""
+
+    type: Literal["resume_requested"] = "resume_requested"
+
+
+class Steered(Value):
+    """A person has something to say to the agent: it's told at its next step, once."""
+
+    type: Literal["steered"] = "steered"
+    text: str
+
+
+class RetryRequested(Value):
+    """A person takes a run up again that is over: it goes on from its last step, within `limits` where they changed."""
+
+    type: Literal["retry_requested"] = "retry_requested"
+    limits: RunLimits | None = None
 
 
 class AttemptLost(Value):
@@ -245,6 +286,11 @@ Body = Annotated[
     | FinishStarted
     | Judged
     | CancelRequested
+    | PauseRequested
+    | Parked
+    | ResumeRequested
+    | Steered
+    | RetryRequested
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

@@ -7,20 +7,22 @@ import platform
 import signal
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from orchestrator import logs
-from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
-from orchestrator.journal import index
-from orchestrator.journal.connection import connect, redis_url
+from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
+from orchestrator.journal import archive, index
+from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
+from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
-from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
+from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
 from orchestrator.upkeep import Daily, give_up, trim
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError
@@ -41,7 +43,7 @@ _MOST: Final = 100_000
 
 
 def serve(settings: Settings) -> None:
-    """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it, and one lease longer."""
+    """Tick each second until SIGTERM or SIGINT; while Redis is away, wait for it."""
     logs.configure(())  # It reads no key.
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,12 +54,16 @@ def serve(settings: Settings) -> None:
     threading.Thread(target=_tidy_until, args=(settings, ended), name="tidy", daemon=True).start()
     with connect(redis_url(settings)) as client, Beat(client, presence):
         keeper = Keeper(client, settings)
+        with suppress(UnavailableError):  # The first tick says that.
+            for danger in dangers(client):
+                _log.warning(danger)
         while not ended.wait(_EVERY_SECONDS):
             try:
                 keeper.tick()
             except UnavailableError as error:
                 _log.warning("Redis doesn't answer; waiting for it", why=error.cause)
-                ended.wait(settings.lease_seconds)
+                while not ended.wait(_EVERY_SECONDS) and not ping(redis_url(settings)):
+                    pass
                 keeper = Keeper(client, settings)
             except (DreamdockError, SandboxError) as error:
                 _log.error("a tick failed", why=error.message, cause=error.cause)
@@ -96,6 +102,7 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
         try:
             tidy(settings)
             with connect(redis_url(settings)) as client:
+                archive.tidy(client, archive_days=settings.archive_days, keep_days=settings.journal_days)
                 prune_daily(client, settings)
         except UnavailableError:
             continue  # The next time; nothing is pruned of which nobody says that it's over.
@@ -104,18 +111,24 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
 
 
 class Keeper:
-    """Looks after all runs of one Redis, and the containers of this host."""
+    """Looks after all runs of one Redis, and the containers of this host.
+
+    For one lease after it has begun it judges nobody: Redis may have been away, and those that own runs come back.
+    """
 
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._judges_from = time.monotonic() + settings.lease_seconds
 
     def tick(self) -> None:
         """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
-        for record in index.records(self._client, index.pending(self._client)):
-            dispatch(self._client, record.view.id, record.attempt)
+        for tenure in index.tenures(self._client, index.pending(self._client)):
+            dispatch(self._client, tenure.run_id, tenure.attempt)
+        if time.monotonic() < self._judges_from:
+            return
         self._repair()
         if time.monotonic() - self._swept > _SWEEP_SECONDS:
             self._sweep()
@@ -127,41 +140,62 @@ class Keeper:
         Between a worker's pop and its claim a run is in no list for a moment; only one that stays so was lost.
         """
         client, now = self._client, time.monotonic()
-        live = index.records(client, index.newest(client, live=True, limit=_MOST))
+        live = index.tenures(client, index.newest(client, live=True, limit=_MOST))
         lined_up = {*queued(client), *index.pending(client)}
         clock = index.now_ms(client)
         idle: dict[str, float] = {}
-        for record in live:
-            run_id = record.view.id
-            if record.lease_until > clock or run_id in lined_up or attempt_id(run_id, record.attempt) in lined_up:
+        for run_id, state, attempt, _, lease_until in live:
+            if state is State.WAITING:
+                continue  # Until somebody resumes it.
+            if lease_until > clock or run_id in lined_up or attempt_id(run_id, attempt) in lined_up:
                 continue
             idle[run_id] = self._idle_since.get(run_id, now)
-            if record.lease_until or now - idle[run_id] > self._settings.lease_seconds:
+            if lease_until or now - idle[run_id] > self._settings.lease_seconds:
                 del idle[run_id]
-                self._hand_over(run_id)
+                self._hand_over(run_id, attempt)
         self._idle_since = idle
 
-    def _hand_over(self, run_id: str) -> None:
-        journal = Writer(self._client, run_id, who="keeper")
+    def _hand_over(self, run_id: str, attempt: int) -> None:
         try:
+            journal = Writer(self._client, run_id, who="keeper")
+            if journal.view.attempt != attempt:
+                return  # Somebody else was quicker.
             if hand_over(journal, "its worker died, or lost its lease"):
+                self._end_old(run_id)
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
-            return  # Somebody else was quicker.
+            return  # As above.
+        except JournalError as error:  # Damaged, or a newer version's: it mustn't stop the others.
+            _log.error("a run can't be handed over", run=run_id, why=error.message, cause=error.cause)
+            return
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
 
+    def _end_old(self, run_id: str) -> None:
+        """Remove what the last attempt left here before the next one begins: if it only stood still, it may run on."""
+        try:
+            self._sweep_containers(run_id)
+        except SandboxError as error:  # Without an engine the run can still go on elsewhere.
+            _log.warning("can't look for containers", run=run_id, why=error.message, cause=error.cause)
+
     def _sweep(self) -> None:
-        """Remove this host's containers and mounts of runs whose fence is dead.
+        """Remove this host's containers and mounts of runs whose fence is dead."""
+        self._sweep_containers()
+        for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
+            _log.info("removed a workspace", workspace=name)
+
+    def _sweep_containers(self, run_id: str | None = None) -> None:
+        """Remove the containers of dead fences, of one run or of all.
 
         The containers are listed before the leases are read: a container can't be younger than its lease.
         """
         found = [left for left in leftovers() if left.labels.get(STACK_LABEL) == self._settings.stack_id]
-        live = index.records(self._client, index.newest(self._client, live=True, limit=_MOST))
+        found = [left for left in found if run_id is None or left.labels.get(RUN_LABEL) == run_id]
+        if not found:
+            return
+        live = index.tenures(self._client, index.newest(self._client, live=True, limit=_MOST))
         clock = index.now_ms(self._client)
-        owned = {(record.view.id, str(record.fence)) for record in live if record.lease_until > clock}
+        owned = {(tenure.run_id, str(tenure.fence)) for tenure in live if tenure.lease_until > clock}
         for left in found:
             if (left.labels.get(RUN_LABEL, ""), left.labels.get(FENCE_LABEL, "")) not in owned:
                 left.remove()
                 _log.info("removed a container", container=left.id, labels=left.labels)
-        for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
-            _log.info("removed a workspace", workspace=name)

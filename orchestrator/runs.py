@@ -57,12 +57,12 @@ class Outcome(StrEnum):
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.QUEUED: frozenset({State.STARTING, State.DONE}),
+    State.QUEUED: frozenset({State.STARTING, State.WAITING, State.DONE}),
     State.STARTING: frozenset({State.RUNNING, State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.WAITING: frozenset({State.QUEUED, State.DONE}),
-    State.FINISHING: frozenset({State.DONE, State.QUEUED}),
-    State.DONE: frozenset({State.QUEUED}),  # Reopened by a rewind.
+    State.FINISHING: frozenset({State.RUNNING, State.DONE, State.QUEUED, State.WAITING}),  # Running: it was talked to.
+    State.DONE: frozenset({State.QUEUED}),  # Reopened by a rewind or a retry.
 }
 
 
@@ -130,6 +130,9 @@ class RunView(Value):
 
     `step` is the number of the last step, `depth` how many replies led to where the run is: a rewind makes them differ.
     `cost_usd` is None once a reply of unknown price is in it. Times are UTC.
+    `pausing` is who asked for a pause that hasn't come yet; `parked_at` is when the run was parked, while it is, and
+    `parked_s` for how long it was before. `steered` and `heard` are the numbers of the last message to the agent, and
+    of the last one that it was told. `extended` are the limits, where a retry changed them.
     """
 
     id: str
@@ -151,8 +154,29 @@ class RunView(Value):
     checkpoint: str = ""
     shell: str = ""
     cancel_requested: bool = False
+    pausing: str = ""
+    parked_at: datetime | None = None
+    parked_s: float = 0.0
+    steered: int = 0
+    heard: int = 0
+    extended: RunLimits | None = None
     verdicts: tuple[Verdict, ...] = ()
     summary: str = ""
+
+    @property
+    def limits(self) -> RunLimits:
+        """What ends the run: as asked for, or as a retry extended it."""
+        return self.extended or self.spec.limits
+
+    @property
+    def unheard(self) -> bool:
+        """Whether somebody said something that the agent wasn't told yet."""
+        return self.steered > self.heard
+
+    def spent_s(self, now: datetime) -> float:
+        """Return the seconds since the run was first claimed, without those that it was parked for."""
+        until = self.ended_at or self.parked_at or now
+        return max((until - (self.started_at or until)).total_seconds() - self.parked_s, 0.0)
 
     @property
     def label(self) -> str:

@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     """Image of the sandboxes; without it DreamDock's own base image."""
     lease_seconds: float = Field(6.0, ge=1.0, le=600.0)
     """How long an attempt owns its run without renewing; a dead worker's run is resumed after that."""
+    archive_days: float = Field(1.0, ge=0)
+    """How long a run is over before its journal is put together: a third of the memory, and read as before."""
+    journal_days: float = Field(0.0, ge=0)
+    """How long a run is over before all that Redis has of it is deleted, journal and patches; 0: never."""
     limits: RunLimits = RunLimits()
     """Limits of each run where no flag says otherwise; a repository's file may lower them."""
     sandbox: Limits = Limits()

@@ -1,12 +1,19 @@
-"""One signal that ends an attempt early, from any thread: a cancel, a lost lease, a shutdown."""
+"""One signal that ends an attempt early, or holds it, from any thread: a cancel, a lost lease, a shutdown."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+CANCELLED: Final = "cancelled"
+PAUSED: Final = "paused"
+SHUTDOWN: Final = "the worker was shut down"
+LOST: Final = "lease lost"
+"""Reasons that somebody looks at."""
 
 
 class Stopped(Exception):  # noqa: N818  # A flow signal, not an error.
@@ -18,12 +25,18 @@ class Stopped(Exception):  # noqa: N818  # A flow signal, not an error.
 
 
 class Stop:
-    """A flag with a reason. Callbacks run once, in the thread that sets it, or at once where it is set already."""
+    """A flag with a reason. Callbacks run once, in the thread that sets it, or at once where it is set already.
+
+    It can also hold: whoever is about to begin something waits in `check` until it goes on, or is set.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._free = threading.Event()
+        self._free.set()
+        self._holding: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
     @property
     def is_set(self) -> bool:
@@ -42,6 +55,7 @@ class Stop:
                 return
             self._reason = reason
             callbacks, self._callbacks = self._callbacks, []
+            self._free.set()
         for callback in callbacks:
             callback()
 
@@ -55,9 +69,42 @@ class Stop:
         return lambda: None
 
     def check(self) -> None:
-        """Raise Stopped if it is set."""
+        """Raise Stopped if it is set; while it holds, wait."""
+        self._free.wait()
         if self.is_set:
             raise Stopped(self.reason)
+
+    def hold(self) -> None:
+        """Let nothing more be begun, and pause what is under way."""
+        with self._lock:
+            if self.is_set or not self._free.is_set():
+                return
+            self._free.clear()
+            for pause, _ in self._holding:
+                pause()
+
+    def go_on(self) -> None:
+        """Let what is under way go on, and whoever waits."""
+        with self._lock:
+            if self.is_set or self._free.is_set():
+                return
+            for _, resume in self._holding:
+                resume()
+            self._free.set()
+
+    @contextmanager
+    def holding(self, pause: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
+        """Have `pause` called when it holds while the block runs, and `resume` when it goes on. They don't raise."""
+        pair = (pause, resume)
+        with self._lock:
+            self._holding.append(pair)
+            if not self._free.is_set():
+                pause()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holding.remove(pair)
 
     def _remove(self, callback: Callable[[], None]) -> None:
         with self._lock:

@@ -23,15 +23,16 @@ from orchestrator import (
     attempt,  # The models and the sandbox are imported here, before the fork.
     logs,
 )
-from orchestrator.errors import DeniedError
+from orchestrator.errors import DeniedError, RedisAwayError
 from orchestrator.job import JOBS, SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence, pid_namespace
+from orchestrator.journal.safety import dangers
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
 from orchestrator.settings import Settings, load
-from orchestrator.stop import Stop
+from orchestrator.stop import SHUTDOWN, Stop
 from sandbox import images
 from sandbox.errors import SandboxError
 from sandbox.pool import Pool
@@ -57,7 +58,7 @@ def run_attempt(job_id: str) -> None:
     stop = Stop()
 
     def shut_down(_signal: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=stop.set, args=(attempt.SHUTDOWN,)).start()  # A handler must not block.
+        threading.Thread(target=stop.set, args=(SHUTDOWN,)).start()  # A handler must not block.
 
     signal.signal(signal.SIGTERM, shut_down)
     settings = load()
@@ -80,6 +81,8 @@ class AttemptWorker(Worker):
     job_class = AttemptJob
     pool: ClassVar[Pool | None] = None
     """Where the sandboxes of this process's work-horses come from."""
+    asked_to_stop = False
+    _left_alone = False
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Have a pool before a work-horse asks it, also where it was killed."""
@@ -89,9 +92,20 @@ class AttemptWorker(Worker):
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Pass the request on to the work-horse, and take no more jobs."""
+        self.asked_to_stop = True
         if self.horse_pid:
             os.kill(self.horse_pid, signal.SIGTERM)
+        if self._left_alone:
+            return
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ annotates only a part.
+
+    def outlast(self) -> None:
+        """Wait for the work-horse that an outage has left alone: it goes on under its lease, one at a time."""
+        self._left_alone = True
+        if self.horse_pid:
+            with suppress(ChildProcessError):
+                os.waitpid(self.horse_pid, 0)
+            self._horse_pid = 0
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ignore impatience: a second signal would kill an attempt that is just releasing its run."""
@@ -111,8 +125,11 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     )
     AttemptWorker.pool = pool = _pool(settings, queue)
     with pool, connect(url) as client, Beat(client, presence):
+        with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
+            for danger in dangers(client):
+                _log.warning(danger)
         while not _work(url, presence.name, queue):
-            _log.warning("Redis doesn't answer; waiting for it")
+            _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
             time.sleep(_RECONNECT_SECONDS)
 
 
@@ -128,7 +145,8 @@ def _pool(settings: Settings, queue: str) -> Pool:
 
 
 def _work(url: str, name: str, queue: str) -> bool:
-    """Work until asked to stop (true) or Redis goes away (false)."""
+    """Work until asked to stop (true), or RQ's worker ends by itself (false): Redis has gone away."""
+    worker: AttemptWorker | None = None
     # RQ sets its own time-outs on the connection, and blocks on it for longer than ours allow.
     connection = redis.Redis.from_url(url)
     try:
@@ -142,12 +160,14 @@ def _work(url: str, name: str, queue: str) -> bool:
             serializer=SERIALIZER,
         )
         worker.work(logging_level="WARNING", with_scheduler=False)
-        connection.ping()
     except (redis.ConnectionError, redis.TimeoutError):
-        return False
+        pass  # At its beginning, or in RQ's farewell.
     finally:
         connection.close()
-    return True
+    if worker is None:
+        return False
+    worker.outlast()
+    return worker.asked_to_stop
 
 
 def _die_with_parent() -> None:

@@ -46,6 +46,8 @@ class Channel:
         self._complaints = bytearray()
         self._next_id = 0
         self._owed: list[int] = []
+        self._held_since: float | None = None
+        self._held_s = 0.0
 
     def request(
         self, header: dict[str, Any], body: bytes = b"", *, timeout_s: float, most: int = 0
@@ -56,7 +58,7 @@ class Channel:
         is accepted. Raises ChannelLost, also for every later request.
         """
         with self._turn:
-            deadline = time.monotonic() + timeout_s
+            deadline = self._clock() + timeout_s
             self._send(header, body, deadline)
             try:
                 self._collect(deadline)
@@ -70,14 +72,14 @@ class Channel:
         Raises ChannelLost.
         """
         with self._turn:
-            self._send(header, b"", time.monotonic() + timeout_s)
+            self._send(header, b"", self._clock() + timeout_s)
             self._owed.append(self._next_id)
 
     def hello(self, *, timeout_s: float) -> dict[str, Any]:
         """Wait for the runner's first frame, at most `timeout_s` seconds. Raises ChannelLost."""
         with self._turn:
             try:
-                return self._answer(0, time.monotonic() + timeout_s, 0)[0]
+                return self._answer(0, self._clock() + timeout_s, 0)[0]
             except (OSError, ValueError) as error:
                 raise self._loss(error) from error
 
@@ -94,6 +96,16 @@ class Channel:
             except OSError:
                 return False
             return False
+
+    def hold(self) -> None:
+        """Stop the clock of a request that waits, from any thread: the container is frozen."""
+        self._held_since = time.monotonic()
+
+    def go_on(self) -> None:
+        """Let the clock run on."""
+        if self._held_since is not None:
+            self._held_s += time.monotonic() - self._held_since
+            self._held_since = None
 
     def close(self, reason: str) -> None:
         """End the channel from any thread: a request that waits, and every later one, raises ChannelLost."""
@@ -115,7 +127,7 @@ class Channel:
         self._next_id += 1
         text = json.dumps({**header, "id": self._next_id}).encode()
         try:
-            self._stream.settimeout(_left(deadline))
+            self._stream.settimeout(self._left(deadline))
             self._stream.sendall(_LENGTHS.pack(len(text), len(body)) + text + body)
         except (OSError, ValueError) as error:
             raise self._loss(error) from error
@@ -144,8 +156,7 @@ class Channel:
 
     def _receive(self, deadline: float) -> None:
         """Read once; sort the engine's frames into answers and complaints (the runner's standard error)."""
-        self._stream.settimeout(_left(deadline))
-        chunk = self._stream.recv(_CHUNK)
+        chunk = self._received(deadline)
         if not chunk:
             raise ConnectionError("the stream ended")
         if not self.attached:
@@ -164,9 +175,19 @@ class Channel:
             else:
                 self._data += part
 
+    def _received(self, deadline: float) -> bytes:
+        while True:
+            self._stream.settimeout(self._left(deadline))
+            with contextlib.suppress(TimeoutError):  # The clock may have been stopped meanwhile; else `_left` says so.
+                return self._stream.recv(_CHUNK)
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the runner doesn't answer")
-    return left
+    def _left(self, deadline: float) -> float:
+        left = deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError("the runner doesn't answer")
+        return left
+
+    def _clock(self) -> float:
+        """Return the time in seconds, without that for which the container was frozen."""
+        since, now = self._held_since, time.monotonic()
+        return now - self._held_s - (now - since if since is not None else 0.0)

@@ -152,6 +152,23 @@ class Container:
         with self._removal, _translated(""):  # The one who comes second waits until it's really gone.
             _remove(self._client, self.id)
 
+    def pause(self) -> None:
+        """Freeze every process of it, the runner's too, from any thread; a call that waits goes on waiting.
+
+        Raises EngineUnavailable, ChannelLost where it's gone.
+        """
+        if self._channel is not None:
+            self._channel.hold()
+        with _translated(""):
+            self._client.api.pause(self.id)
+
+    def resume(self) -> None:
+        """Let a frozen container run on. Raises as `pause` does."""
+        with _translated(""):
+            self._client.api.unpause(self.id)
+        if self._channel is not None:
+            self._channel.go_on()
+
     def close(self) -> None:
         """Remove the container and let go of the engine; for the thread that uses it. Idempotent."""
         try:
@@ -304,7 +321,8 @@ def _remove(client: Any, container_id: str) -> None:
         except docker.errors.APIError as error:
             if error.status_code == _NOT_FOUND:
                 return
-            if error.status_code != _REMOVAL_RUNS or time.monotonic() > deadline:
+            ending = "is not running" in str(error.explanation)  # It ended between the engine's look and its kill.
+            if not (ending or error.status_code == _REMOVAL_RUNS) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

@@ -155,6 +155,12 @@ class ExecShell:
         status = folder.stat()
         return self._small(scripts.PLACE).split() == [b"%d" % status.st_dev, b"%d" % status.st_ino]
 
+    def hold(self) -> None:
+        """Nothing to stop: the engine's exec has no clock of ours."""
+
+    def go_on(self) -> None:
+        """As above."""
+
     def close(self, reason: str) -> None:
         """Let every later call raise ChannelLost with this cause; one that waits does when its container is gone."""
         self._lost = self._lost or reason

@@ -116,6 +116,14 @@ class Sandbox:
         """End the container at once, from any thread: a call that waits raises ChannelLost."""
         self._container.kill()
 
+    def pause(self) -> None:
+        """Freeze every process of the container, from any thread; see `Container.pause`."""
+        self._container.pause()
+
+    def resume(self) -> None:
+        """Let them run again."""
+        self._container.resume()
+
 
 @contextmanager
 def open_sandbox(

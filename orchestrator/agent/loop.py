@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.models.port import OutOfTime
+from orchestrator.stop import PAUSED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
@@ -75,18 +75,18 @@ class Agent:
         """
         try:
             self._begin()
-            self._go_back()
+            self._heed()
             while (ending := self._ending()) is None:
                 with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
                     self._step()
-                self._go_back()
+                self._heed()
         except ChannelLost:
             self._stop.check()
             raise
         return ending
 
     def _begin(self) -> None:
-        """Say what the task is; in a later attempt, what was lost on the way."""
+        """Say what the task is; in a later attempt, what was lost on the way, or what the run had ended with."""
         context = self._context()
         if not context.system:
             self._journal.append(
@@ -94,16 +94,19 @@ class Agent:
             )
         elif context.open_reply is not None:
             self._restarted = True
-        elif context.step and context.summary is None:
+        elif context.retried:
+            told = {"step": str(context.step), "ended": context.retried}
+            self._journal.append(e.Prompted(text=wording.fill("retried", **told)))
+        elif context.step and (context.summary is None or context.messages):
             note = "forked" if context.forked else "restarted"
             self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
 
     def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
-        context, limits = self._context(), self._spec.limits
-        if context.summary is not None:
+        context, limits = self._context(), self._journal.view.limits
+        if context.summary is not None and not context.messages:
             return Ending(Kind.SUBMITTED, summary=context.summary)
-        if context.idle_replies > REMINDERS:
+        if context.idle_replies > REMINDERS and not context.messages:
             return Ending(Kind.GAVE_UP, reason=f"the model called no tool in {context.idle_replies} replies")
         if context.depth >= limits.steps:
             return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
@@ -113,16 +116,23 @@ class Agent:
             return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
         return None
 
+    def _heed(self) -> None:
+        """Do what people asked for meanwhile: go back, pause. Raises Stopped to pause."""
+        self._journal.refresh()
+        self._go_back()
+        if self._journal.view.pausing:
+            raise Stopped(PAUSED)
+
     def _go_back(self) -> None:
         """Go back to where a person asked to: files, shell and dialogue together, as a step of its own."""
-        while (asked := self._context().rewind) is not None:
+        while (asked := (context := self._context()).rewind) is not None:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
-                    step=self._context().step + 1,
+                    step=context.step + 1,
                     to=to.step,
                     why=asked.why,
                     commit=to.commit,
@@ -130,6 +140,7 @@ class Agent:
                     depth=to.depth,
                     shell=to.shell,
                     message="\n\n".join(filter(None, (text, asked.message))),
+                    asked=context.rewind_at,
                 )
             )
             self._restarted = False
@@ -145,8 +156,7 @@ class Agent:
     def _reply(self) -> Reply:
         """Return the reply that an earlier attempt left behind, else ask for one. As journalled, in both cases."""
         self._stop.check()
-        if self._context().idle:
-            self._journal.append(e.Prompted(text=wording.fill("reminder")))
+        self._tell()
         context = self._context()
         if context.open_reply is None:
             step, within_s = context.step + 1, max(self._seconds_left(), 0.0)
@@ -154,6 +164,17 @@ class Agent:
             reply = self._model.ask(context.request, self._stop, hearing, within_s=within_s)
             self._journal.append(e.Replied(step=step, reply=reply))
         return self._context().open_reply or Reply()
+
+    def _tell(self) -> None:
+        """Tell the model what people said since its last reply; where it called nothing, that it must."""
+        context = self._context()
+        if context.open_reply is not None:
+            return
+        if context.messages:
+            text = wording.fill("steered", text="\n\n".join(context.messages))
+            self._journal.append(e.Prompted(text=text, heard=context.said_at))
+        elif context.idle:
+            self._journal.append(e.Prompted(text=wording.fill("reminder")))
 
     def _carry_out(self, call: ToolCall) -> None:
         context = self._context()
@@ -198,6 +219,5 @@ class Agent:
         return self._projection.follow(self._journal.events)
 
     def _seconds_left(self) -> float:
-        started = self._journal.view.started_at
-        spent = (datetime.now(UTC) - started).total_seconds() if started else 0.0
-        return self._spec.limits.seconds - spent
+        view = self._journal.view
+        return view.limits.seconds - view.spent_s(self._journal.now)

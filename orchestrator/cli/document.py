@@ -43,5 +43,5 @@ def run_fields(view: RunView, place: int | None = None) -> dict[str, Any]:
         **view.model_dump(mode="json", exclude={"spec": {"script"}}),
         "label": view.label,
         "place": place,
-        "steps_limit": view.spec.limits.steps,
+        "steps_limit": view.limits.steps,
     }

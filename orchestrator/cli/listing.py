@@ -33,7 +33,7 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
         cells = [
             Text(short[view.id] if screen.tty else view.id, "bold"),
             states.state(view, place),
-            Text(f"{view.depth}/{view.spec.limits.steps}"),
+            Text(f"{view.depth}/{view.limits.steps}"),
             Text(age((now - view.created_at).total_seconds())),
             Text(money(view.cost_usd)),
         ]

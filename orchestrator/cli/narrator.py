@@ -196,6 +196,29 @@ class Narrator:
         self.doing = "cancelling"
         return [Line("cancel", Text(f"asked for by {visible(event.who)}"))]
 
+    def _pause_requested(self, event: e.Event, body: e.PauseRequested) -> list[Line]:
+        when = "at once" if body.now else "at the end of the step"
+        return [Line("pause", Text(f"{when}, asked for by {visible(event.who)}"))]
+
+    def _parked(self, _event: e.Event, body: e.Parked) -> list[Line]:
+        self.doing, self._header, self._unproven = "parked", "", True
+        self._calls.clear()
+        self._said.clear()
+        told = f"{visible(body.text)}; no worker has it until `dreamdock resume`"
+        return [Line("parked" if body.why == "lost" else "paused", Text.assemble(("‖ ", "yellow"), told), prose=True)]
+
+    def _resume_requested(self, event: e.Event, _body: e.ResumeRequested) -> list[Line]:
+        return [Line("resume", Text(f"asked for by {visible(event.who)}"))]
+
+    def _steered(self, event: e.Event, body: e.Steered) -> list[Line]:
+        return [
+            Line("steer", Text(f"{visible(event.who)} says: {first_line(body.text)}"), prose=True, limit=PROSE_LINES)
+        ]
+
+    def _retry_requested(self, event: e.Event, body: e.RetryRequested) -> list[Line]:
+        self.steps_limit = body.limits.steps if body.limits else self.steps_limit
+        return [Line("retry", Text(f"asked for by {visible(event.who)}"))]
+
     def _attempt_lost(self, _event: e.Event, body: e.AttemptLost) -> list[Line]:
         self.doing, self._header, self._unproven = "queued", "", True
         self._calls.clear()

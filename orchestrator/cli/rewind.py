@@ -63,9 +63,11 @@ def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], Asked]) -> i
         document.write("dreamdock.run/1", {"run": document.run_fields(view), "rewound": done is not None})
     else:
         from orchestrator.cli.steps import what
+        from orchestrator.runs import State
 
-        short = screen.id(run_id)
-        pending = "asked for: it comes at the end of the step, unless the run ends with it"
+        short, parked = screen.id(run_id), view.state is State.WAITING
+        when = "when the run is resumed" if parked else "at the end of the step, unless the run ends with it"
+        pending = f"asked for: it comes {when}"
         screen.line(f"step {done.step}: {what(done)}" if done else pending)
         screen.next(f"dreamdock logs -f {short}", f"dreamdock steps {short}", f"dreamdock undo {short}")
     return 0 if done else _PENDING

@@ -26,6 +26,12 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "logs": Entry("logs:logs", "Print what a run did, or follow it."),
         "wait": Entry("wait:wait", "Wait for runs to end."),
         "cancel": Entry("cancel:cancel", "Stop a run; its work is kept."),
+        "retry": Entry("retry:retry", "Take a run up again that is over."),
+    },
+    "Steering": {
+        "steer": Entry("steer:steer", "Tell the agent of a run something."),
+        "pause": Entry("pause:pause", "Let a run wait, without a worker."),
+        "resume": Entry("pause:resume", "Let a paused run go on."),
     },
     "Work": {
         "diff": Entry("diff:diff", "Print a run's changes as a patch."),
@@ -64,7 +70,7 @@ EXIT_CODES: Final = (
     (5, "unavailable: Redis, the engine or an endpoint doesn't answer; safe to try again"),
     (6, "denied by policy"),
     (7, "a limit was reached: steps or money; the work is kept"),
-    (8, "pending: you detached and the run goes on, or it is still being cancelled"),
+    (8, "pending: you detached and the run goes on, it is parked, or what you asked for is still to come"),
     (124, "the run's time was up; the work is kept"),
     (130, "interrupted (Ctrl-C)"),
     (143, "terminated (SIGTERM)"),

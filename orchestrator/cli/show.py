@@ -26,6 +26,7 @@ def show(screen: Screen, /, run: str) -> None:
     from orchestrator.cli import document
     from orchestrator.cli.door import found
     from orchestrator.cli.layout import put
+    from orchestrator.runs import State
 
     with found(run) as (door, run_id):
         listed = door.show(run_id)
@@ -34,6 +35,9 @@ def show(screen: Screen, /, run: str) -> None:
         return
     put(screen, lines(listed, datetime.now(UTC)))
     short = screen.id(run_id)
+    if listed.view.state is State.WAITING:
+        screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
+        return
     over = (f"dreamdock diff {short}", f"dreamdock audit {short}")
     screen.next(*(over if listed.view.outcome else (f"dreamdock logs -f {short}", f"dreamdock cancel {short}")))
 
@@ -52,9 +56,10 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))
     told += wording.describe(view.spec)
-    took = text.duration(((view.ended_at or now) - (view.started_at or view.created_at)).total_seconds())
+    waited = ((view.ended_at or now) - view.created_at).total_seconds()
+    took = text.duration(view.spent_s(now) if view.started_at else waited)
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
-    steps = f"step {view.depth}/{view.spec.limits.steps}"
+    steps = f"step {view.depth}/{view.limits.steps}"
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
     told.append(wording.Line("spent", Text(spent)))
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))

@@ -58,6 +58,8 @@ def state(view: RunView, place: int | None = None) -> Text:
         return mark(view.outcome, view.label)
     if view.cancel_requested:
         return mark(view.state, f"{view.state} (cancelling)")
+    if view.pausing:
+        return mark(view.state, f"{view.state} (pausing)")
     waits_for = ordinal(place) if place is not None else visible(view.reason)
     waits = view.state in {State.QUEUED, State.WAITING} and waits_for
     return mark(view.state, f"{view.state} ({waits_for})" if waits else view.state)

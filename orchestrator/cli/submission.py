@@ -51,6 +51,8 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
             screen.say(
                 "no model key is set: a script looks around and changes nothing (export MIMO_API_KEY=…, or another)"
             )
+        for danger in door.dangers():
+            screen.say(Text.assemble(("warning: ", "bold yellow"), danger))
         view = door.submit(spec)
         if detach:
             _detached(screen, view)
@@ -150,6 +152,10 @@ def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int
         screen.say(f"detached; run {screen.id(run_id)} goes on")
         _come_back(screen, run_id)
         return DETACHED
+    if outcome is None:  # It is parked.
+        short = screen.id(run_id)
+        screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
+        return DETACHED
     told = door.costs(run_id)
     if screen.json:
         document.cost(run_id, told)
@@ -160,7 +166,7 @@ def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int
         where = "" if request.repo == "." or "://" in request.repo else f" --repo {shlex.quote(request.repo)}"
         work = (f"dreamdock diff {short}", f"dreamdock apply {short}{where}") if changed else ()
         screen.next(*work, f"dreamdock audit {short}")
-    return states.EXIT_CODES[outcome] if outcome else 1
+    return states.EXIT_CODES[outcome]
 
 
 def _show_diff(screen: Screen, patch: bytes) -> bool:

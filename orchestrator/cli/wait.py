@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,6 +11,8 @@ from orchestrator.cli.options import with_screen
 
 if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
+
+_PENDING: Final = 8
 
 
 @click.command()
@@ -21,6 +23,7 @@ def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
 
     The exit code is that of the first run, in the order given, that didn't succeed; else 0.
     Without RUN it waits for @, the latest run of this repository.
+    A run that is paused is waited for; one that is parked because its attempts kept dying has exit code 8.
     """
     from rich.text import Text
 
@@ -34,7 +37,7 @@ def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
             for _event in door.events(run_id, follow=True):
                 pass
             view = door.show(run_id).view
-            codes.append(1 if view.outcome is None else states.EXIT_CODES[view.outcome])
+            codes.append(_PENDING if view.outcome is None else states.EXIT_CODES[view.outcome])
             if screen.json:
                 document.write("dreamdock.run/1", {"run": document.run_fields(view)})
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,22 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
+def hurried(client: redis.Redis, seconds: float) -> redis.Redis:
+    """Return another client of the same server, which waits so long for a reply and no longer."""
+    pool = client.connection_pool
+    waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "health_check_interval": 0}
+    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **(pool.connection_kwargs | waits)))
+
+
+def clock(client: redis.Redis) -> timedelta:
+    """Return how far Redis's clock is ahead of this host's: events and leases of all hosts count by that one."""
+    before: Any
+    with available():
+        before = client.time()
+    told = datetime.fromtimestamp(int(before[0]) + int(before[1]) / 1e6, UTC)
+    return told - datetime.now(UTC)
+
+
 def ping(url: str) -> bool:
     """Whether a Redis answers at this address."""
     with connect(url) as client:
@@ -61,7 +78,7 @@ class Scripts:
         folder = resources.files(__package__) / "lua"
         self._scripts: dict[str, Any] = {
             name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("create", "append", "claim", "renew", "dispatch")
+            for name in ("create", "append", "claim", "renew", "dispatch", "archive", "restore", "forget")
         }
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:

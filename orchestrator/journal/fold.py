@@ -20,6 +20,7 @@ _REOPENED: Final[dict[str, Any]] = {
     "verdicts": (),
     "summary": "",
     "cancel_requested": False,
+    "parked_s": 0.0,
 }
 """What a run that is taken up again after its end begins with anew."""
 
@@ -57,12 +58,14 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.Forked() as body:
             return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
         case e.Dispatched(attempt=attempt, reason=reason):
-            again = _REOPENED if view.state is State.DONE else {}
+            again = _REOPENED if view.state is State.DONE else _resumed(view, event)
             return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", **again}
         case e.Claimed():
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at}
         case e.SandboxReady():
-            return {"state": State.RUNNING}
+            return {"state": State.RUNNING, "verdicts": ()}
+        case e.Prompted(heard=heard):
+            return {"heard": heard} if heard else {}
         case e.Replied(reply=reply, step=step):
             known = view.cost_usd is not None and reply.cost_usd is not None
             cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
@@ -79,6 +82,18 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"verdicts": (*view.verdicts, verdict)}
         case e.CancelRequested():
             return {"cancel_requested": True}
+        case e.PauseRequested():
+            return {"pausing": event.who}
+        case e.ResumeRequested():
+            return {"pausing": ""}
+        case e.Parked(why=why, text=text):
+            reason = "paused" if why == "paused" else "parked"
+            told = {"reason": reason, "doing": text, "pausing": "", "verdicts": ()}
+            return {"state": State.WAITING, "parked_at": event.at, **told}
+        case e.Steered():
+            return {"steered": event.seq}
+        case e.RetryRequested(limits=limits):
+            return {"extended": limits or view.extended}
         case e.AttemptLost():
             return {"verdicts": (), "doing": ""}
         case e.Finished() as body:
@@ -90,9 +105,18 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "tree": body.tree or view.tree,
                 "ended_at": event.at,
                 "doing": "",
+                "pausing": "",
+                **_resumed(view, event),
             }
         case _:
             return {}
+
+
+def _resumed(view: RunView, event: Event) -> dict[str, Any]:
+    """Return what a run that was parked leaves behind: the time for which it was."""
+    if view.parked_at is None:
+        return {}
+    return {"parked_at": None, "parked_s": view.parked_s + max((event.at - view.parked_at).total_seconds(), 0.0)}
 
 
 def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:

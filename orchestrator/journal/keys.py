@@ -7,6 +7,8 @@ from typing import Final
 RUNS: Final = "dd:runs"  # Sorted set: run id by time of creation, ms.
 LIVE: Final = "dd:live"  # Sorted set: the runs that aren't done, by time of creation.
 PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by time.
+FINISHED: Final = "dd:finished"  # Sorted set: the runs that are done and not archived yet, by the time of their end.
+ARCHIVED: Final = "dd:archived"  # Sorted set: the runs whose journals are archived, by the time of their end.
 
 
 def record(run_id: str) -> str:
@@ -15,13 +17,18 @@ def record(run_id: str) -> str:
 
 
 def stream(run_id: str) -> str:
-    """Return the key of the run's journal. Entry ids are `<seq>-0`; fields: e (event JSON) and h (chain hash)."""
+    """Return the key of the run's journal. Entry ids are `<seq>-0`; for the fields see `packing`."""
     return f"dd:run:{run_id}:events"
 
 
 def blobs(run_id: str) -> str:
     """Return the key of the run's blobs: a hash from `sha256:…` to zlib-compressed bytes."""
     return f"dd:run:{run_id}:blobs"
+
+
+def archive(run_id: str) -> str:
+    """Return the key of the archive that takes the place of journal and blobs: a list of pieces, see `packing`."""
+    return f"dd:run:{run_id}:archive"
 
 
 def live(run_id: str) -> str:

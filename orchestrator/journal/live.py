@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.stop import Stop
+
 _EVERY_SECONDS: Final = 0.1
 _EXPIRE_SECONDS: Final = 600
 _MOST_PIECES: Final = 2000
@@ -38,7 +40,9 @@ class Said(Value):
 class Preview:
     """Writes the pieces of one run, bundled. Whatever Redis does, it raises nothing: no reply is lost for a preview."""
 
-    def __init__(self, client: Redis, run_id: str, secrets: Sequence[str], *, fence: int = 0) -> None:
+    def __init__(
+        self, client: Redis, run_id: str, secrets: Sequence[str], *, fence: int = 0, stop: Stop | None = None
+    ) -> None:
         self._client = client
         self._key = keys.live(run_id)
         self._secrets = secrets
@@ -49,6 +53,7 @@ class Preview:
         self._text = ""
         self._due = 0.0
         self._away = False
+        self._stop = stop
 
     def begin(self, step: int) -> None:
         """Begin another reply: what was said so far is taken back."""
@@ -87,8 +92,8 @@ class Preview:
             pipe.execute()
 
     def _do(self, write: Any) -> None:
-        if self._away:
-            return
+        if self._away or (self._stop is not None and self._stop.is_set):
+            return  # It may be somebody else's by now.
         try:
             with available():
                 write()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import time
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError
+from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError, RedisAwayError
 from orchestrator.events import Body, Event, Submitted
-from orchestrator.journal import keys
-from orchestrator.journal.connection import Scripts, available
+from orchestrator.journal import keys, packing
+from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.live import parse as parse_said
@@ -23,19 +25,28 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-Operation = Literal["none", "finish", "requeue", "reopen"]
+    from orchestrator.journal.packing import Piece
+    from orchestrator.stop import Stop
+
+Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
 _BLOCK_MS: Final = 1000
+_AWAY_SECONDS: Final = 0.1
 
 
 class Entry(NamedTuple):
-    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it."""
+    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it.
+
+    `signature` is the worker's over this head, at the end of a step; `minor` is 0 unless somebody slipped it in.
+    """
 
     seq: int
     data: bytes
     hash: str
+    signature: str = ""
+    minor: int = 0
 
 
 def genesis(run_id: str) -> str:
@@ -49,21 +60,72 @@ def chain(previous: str, data: bytes) -> str:
 
 
 def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
-    """Yield what is stored behind event number `after`, in order."""
+    """Yield what is stored behind event number `after`, in order, whether the journal is archived or not.
+
+    Raises JournalError for a damaged archive.
+    """
     while True:
-        page: Any
-        with available():
-            page = client.xrange(keys.stream(run_id), min=f"({after}-0", count=_PAGE)
-        for entry_id, fields in page:
-            entry = _entry(entry_id, fields)
-            after = entry.seq
-            yield entry
+        page: Any = _page(client, run_id, f"{after}-0")
+        found = [_entry(*stored) for stored in page]
+        if not found:  # It may be archived; or it was, when the page was read, and it isn't any more.
+            found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
+            page = page if found else _page(client, run_id, f"{after}-0")
+            found = found or [_entry(*stored) for stored in page]
+        yield from found
         if len(page) < _PAGE:
             return
+        after = found[-1].seq
+
+
+def _page(client: Redis, run_id: str, last: str) -> Any:
+    with available():
+        return client.xrange(keys.stream(run_id), min=f"({last}", count=_PAGE)
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    return Entry(int(entry_id.split(b"-")[0]), fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace"))
+    seq, _, minor = entry_id.partition(b"-")
+    return Entry(int(seq), *packing.line(fields), int(minor))
+
+
+def _numbered(part: Piece) -> Iterator[Entry]:
+    return (Entry(seq, *line) for seq, line in enumerate(part.lines, start=part.first))
+
+
+def _archived(client: Redis, run_id: str) -> Iterator[Piece]:
+    """Yield the pieces of a run's archive; none where it isn't archived. Raises JournalError for a damaged one."""
+    pieces: Any
+    with available():
+        pieces = client.lrange(keys.archive(run_id), 0, -1)
+    head = genesis(run_id)
+    for data in pieces:
+        try:
+            part = packing.piece(data, head, chain)
+        except (ValueError, LookupError, lzma.LZMAError) as error:
+            hint = "bring Redis's files back from a backup"
+            raise JournalError(f"the archive of run {run_id} can't be read", cause=str(error), hint=hint) from error
+        head = part.lines[-1].hash
+        yield part
+
+
+def restore(client: Redis, run_id: str) -> None:
+    """Take a run's journal out of its archive again. Raises JournalError for a damaged one."""
+    parts = list(_archived(client, run_id))
+    lines = [line for part in parts for line in part.lines]
+    head = genesis(run_id)
+    for line in lines:
+        head = chain(head, line.data)
+        if head != line.hash:
+            hint = f"dreamdock audit {run_id} --verify"
+            raise JournalError(f"the archive of run {run_id} isn't as it was written", hint=hint)
+    blobs = [part for piece in parts for name, blob in piece.blobs.items() for part in (name, zlib.compress(blob))]
+    stored = [part for line in lines for part in (*_stored(line.data, line.hash), line.signature)]
+    names = [keys.stream(run_id), keys.blobs(run_id), keys.archive(run_id), keys.ARCHIVED]
+    Scripts(client)("restore", names, [run_id, len(blobs) // 2, *blobs, *stored])
+
+
+def _stored(data: bytes, hashed: str) -> tuple[str, bytes, bytes]:
+    """Return an event as a script takes it: the field of its bytes, those bytes, and its hash."""
+    return (*packing.pack(data), bytes.fromhex(hashed))
 
 
 def parse(run_id: str, entry: Entry) -> Event:
@@ -88,6 +150,13 @@ def follow(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event | No
 
 def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> Iterator[Event | Said | None]:
     """Yield events as they come, as `follow` does, and with `live` what the model is just saying."""
+    with available():
+        gone = not client.exists(keys.stream(run_id))
+    for event in (
+        read(client, run_id, after=after) if gone else ()
+    ):  # It's archived; nothing comes before it's restored.
+        yield event
+        after = event.seq
     places: dict[Any, Any] = {keys.stream(run_id).encode(): f"{after}-0"}
     if live:
         places[keys.live(run_id).encode()] = "0-0"
@@ -105,9 +174,7 @@ def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> 
 
 def blob(client: Redis, run_id: str, name: str) -> bytes:
     """Return a blob's bytes. Raises JournalError where it is missing or isn't what its name says."""
-    packed: Any
-    with available():
-        packed = client.hget(keys.blobs(run_id), name)
+    packed = packed_blobs(client, run_id, [name])[name]
     try:
         data = zlib.decompress(packed) if packed is not None else None
     except zlib.error:
@@ -117,11 +184,24 @@ def blob(client: Redis, run_id: str, name: str) -> bytes:
     return data
 
 
+def packed_blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, bytes | None]:
+    """Return blobs as they are stored, zlib-compressed, from the archive too; None for what is missing."""
+    stored: Any
+    with available():
+        stored = client.hmget(keys.blobs(run_id), list(names))
+    found = dict(zip(names, stored, strict=True))
+    if None in found.values():
+        kept = {name: blob for part in _archived(client, run_id) for name, blob in part.blobs.items()}
+        found |= {name: zlib.compress(kept[name]) for name in found if name in kept}
+    return found
+
+
 class Writer:
     """Appends to one run's journal and keeps its fold current.
 
     Fenced with a fencing token (an attempt), open without one (people, the keeper).
-    `secrets` are values that never get in: they are replaced before anything is hashed or stored.
+    `secrets` are values that never get in: they are replaced before anything is hashed or stored. With a `stop` an
+    append waits while Redis is away.
     """
 
     def __init__(
@@ -133,6 +213,7 @@ class Writer:
         fence: int | None = None,
         lease_seconds: float = 0,
         secrets: Sequence[str] = (),
+        stop: Stop | None = None,
     ) -> None:
         self._client = client
         self._scripts = Scripts(client)
@@ -141,40 +222,66 @@ class Writer:
         self._fence = fence
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
-        self.preview = Preview(client, run_id, self._secrets, fence=fence or 0)
+        self._stop = stop
+        self._blobs: dict[str, bytes] = {}
+        self._clock = clock(client)
+        self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self.events: list[Event] = []
         self.head = genesis(run_id)
-        first = next(read(client, run_id), None)
-        if first is None:
+        self.view: RunView
+        if not self._catch_up():
             raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
-        self.view: RunView = begin(run_id, first)
-        self._catch_up()
 
-    def append(self, *bodies: Body, operation: Operation = "none") -> list[Event]:
+    @property
+    def now(self) -> datetime:
+        """The time by Redis's clock, as in the events: those of hosts may differ by minutes."""
+        return datetime.now(UTC) + self._clock
+
+    def refresh(self) -> None:
+        """Take in what others have appended."""
+        while True:
+            try:
+                self._catch_up()
+            except RedisAwayError as error:
+                self._wait(error)
+            else:
+                return
+
+    def append(self, *bodies: Body, operation: Operation = "none", strict: bool = False) -> list[Event]:
         """Append events and return them; with an operation, end the run or pass it on in the same instant.
 
-        Raises FencedError when a newer attempt owns the run, HeadMovedError when the run is over or an open append with
-        an operation meets a living lease, JournalError for a run that is gone.
+        The blobs that were added since the last append are stored, the lease is renewed and the view is moved on in
+        that instant too: it's one script. What others appended meanwhile is taken in first; with `strict` that raises
+        HeadMovedError, so that whoever decided by what was there can decide again.
+        With a `stop`, Redis may be away for a while: it's waited for, and what it had taken isn't appended again.
+        Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
+        open append with an operation meets a living lease, JournalError for a run that is gone; Stopped.
         """
-        for _ in range(_RETRIES):
-            status, events = self._try(bodies, operation)
-            match status:
-                case "OK":
-                    return events
-                case "HEAD":
-                    self._catch_up()
-                case "DONE":
-                    raise HeadMovedError(f"run {self._run_id} is over", hint=f"dreamdock show {self._run_id}")
-                case "FENCED":
-                    raise FencedError(f"another attempt owns run {self._run_id}")
-                case "LEASED":
-                    raise HeadMovedError(f"an attempt owns run {self._run_id}", hint="try again")
-                case _:
-                    raise JournalError(f"run {self._run_id} is gone", cause=str(status))
+        tried: dict[str, list[Event]] = {}
+        moved = 0
+        while moved < _RETRIES:
+            try:
+                status = self._try(bodies, operation, tried)
+                if status != "OK" and (landed := self._landed(tried)):
+                    self._blobs.clear()
+                    return landed
+            except RedisAwayError as error:
+                self._wait(error)
+                continue
+            if status == "OK":
+                return tried[self.head]
+            if status == "ARCHIVED":
+                restore(self._client, self._run_id)
+                continue
+            if status != "HEAD":
+                raise self._refusal(status)
+            moved += 1
+            if strict:
+                raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
     def blob(self, data: bytes) -> str:
-        """Store bytes beside the journal and return their name for an event: `sha256:…`.
+        """Return a name for bytes that are stored beside the journal with the next append: `sha256:…`.
 
         Nothing is stored of nothing, nor of more than `MOST_BLOB_BYTES`: then the name is empty.
         """
@@ -183,42 +290,89 @@ class Writer:
         for secret in self._secrets:
             data = data.replace(secret.encode(), b"[redacted]")
         name = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        with available():
-            self._client.hset(keys.blobs(self._run_id), name, zlib.compress(data))
+        self._blobs[name] = zlib.compress(data)
         return name
 
-    def _try(self, bodies: Sequence[Body], operation: Operation) -> tuple[str | int, list[Event]]:
+    def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, list[Event]]) -> str | int:
+        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
         head, view = self.head, self.view
-        events, pairs = [], []
+        events, entries = list[Event](), list[str | bytes]()
         for number, body in enumerate(bodies, start=len(self.events) + 1):
-            event, data = seal(number, body, who=self._who, fence=self._fence or 0, secrets=self._secrets)
+            event, data = seal(number, body, at=self.now, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
             view = apply(view, event)
             events.append(event)
-            pairs += [data, head]
+            entries += [*_stored(data, head)]
+        tried[head] = events
         fence = "" if self._fence is None else self._fence
+        blobs = [part for blob in self._blobs.items() for part in blob]
         record = keys.record(self._run_id)
         status = self._scripts(
             "append",
-            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS],
-            [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, *pairs],
+            [
+                *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+                *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
+            ],
+            [
+                *(self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation),
+                *(len(self._blobs), *blobs, *entries),
+            ],
         )
         if status == "OK":
             self.events += events
             self.head, self.view = head, view
-        return status, events
+            self._blobs.clear()
+        return status
 
-    def _catch_up(self) -> None:
+    def _landed(self, tried: Mapping[str, list[Event]]) -> list[Event]:
+        """Take in what is new, and return the events of a try that was taken although its answer got lost."""
+        heads = self._catch_up()
+        return next((events for head, events in tried.items() if head in heads), [])
+
+    def _wait(self, error: RedisAwayError) -> None:
+        """Wait for Redis as long as the stop lets it. Raises the error where there is none, or it is set; Stopped."""
+        if self._stop is None or self._stop.is_set:
+            raise error
+        self._stop.check()
+        time.sleep(_AWAY_SECONDS)
+
+    def _refusal(self, status: str | int) -> JournalError:
+        run_id = self._run_id
+        match status:
+            case "DONE":
+                return HeadMovedError(f"run {run_id} is over", hint=f"dreamdock show {run_id}")
+            case "FENCED":
+                return FencedError(f"another attempt owns run {run_id}")
+            case "LEASED":
+                return HeadMovedError(f"an attempt owns run {run_id}", hint="try again")
+            case "PARKED":
+                return HeadMovedError(f"run {run_id} is parked, or isn't", hint="try again")
+            case _:
+                return JournalError(f"run {run_id} is gone", cause=str(status))
+
+    def _catch_up(self) -> set[str]:
+        """Take in what is new, and return the heads that it led over."""
+        heads = set()
         for entry in entries(self._client, self._run_id, after=len(self.events)):
             event = parse(self._run_id, entry)
-            self.view = apply(self.view, event) if self.events else self.view
+            try:
+                self.view = apply(self.view, event) if self.events else begin(self._run_id, event)
+            except ValueError as error:
+                hint = f"dreamdock audit {self._run_id} --verify"
+                raise JournalError(
+                    f"the journal of run {self._run_id} tells no run", cause=str(error), hint=hint
+                ) from error
             self.events.append(event)
             self.head = chain(self.head, entry.data)
+            heads.add(self.head)
+        return heads
 
 
-def seal(number: int, body: Body, *, who: str, fence: int = 0, secrets: Sequence[str] = ()) -> tuple[Event, bytes]:
+def seal(
+    number: int, body: Body, *, at: datetime, who: str, fence: int = 0, secrets: Sequence[str] = ()
+) -> tuple[Event, bytes]:
     """Put a body into its envelope; return the event and the bytes that are hashed and stored, without secrets."""
-    event = Event(seq=number, at=datetime.now(UTC), who=who, fence=fence, body=body)
+    event = Event(seq=number, at=at, who=who, fence=fence, body=body)
     text = event.model_dump_json()
     found = [secret for secret in secrets if secret in text]
     for secret in found:
@@ -239,11 +393,11 @@ def load_view(spec: bytes, view: bytes) -> RunView:
 
 def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunView:
     """Record a new run: its first body is the submission. Raises JournalError where the id is taken."""
-    head, pairs, view = genesis(run_id), [], None
+    head, stored, view, at = genesis(run_id), list[str | bytes](), None, datetime.now(UTC) + clock(client)
     for number, body in enumerate(bodies, start=1):
-        event, data = seal(number, body, who=who)
+        event, data = seal(number, body, at=at, who=who)
         head = chain(head, data)
-        pairs += [data, head]
+        stored += _stored(data, head)
         view = begin(run_id, event) if view is None else apply(view, event)
     if view is None or not isinstance(bodies[0], Submitted):
         raise JournalError("a run begins with its submission")
@@ -251,8 +405,8 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
     status = Scripts(client)(
         "create",
         [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE, keys.PENDING],
-        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *pairs],
+        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *stored],
     )
-    if status != "OK":
-        raise JournalError(f"run {run_id} exists already", hint="try again")
+    if status != "OK" and next((one.hash for one in entries(client, run_id, after=len(bodies) - 1)), "") != head:
+        raise JournalError(f"run {run_id} exists already", hint="try again")  # Else it's this one: an answer got lost.
     return view

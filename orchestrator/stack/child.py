@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
-STEADY_SECONDS = 60.0
+STEADY_SECONDS = 5.0
 """A child that lived this long is started again after the first delay when it ends."""
 LOG_BYTES = 5_000_000
 LOG_FILES = 3

@@ -6,8 +6,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from kit import MEND, SUBMIT
+
+from orchestrator.journal.connection import connect, redis_url
+from orchestrator.queue import ENTRY_POINT, QUEUE_KEY, call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from benchmarks.stack import Stack
@@ -97,3 +102,33 @@ def test_a_hostile_project_file_is_refused(stack: Stack, repo: Path, text: str) 
     done = stack("run", "x", "--repo", str(repo))
     assert done.returncode == 4, done.stderr
     assert "dreamdock.toml" in done.stderr
+
+
+def test_a_redis_that_would_throw_journals_away_is_told_of_loudly(
+    stack: Stack, repo: Path, script: Callable[..., Path]
+) -> None:
+    with connect(redis_url(stack.settings)) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            arguments = ("run", "x", "--repo", str(repo), "--model", f"scripted/{script(SUBMIT)}", "--accept", "", "-d")
+            done = stack(*arguments)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert done.returncode == 0, done.stderr
+    assert "warning: Redis evicts when its memory is full (allkeys-lru)" in done.stderr
+    assert stack("wait", done.stdout.strip()).returncode == 0
+    assert "warning" not in stack(*arguments).stderr
+
+
+def test_an_entry_for_a_run_that_does_not_exist_is_passed_over(
+    stack: Stack, repo: Path, script: Callable[..., Path]
+) -> None:
+    job_id = "zzzzzzzzzzzz-a1"
+    with connect(redis_url(stack.settings)) as client:
+        client.hset(f"rq:job:{job_id}", mapping={"data": call(ENTRY_POINT, job_id), "status": "queued"})
+        client.rpush(QUEUE_KEY, job_id)
+    run_id = stack.detached(script(MEND, SUBMIT), repo)
+    assert stack("wait", run_id).returncode == 0, "the worker goes on"
+    logs = "".join(path.read_text() for path in (stack.settings.state_dir / "logs").glob("worker-*.log"))
+    assert "not claimed" in logs
+    assert "UNKNOWN" in logs

@@ -116,8 +116,32 @@ def test_a_redis_that_dies_and_comes_back_loses_no_step(
     assert stack("wait", run_id).returncode == 0
     steps = [event.body.step for event in stack.door.events(run_id) if event.body.type == "checkpointed"]
     assert steps == list(range(1, 15))
+    assert stack.door.show(run_id).view.attempt == 1, "the attempt waited, and went on under its own fence"
     diff = stack.door.diff(run_id).decode()
     assert [line for line in diff.splitlines() if line[1:].isdigit()] == [f"+{n}" for n in range(12)]
+    assert stack.door.audit(run_id).check.ok
+
+
+def test_a_redis_that_hangs_for_longer_than_a_lease_ends_no_attempt(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    from sandbox import engine  # noqa: PLC0415  # As above.
+
+    run_id = stack.detached(script("echo one > one.txt", "sleep 4; echo two > two.txt", MEND, SUBMIT), repo)
+    until(lambda: "sleep 4" in stack.door.show(run_id).view.doing)
+    [container] = stack.containers(run_id)
+    found = Status.read(stack.settings.runtime_dir)
+    assert found is not None
+    os.kill(found.children["redis"].pid, signal.SIGSTOP)
+    states = []
+    for _ in range(9):
+        time.sleep(1)
+        states.append(engine.client().containers.get(container).status)
+    os.kill(found.children["redis"].pid, signal.SIGCONT)
+    assert stack("wait", run_id).returncode == 0
+    assert states[-1] == "paused", "nothing runs that somebody else may be running, too"
+    view = stack.door.show(run_id).view
+    assert (view.outcome, view.attempt, view.step) == (Outcome.SUCCEEDED, 1, 4), "it went on under its own fence"
     assert stack.door.audit(run_id).check.ok
 
 
@@ -148,3 +172,23 @@ def test_workers_leave_no_traceback_in_their_logs(stack: Stack, repo: Path, scri
     assert stack("wait", stack.detached(script(MEND, SUBMIT), repo)).returncode == 0
     time.sleep(1.5)
     assert sum(path.read_text().count("Traceback") for path in logs.glob("worker-*.log")) == before
+
+
+def test_a_worker_that_stood_still_for_longer_than_its_lease_does_nothing_more(
+    stack: Stack, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    path = script("echo one > one.txt", "for i in $(seq 8); do sleep 1; echo $i >> ticks.txt; done", MEND, SUBMIT)
+    run_id = stack.detached(path, repo)
+    until(lambda: "ticks" in stack.door.show(run_id).view.doing)
+    stopped, [old] = owner_pid(stack, run_id), stack.containers(run_id)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        until(lambda: stack.door.show(run_id).view.attempt == 2)
+        until(lambda: old not in stack.containers(run_id))
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert stack("wait", run_id).returncode == 0
+    assert [e.body.step for e in stack.door.events(run_id) if e.body.type == "checkpointed"] == [1, 2, 3, 4]
+    ticks = [line for line in stack.door.diff(run_id).decode().splitlines() if line[1:].isdigit()]
+    assert ticks == [f"+{number}" for number in range(1, 9)]
+    assert stack.door.audit(run_id).check.ok

@@ -98,6 +98,21 @@ def test_closing_from_another_thread_ends_a_request_that_waits(pair: Pair) -> No
     assert time.monotonic() - began < 5
 
 
+def test_the_clock_of_a_request_stands_still_while_the_container_is_frozen(pair: Pair) -> None:
+    def freeze() -> None:
+        pair.channel.hold()
+        time.sleep(0.6)
+        pair.channel.go_on()
+        pair.other.sendall(engine_frame(answer({"id": 1})))
+
+    threading.Timer(0.1, freeze).start()
+    assert pair.channel.request({"op": "run"}, timeout_s=0.4) == ({"id": 1}, b"")
+    began = time.monotonic()
+    with pytest.raises(ChannelLost):
+        pair.channel.request({"op": "run"}, timeout_s=0.3)
+    assert time.monotonic() - began < 2, "and runs on afterwards"
+
+
 def test_a_line_has_no_frames_of_the_engine() -> None:
     ours, other = socket.socketpair()
     with ours, other:

@@ -218,6 +218,11 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
+        e.PauseRequested(),
+        e.Parked(why="lost", text=HOSTILE),
+        e.ResumeRequested(),
+        e.Steered(text=HOSTILE),
+        e.RetryRequested(),
         e.AttemptLost(attempt=1, reason=HOSTILE),
         e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),
     ]

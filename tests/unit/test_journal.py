@@ -11,6 +11,7 @@ from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFo
 from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import Lease, claim
+from orchestrator.journal.packing import line
 from orchestrator.journal.presence import Beat, Presence, alive
 from orchestrator.journal.stream import Writer, blob, create, follow, read
 from orchestrator.journal.verify import verify
@@ -155,7 +156,9 @@ def test_follow_yields_events_as_they_come(client: Redis, run_id: str) -> None:
 
 def test_blobs_come_back_whole_and_a_changed_one_is_refused(client: Redis, run_id: str) -> None:
     data = bytes(range(256)) * 1000
-    name = owned(client, run_id).blob(data)
+    writer = owned(client, run_id)
+    name = writer.blob(data)
+    writer.append(e.Prompted(text="x"))
     assert blob(client, run_id, name) == data
     packed = client.hget(keys.blobs(run_id), name)
     client.hset(keys.blobs(run_id), name, packed[:-5])  # type: ignore[index]  # It was just stored.
@@ -167,8 +170,8 @@ def test_secrets_never_get_into_the_journal(client: Redis, run_id: str) -> None:
     secret = "sk-not-a-real-key-0123456789"  # noqa: S105  # It is a made-up one.
     writer = owned(client, run_id, secrets=[secret])
     result = ToolResult(call_id="c", name="bash", content=f"leaked {secret}!")
-    (event,) = writer.append(e.CallFinished(step=1, result=result))
     name = writer.blob(f"+key = {secret}\n".encode())
+    (event,) = writer.append(e.CallFinished(step=1, result=result))
     assert blob(client, run_id, name) == b"+key = [redacted]\n"
     assert isinstance(event.body, e.CallFinished)
     assert event.body.result.content == "leaked [redacted]!"
@@ -196,8 +199,8 @@ def test_verify_names_the_first_event_that_is_not_as_written(client: Redis, run_
     if damage == "alter":
         client.delete(stream)
         for number, (entry, old) in enumerate(whole):
-            changed = old | {b"e": old[b"e"].replace(b"ann", b"bob")} if number == 1 else old
-            client.xadd(stream, changed, id=entry)
+            altered = {b"e": line(old).data.replace(b"ann", b"bob"), b"h": old[b"h"]}
+            client.xadd(stream, altered if number == 1 else old, id=entry)
     elif damage == "drop":
         client.xdel(stream, whole[1][0])
     elif damage == "cut":
@@ -224,6 +227,9 @@ def test_a_run_that_cannot_be_read_stops_no_other(client: Redis, run_id: str, sp
     assert index.record(client, run_id).view.state is State.QUEUED, "the journal is the truth"
     client.delete(keys.stream(run_id))
     assert [record.view.id for record in index.records(client, [run_id, other])] == [other]
+    client.hset(keys.record(run_id), "state", "garbled")
+    gone = new_run_id()
+    assert index.tenures(client, [gone, run_id, other]) == [index.Tenure(other, State.QUEUED, 1, 0, 0)]
     with pytest.raises(JournalError, match="can't be read"):
         index.record(client, run_id)
 

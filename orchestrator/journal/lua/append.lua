@@ -1,23 +1,29 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
--- KEYS: record, stream, live, pending, runs.
--- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, then pairs of event and hash.
--- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt; 'reopen' does so with a run that is done.
--- A run that is done takes nothing else. An open finish or requeue is refused while a lease is alive: only the owner of a run ends it then.
+-- KEYS: record, stream, live, pending, runs, blobs, archive, finished.
+-- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, number of blobs, then pairs of a
+-- blob's name and its bytes, then for each event the field of its bytes, those bytes, and its hash.
+-- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt, 'reopen' a run that is done, 'resume'
+-- one that is parked; 'park' leaves it to nobody. A run that is done takes nothing else, and one that is parked isn't given on by a requeue.
+-- An open operation is refused while a lease is alive: only the owner of a run ends it then.
 local record, fence, operation = KEYS[1], ARGV[2], ARGV[8]
 if redis.call('EXISTS', record) == 0 then return 'UNKNOWN' end
 if fence ~= '' and redis.call('HGET', record, 'fence') ~= fence then return 'FENCED' end
-local done = redis.call('HGET', record, 'state') == 'done'
-if done and operation ~= 'reopen' then return 'DONE' end
-if operation == 'reopen' and not done then return 'LEASED' end
+local state = redis.call('HGET', record, 'state')
+if state == 'done' and operation ~= 'reopen' then return 'DONE' end
+if operation == 'reopen' and state ~= 'done' then return 'LEASED' end
+if (state == 'waiting') ~= (operation == 'resume') and (operation == 'resume' or operation == 'requeue') then return 'PARKED' end
 if redis.call('HGET', record, 'head') ~= ARGV[3] then return 'HEAD' end
+if redis.call('EXISTS', KEYS[7]) == 1 then return 'ARCHIVED' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leased = tonumber(redis.call('HGET', record, 'lease_until')) > now
 if fence == '' and operation ~= 'none' and leased then return 'LEASED' end
 local seq = tonumber(redis.call('HGET', record, 'seq'))
-for i = 9, #ARGV, 2 do
+local first = 10 + 2 * ARGV[9]
+for i = 10, first - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+for i = first, #ARGV, 3 do
   seq = seq + 1
-  redis.call('XADD', KEYS[2], seq .. '-0', 'e', ARGV[i], 'h', ARGV[i + 1])
+  redis.call('XADD', KEYS[2], seq .. '-0', ARGV[i], ARGV[i + 1], 'h', ARGV[i + 2])
 end
 redis.call('HSET', record, 'head', ARGV[4], 'seq', seq, 'state', ARGV[5], 'view', ARGV[6])
 if operation == 'none' then
@@ -29,8 +35,12 @@ redis.call('HINCRBY', record, 'fence', 1)
 redis.call('ZREM', KEYS[4], ARGV[1])
 if operation == 'finish' then
   redis.call('ZREM', KEYS[3], ARGV[1])
-else
-  if operation == 'reopen' then redis.call('ZADD', KEYS[3], redis.call('ZSCORE', KEYS[5], ARGV[1]), ARGV[1]) end
+  redis.call('ZADD', KEYS[8], now, ARGV[1])
+elseif operation ~= 'park' then
+  if operation == 'reopen' then
+    redis.call('ZADD', KEYS[3], redis.call('ZSCORE', KEYS[5], ARGV[1]), ARGV[1])
+    redis.call('ZREM', KEYS[8], ARGV[1])
+  end
   redis.call('HINCRBY', record, 'attempt', 1)
   redis.call('ZADD', KEYS[4], now, ARGV[1])
 end

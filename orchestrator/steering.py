@@ -1,0 +1,190 @@
+"""Stepping in: what a person can do to a run that is under way, parked or over.
+
+Each is an event with who and when. Whoever carries the run acts on it; where nobody does, it takes effect at once.
+It is written in one append, so that a crash right after it loses nothing: the next attempt, or a keeper, finds it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from orchestrator import events as e
+from orchestrator.agent.context import Projection
+from orchestrator.errors import HeadMovedError, UsageError
+from orchestrator.journal.handover import paused
+from orchestrator.journal.stream import Writer
+from orchestrator.queue import dispatch
+from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State
+from orchestrator.settings import RunLimits, reasons
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from orchestrator.journal.stream import Operation
+
+_CROWDED: Final = 100
+"""Times that somebody else may write in between before it's given up."""
+
+
+class More(NamedTuple):
+    """What a retried run gets: steps and US dollars on top of what it has used, seconds from its next start.
+
+    None leaves a limit as it is.
+    """
+
+    steps: int | None = None
+    money_usd: float | None = None
+    seconds: int | None = None
+
+
+class Steering:
+    """Steps in, in the name of a person."""
+
+    def __init__(self, client: Redis, who: str) -> None:
+        self._client = client
+        self._who = who
+
+    def cancel(self, run_id: str) -> RunView:
+        """Ask for a run's end. One that nobody carries ends at once; else its worker ends it within 2 seconds.
+
+        Raises UsageError for a run that is over.
+        """
+        journal = self._opened(run_id)
+        for _ in range(_CROWDED):
+            _refuse_over(journal.view)
+            asked = () if journal.view.cancel_requested else (e.CancelRequested(),)
+            end = e.Finished(outcome=Outcome.CANCELLED, reason="cancelled", tree=journal.view.tree)
+            known = len(journal.events)
+            if _appended(journal, *asked, end, operation="finish"):
+                return journal.view
+            if len(journal.events) == known and (not asked or _appended(journal, *asked)):
+                return journal.view  # Somebody carries it, and will end it.
+        raise _crowded(run_id)
+
+    def pause(self, run_id: str, *, now: bool = False) -> RunView:
+        """Ask for a pause: the run waits, no worker is taken, and what it committed is kept.
+
+        One that nobody carries waits at once; else it does at the end of its step, or `now`, which undoes the step.
+        Raises UsageError for a run that is over.
+        """
+        journal = self._opened(run_id)
+        for _ in range(_CROWDED):
+            _refuse_over(journal.view)
+            state, asked = journal.view.state, e.PauseRequested(now=now)
+            if state is State.WAITING or (journal.view.pausing and not now):
+                return journal.view
+            known = len(journal.events)
+            if state is State.QUEUED and _appended(journal, asked, paused(journal.view, self._who), operation="park"):
+                return journal.view
+            if len(journal.events) == known and _appended(journal, asked):
+                return journal.view
+        raise _crowded(run_id)
+
+    def resume(self, run_id: str) -> RunView:
+        """Put a parked run in line again, or take back a pause that hasn't come yet.
+
+        Raises UsageError for a run that is neither.
+        """
+        journal = self._opened(run_id)
+        for _ in range(_CROWDED):
+            view = journal.view
+            if view.state is State.WAITING:
+                again = e.Dispatched(attempt=view.attempt + 1, reason=f"resumed by {self._who}")
+                if _appended(journal, e.ResumeRequested(), again, operation="resume"):
+                    dispatch(self._client, run_id, journal.view.attempt)
+                    return journal.view
+            elif not view.pausing:
+                hint = f"dreamdock {'retry' if view.state is State.DONE else 'logs -f'} {run_id}"
+                raise UsageError(f"run {run_id} isn't paused", cause=f"it is {view.label}", hint=hint)
+            elif _appended(journal, e.ResumeRequested()):
+                return journal.view
+        raise _crowded(run_id)
+
+    def steer(self, run_id: str, text: str) -> RunView:
+        """Have the agent told something at its next step; a parked run is told when it goes on.
+
+        Raises UsageError for an empty or an endless text, and for a run that is over.
+        """
+        said, journal = _message(text), self._opened(run_id)
+        for _ in range(_CROWDED):
+            if journal.view.state is State.DONE:
+                hint = f'dreamdock retry {run_id} -m "…"'
+                raise UsageError(f"run {run_id} is over", cause=f"it is {journal.view.label}", hint=hint)
+            if _appended(journal, said):
+                return journal.view
+        raise _crowded(run_id)
+
+    def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
+        """Take a run up again that is over: it goes on from its last step, and is told how it had ended, and `message`.
+
+        Raises UsageError for a run that isn't over, for one that succeeded without a message, and where the limit that
+        it has reached stays as it is.
+        """
+        said, journal = (_message(message),) if message else (), self._opened(run_id)
+        for _ in range(_CROWDED):
+            view = journal.view
+            if view.state is not State.DONE:
+                parked = view.state is State.WAITING
+                hint = f"dreamdock {'resume' if parked else 'logs -f'} {run_id}"
+                raise UsageError(f"run {run_id} isn't over", cause=f"it is {view.label}", hint=hint)
+            if view.outcome is Outcome.SUCCEEDED and not said:
+                hint = f'dreamdock retry {run_id} -m "…"'
+                raise UsageError(f"run {run_id} succeeded", cause="nothing says what is left to do", hint=hint)
+            asked = e.RetryRequested(limits=_extended(journal, more))
+            again = e.Dispatched(attempt=view.attempt + 1, reason=f"retried by {self._who}")
+            if _appended(journal, asked, *said, again, operation="reopen"):
+                dispatch(self._client, run_id, journal.view.attempt)
+                return journal.view
+        raise _crowded(run_id)
+
+    def _opened(self, run_id: str) -> Writer:
+        return Writer(self._client, run_id, who=self._who)
+
+
+def _appended(journal: Writer, *bodies: e.Body, operation: Operation = "none") -> bool:
+    """Append what was decided on what is known; false, with what is new taken in, where that has changed."""
+    try:
+        journal.append(*bodies, operation=operation, strict=True)
+    except HeadMovedError:
+        journal.refresh()
+        return False
+    return True
+
+
+def _refuse_over(view: RunView) -> None:
+    if view.state is State.DONE:
+        raise UsageError(f"run {view.id} is over", cause=f"it is {view.label}", hint=f"dreamdock show {view.id}")
+
+
+def _message(text: str) -> e.Steered:
+    if not text.strip():
+        raise UsageError("the message is empty", hint='dreamdock steer RUN "…"')
+    if len(text) > LONGEST_TASK:
+        raise UsageError("the message is too long", cause=f"it has more than {LONGEST_TASK} characters")
+    return e.Steered(text=text)
+
+
+def _extended(journal: Writer, more: More) -> RunLimits | None:
+    """Return the limits of a retried run; None where they stay. Raises UsageError where it would end at once."""
+    view, spent = journal.view, Projection().follow(journal.events).spent_usd
+    changes = {
+        "steps": more.steps and view.depth + more.steps,
+        "money_usd": more.money_usd and spent + more.money_usd,
+        "seconds": more.seconds,
+    }
+    changes = {name: value for name, value in changes.items() if value}
+    try:
+        limits = RunLimits.model_validate(view.limits.model_dump() | changes)
+    except ValidationError as error:
+        raise UsageError("the run can't get so much", cause=reasons(error)) from error
+    used_up = "steps" if view.depth >= limits.steps else "money" if spent >= limits.money_usd else ""
+    if used_up:
+        hint = f"dreamdock retry {view.id} --{used_up} N gives it N more"
+        raise UsageError(f"the run's limit of {used_up} is reached", cause="it would end at once", hint=hint)
+    return limits if changes else None
+
+
+def _crowded(run_id: str) -> HeadMovedError:
+    return HeadMovedError(f"the journal of run {run_id} is too busy", hint="try again")
