@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, images
+from sandbox import engine, images, podman, sealed
 from sandbox.channel import Channel
 from sandbox.errors import (
     ChannelLost,
@@ -29,10 +29,11 @@ from sandbox.errors import (
 )
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
+from sandbox.objects import disk_error
 from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
-from sandbox.spec import WORKSPACE
+from sandbox.spec import JOB_UID, WORKSPACE
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ POOL_LABEL = "dreamdock.pool"
 
 _NOT_FOUND = 404
 _REMOVAL_RUNS = 409
+_PASSING = "container state improper"  # Podman, of one that is just ending.
 _RULES = ("swap", "memory", "cpu", "pids", "seccomp", "no-new-privileges", "capabilit", "ulimit", "tmpfs", "sysctl")
 
 
@@ -63,6 +65,8 @@ class Container:
         """The engine's id of the container, 64 hex digits."""
         self.image_id = image_id
         """The image as it was found: `sha256:` and 64 hex digits, whatever its name means later."""
+        self.uid = JOB_UID
+        """The host's user and group that the job is: another one than inside where the engine remaps users."""
         self.shell: Shell | ExecShell
         self._engine = client
         self._connecting = threading.Lock()
@@ -81,9 +85,10 @@ class Container:
             return self._engine
 
     @classmethod
-    def adopt(cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits) -> Container:
+    def adopt(cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, uid: int) -> Container:
         """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
         container = cls(None, container_id, image_id)
+        container.uid = uid
         container._attached = stream
         container.shell = Shell(channel := Channel(stream, reason=container._why_ended), limits)
         container._channel = channel
@@ -131,12 +136,14 @@ class Container:
     def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
         with _translated(spec.image):
-            made = client.api.create_container_from_config(settings, f"{LABEL}-{secrets.token_hex(6)}")
+            body = _in_podmans_words(settings) if engine.is_podman(client) else settings
+            made = client.api.create_container_from_config(body, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
             _refuse_warnings(made.get("Warnings") or [], spec.image)
             with _translated(spec.image):
-                container._attach_and_start(spec, lacking)
+                seen = container._attach_and_start(spec, lacking)
+            container._require_sealed(settings, seen)
         except BaseException:
             container.close()
             raise
@@ -175,15 +182,15 @@ class Container:
         os.close(self.stream.detach())  # Also where the SDK holds the socket elsewhere.
         self._client.close()
 
-    def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> None:
-        """Attach, then start: the other way round, first words are lost."""
+    def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> Any:
+        """Attach, then start: the other way round, first words are lost. Return what is seen inside."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         self._attached = self._client.api.attach_socket(self.id, streams)
         if lacking:
             self._client.api.start(self.id)
             self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
             self.fallback = self.shell.fallback
-            return
+            return self.shell.seen(sealed.SEEN)
         self._channel = Channel(self.stream, reason=self._why_ended)
         try:
             self._client.api.start(self.id)
@@ -201,6 +208,16 @@ class Container:
         if not hello.get("bash"):
             raise _NoRunnerError("no bash in the image")
         self.shell = Shell(self._channel, spec.limits)
+        return hello.get("seen")
+
+    def _require_sealed(self, settings: dict[str, Any], seen: Any) -> None:
+        """Refuse a container that isn't what the engine was told, before anything is done in it."""
+        try:
+            sealed.require(settings, seen)
+            self.uid = sealed.host_id(seen, int(settings["User"].partition(":")[0]))
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            cause = f"what it says of itself can't be understood: {error}"
+            raise ImageUnusable("the container's first words make no sense", cause=cause) from error
 
     def _why_ended(self) -> str:
         try:
@@ -265,6 +282,19 @@ def seccomp_profile() -> str:
     return resources.files("sandbox").joinpath("seccomp.json").read_text("utf-8")
 
 
+def _in_podmans_words(settings: dict[str, Any]) -> dict[str, Any]:
+    """Translate, and lay the files that this takes beside the workspace. Raises WorkspaceError, DiskFull."""
+    folder = Path(settings["HostConfig"]["Mounts"][0]["Source"]).parent / "engine"
+    body, files = podman.translated(settings, folder)
+    try:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise disk_error(error, "writing what the engine reads") from error
+    return body
+
+
 def _leftover(item: dict[str, Any]) -> Leftover:
     labels, workspace = item["Labels"], Path(_source(item))
     claimed = told(workspace.parent) if POOL_LABEL in labels else {}
@@ -284,7 +314,8 @@ def _remove(client: Any, container_id: str) -> None:
         except docker.errors.APIError as error:
             if error.status_code == _NOT_FOUND:
                 return
-            if error.status_code != _REMOVAL_RUNS or time.monotonic() > deadline:
+            passing = error.status_code == _REMOVAL_RUNS or _PASSING in str(error.explanation)
+            if not passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

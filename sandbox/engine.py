@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from sandbox.errors import EngineUnavailable
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+_PODMAN = "Podman"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class EngineInfo:
     cgroup_version: str
     root_dir: str
     """Where it keeps its images and containers, a path on the engine's host."""
+    name: str = "Docker"
+    shift: int = 0
+    """What is added to the ids of a container to get the host's: more than 0 where it remaps users (userns-remap)."""
 
 
 def address() -> str:
@@ -84,7 +89,25 @@ def ping(timeout_s: float = 5.0) -> EngineInfo:
         storage_driver=info["Driver"],
         cgroup_version=info.get("CgroupVersion", "1"),
         root_dir=info["DockerRootDir"],
+        name=_PODMAN if _is_podman(version) else "Docker",
+        shift=_shift(info),
     )
+
+
+def is_podman(client: Any) -> bool:
+    """Whether the engine is Podman behind its Docker-compatible door (1 ms). Raises what the SDK does."""
+    return _is_podman(client.version())
+
+
+def _is_podman(version: dict[str, Any]) -> bool:
+    return any(part.get("Name") == f"{_PODMAN} Engine" for part in version.get("Components") or ())
+
+
+def _shift(info: dict[str, Any]) -> int:
+    """Return where a remapping daemon's ids start: it names its directory after them, and tells them nowhere else."""
+    remaps = any(option.startswith("name=userns") for option in info.get("SecurityOptions") or ())
+    found = re.search(r"/(\d+)\.(\d+)/?$", info["DockerRootDir"]) if remaps else None
+    return int(found[1]) if found else 0
 
 
 def _unavailable(error: Exception) -> EngineUnavailable:

@@ -3,6 +3,7 @@
 `container_settings` is the complete body of the engine's "create container" request. What isn't named here is the
 engine's default, and nothing else in the project adds to it, but that in an image without Python the entry point is a
 shell that waits (`sandbox.exec_shell`). `describe` says the same in words.
+For Podman, `sandbox.podman` says the same in its words; `sandbox.sealed` sees inside whether it came about.
 Docker 20.10 and later, Podman 4.3 and later (through its Docker-compatible socket); cgroup v1 and v2.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sandbox.sealed import SEEN
 from sandbox.spec import HOME, JOB_UID, WORKSPACE, SetupSpec
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def container_settings(
     tmpfs |= {path: _tmpfs(run_mb, "mode=1777") for path in volumes if path not in {*tmpfs, WORKSPACE}}
     return {
         "Image": spec.image,
-        "Entrypoint": [*INTERPRETER, runner_source, str(limits.pids)],
+        "Entrypoint": [*INTERPRETER, runner_source, str(limits.pids), *SEEN],
         "Cmd": [],
         "User": f"{JOB_UID}:{JOB_UID}",
         "WorkingDir": "/",

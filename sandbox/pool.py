@@ -74,6 +74,7 @@ class Offer(BaseModel):
     container: str
     image: str
     room: str
+    uid: int
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Pool:
     def _taken(self, offer: Offer, descriptors: Sequence[int], spec: SandboxSpec) -> Claimed:
         stream, lock = descriptors
         slot = Slot(self._plan.root / "open" / offer.room, os.fdopen(lock, "r"))
-        container = Container.adopt(socket.socket(fileno=stream), offer.container, offer.image, spec.limits)
+        container = Container.adopt(socket.socket(fileno=stream), offer.container, offer.image, spec.limits, offer.uid)
         try:
             slot.tell(spec.labels)
         except OSError:

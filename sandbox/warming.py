@@ -171,7 +171,8 @@ class Warming:
             if warm is None:
                 return
             self._busy_until = time.monotonic() + REFILL_S
-            offer = Offer(container=warm.container.id, image=warm.container.image_id, room=warm.slot.room.name)
+            box, room = warm.container, warm.slot.room.name
+            offer = Offer(container=box.id, image=box.image_id, room=room, uid=box.uid)
             try:
                 send(reply, offer.model_dump_json().encode(), warm.container.stream.fileno(), warm.slot.lock.fileno())
             except OSError:  # The claimer is gone.
