@@ -65,7 +65,7 @@ class Checkpointer:
         self._tree = self.tree_of(self._parent)
         self._shell = ""
         self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
-        self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores)
+        self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores, workspace.marks)
 
     def fold(self) -> Fold:
         """Store the workspace's tree as it is now and return it; no process may be running in it.

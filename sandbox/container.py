@@ -30,7 +30,7 @@ from sandbox.errors import (
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
 from sandbox.objects import disk_error
-from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
+from sandbox.policy import LABEL, PLACE_LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
 from sandbox.spec import JOB_UID, WORKSPACE
@@ -95,8 +95,10 @@ class Container:
         return container
 
     @classmethod
-    def start(cls, spec: SandboxSpec, *, workspace: Path) -> Container:
+    def start(cls, spec: SandboxSpec, *, workspace: Path, overlay: str = "") -> Container:
         """Make and start a container over `workspace`: a directory of the job's uid, on a mount that is shared.
+
+        With `overlay` (see `Workspace.volume`) the engine mounts it, and `workspace` only says whose it is.
 
         Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
         WorkspaceError. Nothing half-made stays.
@@ -109,6 +111,7 @@ class Container:
             runner_source=runner_source(),
             seccomp=seccomp_profile(),
             volumes=tuple(image["Config"].get("Volumes") or ()),
+            overlay=overlay,
         )
         settings["Image"] = image["Id"]  # The one that was looked at, even if the name moves meanwhile.
         return cls.launch(settings, spec)
@@ -284,7 +287,14 @@ def seccomp_profile() -> str:
 
 def _in_podmans_words(settings: dict[str, Any]) -> dict[str, Any]:
     """Translate, and lay the files that this takes beside the workspace. Raises WorkspaceError, DiskFull."""
-    folder = Path(settings["HostConfig"]["Mounts"][0]["Source"]).parent / "engine"
+    source = settings["HostConfig"]["Mounts"][0]["Source"]
+    if not source:
+        raise WorkspaceError(
+            "Podman can't mount the workspace of a worker that may not mount",
+            cause="the process lacks CAP_SYS_ADMIN, and Podman passes over the options of a container's volume",
+            hint="give the worker CAP_SYS_ADMIN, or use Docker",
+        )
+    folder = Path(source).parent / "engine"
     body, files = podman.translated(settings, folder)
     try:
         folder.mkdir(mode=0o755, exist_ok=True)
@@ -302,6 +312,8 @@ def _leftover(item: dict[str, Any]) -> Leftover:
 
 
 def _source(item: dict[str, Any]) -> str:
+    if place := item["Labels"].get(PLACE_LABEL):
+        return str(place)
     return next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
 
 

@@ -2,7 +2,7 @@
 
 Of a create request Podman 4.3 ignores the masked paths and the name servers of a container without a network; it
 copies the host's /etc/hosts, mounts a writable /var/tmp, refuses owners of temporary file systems (so /run is root's,
-and can't be written), and takes the seccomp profile as the name of a file. `sandbox.sealed` sees inside what came of it.
+and can't be written), and takes the seccomp profile as a file's name. `sandbox.sealed` sees inside what came of it.
 """
 
 from __future__ import annotations

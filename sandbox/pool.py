@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sandbox import engine
 from sandbox.container import Container, runner_source, seccomp_profile
+from sandbox.mounts import may_mount
 from sandbox.policy import container_settings
 from sandbox.slot import Slot
 from sandbox.spec import SandboxSpec
@@ -117,8 +118,11 @@ class Pool:
         self.close()
 
     def ensure(self) -> None:
-        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over."""
-        if not self._plan.size or not engine.address().startswith("unix://"):
+        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over.
+
+        Nor has a process that may not mount: what its containers show has to be there when they start.
+        """
+        if not self._plan.size or not engine.address().startswith("unix://") or not may_mount():
             return
         if self._process is not None and self._process.poll() is None:
             return

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sandbox.errors import PolicyRefused
+from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,11 +34,12 @@ _ULIMITS = {"core": "Max core file size", "nofile": "Max open files", "nproc": "
 
 
 class _Mount(NamedTuple):
-    """What is mounted on a place last: its kind, whether it's read-only, and its size in KiB (0: none given)."""
+    """What is mounted on a place last: its kind, whether it's read-only, its own options, its size in KiB, if any."""
 
     kind: str
     read_only: bool
-    size_kb: int
+    options: str = ""
+    size_kb: int = 0
 
 
 def require(settings: Mapping[str, Any], seen: Mapping[str, str]) -> None:
@@ -105,9 +107,13 @@ def _limits(host: Mapping[str, Any], seen: Mapping[str, str]) -> Iterator[tuple[
 
 
 def _mounted(host: Mapping[str, Any], mounts: Mapping[str, _Mount]) -> Iterator[tuple[str, str, str]]:
-    nothing = _Mount("", read_only=False, size_kb=0)
+    nothing = _Mount("", read_only=False)
     if host["ReadonlyRootfs"]:
         yield "root file system", "read-only", "read-only" if mounts.get("/", nothing).read_only else "writable"
+    for volume in (mount["VolumeOptions"] for mount in host["Mounts"] if mount["Type"] == "volume"):
+        found = mounts.get(WORKSPACE, nothing).options
+        wanted = [part for part in volume["DriverConfig"]["Options"]["o"].split(",") if "dir=" in part]
+        yield "workspace", ",".join(wanted), ",".join(part for part in found.split(",") if part in wanted)
     for path, options in host["Tmpfs"].items():
         size = re.search(r"size=(\d+)m", options)
         place = mounts.get(path, nothing)
@@ -128,7 +134,8 @@ def _mounts(text: str) -> Iterator[tuple[str, _Mount]]:
         fields = line.split()
         middle = fields.index("-")
         size = re.search(r"(?:^|,)size=(\d+)k", fields[middle + 3])
-        yield fields[4], _Mount(fields[middle + 1], "ro" in fields[5].split(","), int(size[1]) if size else 0)
+        read_only = "ro" in fields[5].split(",")
+        yield fields[4], _Mount(fields[middle + 1], read_only, fields[middle + 3], int(size[1]) if size else 0)
 
 
 def _first(seen: Mapping[str, str], *paths: str) -> str:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from sandbox.cache import locked, remove_tree
 from sandbox.errors import WorkspaceError
-from sandbox.mounts import bind_closed, mount_slot, unmount
+from sandbox.mounts import bind_closed, may_mount, mount_slot, unmount
 from sandbox.objects import disk_error
 
 if TYPE_CHECKING:
@@ -30,14 +30,19 @@ class Slot:
 
     @classmethod
     def make(cls, root: Path, name: str) -> Slot:
-        """Make a room below a root of workspaces. Raises WorkspaceError, DiskFull; then nothing of it stays."""
+        """Make a room below a root of workspaces. Raises WorkspaceError, DiskFull; then nothing of it stays.
+
+        Where this process may not mount, it's a room in which only the engine can show a workspace.
+        """
         room = root.resolve() / "open" / name
         try:
             slot = cls(room, _claim(room))
             try:
-                bind_closed(room)
+                if mounting := may_mount():
+                    bind_closed(room)
                 slot.merged.mkdir()
-                mount_slot(slot.merged)
+                if mounting:
+                    mount_slot(slot.merged)
             except BaseException:
                 with suppress(WorkspaceError):  # The first error is the one to tell.
                     slot.remove()

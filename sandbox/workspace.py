@@ -25,8 +25,8 @@ from typing import IO, TYPE_CHECKING
 from sandbox.cache import locked, remove_tree
 from sandbox.errors import WorkspaceError
 from sandbox.git import printable
-from sandbox.materialise import materialise
-from sandbox.mounts import mount_overlay, spread, unmount
+from sandbox.materialise import TRUSTED, USER, materialise
+from sandbox.mounts import may_mount, mount_overlay, spread, unmount, volume_options
 from sandbox.objects import disk_error
 from sandbox.pristine import Pristine, pristine
 from sandbox.slot import Slot, is_abandoned, remove_room
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.layer import Layer
+    from sandbox.materialise import Marks
     from sandbox.objects import Objects
     from sandbox.spec import Base
     from sandbox.store import Store
@@ -53,6 +54,8 @@ class Workspace:
     lock: IO[str]
     uid: int
     layer: Layer | None = None
+    mounting: bool = True
+    """Whether this process mounts it; else the engine does, by `volume`, for as long as a container lives."""
     clearing: list[threading.Thread] = field(default_factory=list)
 
     @property
@@ -116,7 +119,7 @@ class Workspace:
         own = slot
         try:
             own = own or Slot.make(root, name)
-            workspace = cls(base, own.room, lower, own.lock, uid, layer=layer)
+            workspace = cls(base, own.room, lower, own.lock, uid, layer=layer, mounting=may_mount())
             workspace._fill(store.objects(base.project), tree or base.tree)
         except BaseException as error:
             if own is not None and slot is None:
@@ -151,6 +154,8 @@ class Workspace:
 
     def mount(self) -> None:
         """Show the workspace, here and in the container. Raises WorkspaceError."""
+        if not self.mounting:
+            return
         place = f"open/{self.room.name}"
         mount_overlay(
             self.room.parent.parent,
@@ -160,10 +165,24 @@ class Workspace:
             merged=f"{place}/merged",
         )
 
+    @property
+    def volume(self) -> str:
+        """The options of the engine's mount; empty where this process mounts. Raises WorkspaceError."""
+        if self.mounting:
+            return ""
+        layer = f"open/{self.room.name}/layer"
+        root = self.room.parent.parent
+        return volume_options(root, lower=self._lower, upper=f"{layer}/upper", work=f"{layer}/work")
+
+    @property
+    def marks(self) -> Marks:
+        """How the overlay marks what it stores."""
+        return TRUSTED if self.mounting else USER
+
     @contextmanager
     def lower(self) -> Iterator[Path]:
         """Show what lies below the changes while the block runs. Raises OSError, WorkspaceError."""
-        if self.layer is None:
+        if self.layer is None or not self.mounting:  # Then nothing was moved, and nobody looks.
             yield self.pristine.tree
             return
         place = self.room / "lower"
@@ -195,7 +214,7 @@ class Workspace:
         upper = layer / "upper"
         self._give(upper, 0o755)
         shared = frozenset() if self.layer is None else self.layer.shared
-        materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared)
+        materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared, marks=self.marks)
         return upper
 
     def take_next(self, upper: Path) -> None:
