@@ -139,7 +139,7 @@ class Container:
     def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
         with _translated(spec.image):
-            body = _in_podmans_words(settings) if engine.is_podman(client) else settings
+            body = _in_podmans_words(settings) if engine.is_podman() else settings
             made = client.api.create_container_from_config(body, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
@@ -188,7 +188,12 @@ class Container:
     def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> Any:
         """Attach, then start: the other way round, first words are lost. Return what is seen inside."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        self._attached = self._client.api.attach_socket(self.id, streams)
+        try:
+            self._attached = self._client.api.attach_socket(self.id, streams)
+        except docker.errors.APIError as error:  # Podman makes everything ready here, and it shows.
+            if not lacking and _has_no_python(str(error.explanation or error)):
+                raise _NoRunnerError("no python3 in the image") from error
+            raise
         if lacking:
             self._client.api.start(self.id)
             self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
