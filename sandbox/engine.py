@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.errors import EngineUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _PODMAN = "Podman"
@@ -69,6 +70,30 @@ def client(*, timeout_s: float = 60.0) -> Any:
         return docker.from_env(version=told, timeout=timeout_s)
     except docker.errors.DockerException as error:
         raise _unavailable(error) from error
+
+
+def printed(image: str, argv: Sequence[str], *, timeout_s: float = 60.0, **options: Any) -> bytes:
+    """Run a small container that only looks, and return what it prints to its output; it's removed.
+
+    `options` are those of the SDK. Raises what the SDK does, ContainerError where it ends with something else than 0.
+    """
+    import docker  # noqa: PLC0415  # As in `client`.
+
+    # Podman's own defaults of the limits may be more than it may give, its default log where nobody can read it.
+    limits = [docker.types.Ulimit(name=name, soft=4096, hard=4096) for name in ("nofile", "nproc")]
+    options |= {"ulimits": limits, "log_config": docker.types.LogConfig(type="json-file")}
+    with contextlib.closing(client(timeout_s=timeout_s)) as engine:
+        container = engine.containers.create(image, list(argv), **options)
+        try:
+            container.start()
+            status = container.wait()["StatusCode"]
+            output: bytes = container.logs(stdout=True, stderr=False)
+            if status:
+                said = container.logs(stdout=False, stderr=True)
+                raise docker.errors.ContainerError(container, status, argv, image, said)
+        finally:
+            container.remove(force=True)
+        return output
 
 
 def ping(timeout_s: float = 5.0) -> EngineInfo:

@@ -184,11 +184,11 @@ def output(name: str, argv: Sequence[str]) -> str:
     import docker  # noqa: PLC0415  # As in `public_base`.
 
     try:
-        printed: bytes = engine.client().containers.run(name, list(argv), network_mode="none", remove=True)
+        found = engine.printed(name, argv, network_mode="none")
     except docker.errors.DockerException as error:
         hint = "docker run --rm shows what it does"
         raise ImageUnusable(f"{argv[0]} doesn't run in {name}", cause=str(error)[:300], hint=hint) from error
-    return printed.decode().strip()
+    return found.decode().strip()
 
 
 def build(
