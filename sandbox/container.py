@@ -29,6 +29,7 @@ from sandbox.errors import (
 )
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
+from sandbox.mounts import mount_memory
 from sandbox.objects import disk_error
 from sandbox.policy import LABEL, PLACE_LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
@@ -302,7 +303,9 @@ def _in_podmans_words(settings: dict[str, Any]) -> dict[str, Any]:
     folder = Path(source).parent / "engine"
     body, files = podman.translated(settings, folder)
     try:
-        folder.mkdir(mode=0o755, exist_ok=True)
+        if not folder.is_dir():  # Else it's the second try, without a runner.
+            folder.mkdir()
+            mount_memory(folder)  # The mount table inside would tell where they lie.
         for name, text in files.items():
             (folder / name).write_text(text)
     except OSError as error:

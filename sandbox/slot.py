@@ -90,7 +90,7 @@ def remove_room(room: Path) -> None:
     """Unmount and delete a room. Raises WorkspaceError when a process still uses it."""
     if not room.is_dir():
         return
-    for place in (room / "lower", room / "merged", room):
+    for place in (room / "lower", room / "engine", room / "merged", room):
         while unmount(place):  # Two lie on `merged`; and more, if a worker was killed between two mounts and came back.
             pass
     remove_tree(room)

@@ -7,6 +7,7 @@
     labels                     whose it is, where its container was started before that was known
     layer/upper/  layer/work/  the overlay's own
     next-<random>/  past/      while the layer is being replaced: the one to come, the one that was
+    engine/                    files that Podman is told by name: in memory
     lower/                     what lies below the changes, mounted now and then
     rules/                     the base's ignore files, once they are asked
     merged/                    what the container sees as /workspace: a slot, and on it the overlay
@@ -242,7 +243,7 @@ class Workspace:
 
         Raises OSError, WorkspaceError when a process still uses it.
         """
-        for place in (self.merged, self.room):  # A rename can't cross a mount.
+        for place in (self.merged, self.room / "engine", self.room):  # A rename can't cross a mount.
             while unmount(place):
                 pass
         self.upper.rename(target)
