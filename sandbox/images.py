@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -247,6 +248,9 @@ def _imported(client: Any, scratch: Path, report: Callable[[str], None]) -> Iter
         report("importing the root file system")
         name, _, tag = temporary.partition(":")
         said = client.api.import_image_from_file(str(folder / "rootfs.tar"), name, tag)
+        found = re.search(r"sha256:[0-9a-f]{64}", str(said))
+        if found and not _have(client, temporary):  # Podman passes over the name.
+            client.api.tag(found[0], name, tag)
         if not _have(client, temporary):
             raise ImageMissing("the root file system can't be imported", cause=str(said).strip(), hint=_AGAIN)
     except docker.errors.APIError as error:
