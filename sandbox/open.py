@@ -258,7 +258,12 @@ class _Opening:
 
 def _over(workspace: Workspace, spec: SandboxSpec) -> Container:
     """Start a container over a workspace that the engine mounts."""
-    return Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
+    container = Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
+    if container.uid != workspace.uid:
+        container.close()
+        cause = f"the job is the host's user {container.uid}, not {workspace.uid}"
+        raise WorkspaceError("the workspace's files would be somebody else's", cause=cause)
+    return container
 
 
 def _require_seen(container: Container, workspace: Workspace) -> None:
