@@ -67,7 +67,7 @@ class Checkpointer:
         self._tree = self.tree_of(self._parent)
         self._shell = ""
         self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
-        self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores)
+        self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores, workspace.marks)
         self._run_id = run_id
         if run_id and not packs.is_kept(git_dir, run_id):
             packs.keep(self._objects, git_dir, run_id, self._parent)

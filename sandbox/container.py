@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, images
+from sandbox import engine, images, podman, sealed
 from sandbox.channel import Channel
 from sandbox.errors import (
     ChannelLost,
@@ -30,10 +30,12 @@ from sandbox.errors import (
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
 from sandbox.line import taken
-from sandbox.policy import LABEL, RUN_LABEL, SANDBOX, container_settings
+from sandbox.mounts import mount_memory
+from sandbox.objects import disk_error
+from sandbox.policy import LABEL, PLACE_LABEL, RUN_LABEL, SANDBOX, container_settings
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
-from sandbox.spec import WORKSPACE
+from sandbox.spec import JOB_UID, WORKSPACE
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ POOL_LABEL = "dreamdock.pool"
 
 _NOT_FOUND = 404
 _REMOVAL_RUNS = 409
+_PASSING = ("container state improper", "is not running")  # Of one that ends between the engine's look and its kill.
 _RULES = ("swap", "memory", "cpu", "pids", "seccomp", "no-new-privileges", "capabilit", "ulimit", "tmpfs", "sysctl")
 
 
@@ -64,6 +67,8 @@ class Container:
         """The engine's id of the container, 64 hex digits."""
         self.image_id = image_id
         """The image as it was found: `sha256:` and 64 hex digits, whatever its name means later."""
+        self.uid = JOB_UID
+        """The host's user and group that the job is: another one than inside where the engine remaps users."""
         self.shell: Shell | ExecShell
         self._engine = client
         self._connecting = threading.Lock()
@@ -83,18 +88,21 @@ class Container:
 
     @classmethod
     def adopt(
-        cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, *, attached: bool
+        cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, *, attached: bool, uid: int
     ) -> Container:
         """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
         container = cls(None, container_id, image_id)
+        container.uid = uid
         container._attached = stream
         container.shell = Shell(channel := Channel(stream, attached=attached, reason=container._why_ended), limits)
         container._channel = channel
         return container
 
     @classmethod
-    def start(cls, spec: SandboxSpec, *, workspace: Path) -> Container:
+    def start(cls, spec: SandboxSpec, *, workspace: Path, overlay: str = "") -> Container:
         """Make and start a container over `workspace`: a directory of the job's uid, on a mount that is shared.
+
+        With `overlay` (see `Workspace.volume`) the engine mounts it, and `workspace` only says whose it is.
 
         Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
         WorkspaceError. Nothing half-made stays.
@@ -107,6 +115,7 @@ class Container:
             runner_source=runner_source(),
             seccomp=seccomp_profile(),
             volumes=tuple(image["Config"].get("Volumes") or ()),
+            overlay=overlay,
         )
         settings["Image"] = image["Id"]  # The one that was looked at, even if the name moves meanwhile.
         return cls.launch(settings, spec)
@@ -134,12 +143,14 @@ class Container:
     def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
         with _translated(spec.image):
-            made = client.api.create_container_from_config(settings, f"{LABEL}-{secrets.token_hex(6)}")
+            body = _in_podmans_words(settings) if engine.is_podman() else settings
+            made = client.api.create_container_from_config(body, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
             _refuse_warnings(made.get("Warnings") or [], spec.image)
             with _translated(spec.image):
-                container._attach_and_start(spec, lacking)
+                seen = container._attach_and_start(spec, lacking)
+            container._require_sealed(settings, seen)
         except BaseException:
             container.close()
             raise
@@ -200,15 +211,20 @@ class Container:
         os.close(self.stream.detach())  # Also where the SDK holds the socket elsewhere.
         self._client.close()
 
-    def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> None:
-        """Attach, then start: the other way round, first words are lost."""
+    def _attach_and_start(self, spec: SandboxSpec, lacking: str) -> Any:
+        """Attach, then start: the other way round, first words are lost. Return what is seen inside."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        self._attached = self._client.api.attach_socket(self.id, streams)
+        try:
+            self._attached = self._client.api.attach_socket(self.id, streams)
+        except docker.errors.APIError as error:  # Podman makes everything ready here, and it shows.
+            if not lacking and _has_no_python(str(error.explanation or error)):
+                raise _NoRunnerError("no python3 in the image") from error
+            raise
         if lacking:
             self._client.api.start(self.id)
             self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
             self.fallback = self.shell.fallback
-            return
+            return self.shell.seen(sealed.SEEN)
         self._channel = Channel(self.stream, attached=True, reason=self._why_ended)
         try:
             self._client.api.start(self.id)
@@ -227,6 +243,16 @@ class Container:
         if not hello.get("bash"):
             raise _NoRunnerError("no bash in the image")
         self.shell = Shell(self._channel, spec.limits)
+        return hello.get("seen")
+
+    def _require_sealed(self, settings: dict[str, Any], seen: Any) -> None:
+        """Refuse a container that isn't what the engine was told, before anything is done in it."""
+        try:
+            sealed.require(settings, seen)
+            self.uid = sealed.host_id(seen, int(settings["User"].partition(":")[0]))
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            cause = f"what it says of itself can't be understood: {error}"
+            raise ImageUnusable("the container's first words make no sense", cause=cause) from error
 
     def _take_line(self, hello: dict[str, Any]) -> None:
         """Leave the engine's stream for the runner's line, where that can be had. Raises ChannelLost."""
@@ -302,6 +328,28 @@ def seccomp_profile() -> str:
     return resources.files("sandbox").joinpath("seccomp.json").read_text("utf-8")
 
 
+def _in_podmans_words(settings: dict[str, Any]) -> dict[str, Any]:
+    """Translate, and lay the files that this takes beside the workspace. Raises WorkspaceError, DiskFull."""
+    source = settings["HostConfig"]["Mounts"][0]["Source"]
+    if not source:
+        raise WorkspaceError(
+            "Podman can't mount the workspace of a worker that may not mount",
+            cause="the process lacks CAP_SYS_ADMIN, and Podman passes over the options of a container's volume",
+            hint="give the worker CAP_SYS_ADMIN, or use Docker",
+        )
+    folder = Path(source).parent / "engine"
+    body, files = podman.translated(settings, folder)
+    try:
+        if not folder.is_dir():  # Else it's the second try, without a runner.
+            folder.mkdir()
+            mount_memory(folder)  # The mount table inside would tell where they lie.
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise disk_error(error, "writing what the engine reads") from error
+    return body
+
+
 def _leftover(item: dict[str, Any]) -> Leftover:
     labels, workspace = item["Labels"], Path(_source(item))
     claimed = told(workspace.parent) if POOL_LABEL in labels else {}
@@ -309,6 +357,8 @@ def _leftover(item: dict[str, Any]) -> Leftover:
 
 
 def _source(item: dict[str, Any]) -> str:
+    if place := item["Labels"].get(PLACE_LABEL):
+        return str(place)
     return next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
 
 
@@ -321,8 +371,8 @@ def _remove(client: Any, container_id: str) -> None:
         except docker.errors.APIError as error:
             if error.status_code == _NOT_FOUND:
                 return
-            ending = "is not running" in str(error.explanation)  # It ended between the engine's look and its kill.
-            if not (ending or error.status_code == _REMOVAL_RUNS) or time.monotonic() > deadline:
+            passing = error.status_code == _REMOVAL_RUNS or any(sign in str(error.explanation) for sign in _PASSING)
+            if not passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

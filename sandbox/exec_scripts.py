@@ -91,6 +91,7 @@ done
 EMPTY: Final = r"""
 for __d in /tmp /run /dev/shm; do find "$__d" -mindepth 1 -maxdepth 1 -exec rm -rf {} + || exit 1; done
 """
+SEE: Final = r"""for __f in %s; do [ -r "$__f" ] && { printf '\000%%s\000' "$__f"; cat "$__f"; }; done 2>/dev/null"""
 PLACE: Final = "stat -c '%d %i' /workspace"
 
 MISSING, DIRECTORY, OTHER, DENIED = 41, 42, 43, 44

@@ -161,6 +161,11 @@ class ExecShell:
     def go_on(self) -> None:
         """As above."""
 
+    def seen(self, paths: Sequence[str]) -> dict[str, str]:
+        """Return the text of the files of the kernel that can be read, by path."""
+        words = self._small(scripts.SEE % " ".join(paths)).decode("utf-8", "replace").split("\0")[1:]
+        return dict(zip(words[::2], words[1::2], strict=False))
+
     def close(self, reason: str) -> None:
         """Let every later call raise ChannelLost with this cause; one that waits does when its container is gone."""
         self._lost = self._lost or reason

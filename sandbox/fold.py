@@ -5,7 +5,7 @@ links aren't followed, only regular files are read, and sizes, depth and lengths
 
 How an overlay records things (the kernel's Documentation/filesystems/overlayfs.rst): a character device 0:0 hides a
 name; a directory with `trusted.overlay.opaque` hides what lies below it; one with `trusted.overlay.redirect` continues
-another directory of the base.
+another directory of the base (`user.overlay.…` where the engine mounted it).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.contents import contents
 from sandbox.git import printable
-from sandbox.materialise import OPAQUE, REDIRECT, is_whiteout
+from sandbox.materialise import TRUSTED, Marks, is_whiteout
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, GITLINK, LINK, TREE, Entry, Objects, disk_error
 from sandbox.pristine import RESERVED
 from sandbox.trees import find
@@ -67,7 +67,8 @@ class _Place(NamedTuple):
 class Folder:
     """Folds one upper layer again and again, reading only what changed since the last time."""
 
-    def __init__(self, objects: Objects, base_tree: str, upper: Path, ignores: Ignores) -> None:
+    def __init__(self, objects: Objects, base_tree: str, upper: Path, ignores: Ignores, marks: Marks = TRUSTED) -> None:
+        self._marks = marks
         self._objects = objects
         self._base = base_tree
         self._upper = upper
@@ -178,12 +179,12 @@ class Folder:
     ) -> tuple[bytes | None, Entry | None]:
         """Return what of the base continues below this directory of the upper layer, and where the base has it."""
         marks = os.listxattr(folder)
-        if OPAQUE in marks and os.getxattr(folder, OPAQUE) == b"y":
+        if self._marks.opaque in marks and os.getxattr(folder, self._marks.opaque) == b"y":
             return None, None
         path = None if place.lower_path is None else place.lower_path + name
-        if REDIRECT not in marks:
+        if self._marks.redirect not in marks:
             return path, shining
-        target = os.getxattr(folder, REDIRECT)
+        target = os.getxattr(folder, self._marks.redirect)
         if target.startswith(b"/"):
             path = target.strip(b"/")
         elif place.lower_path is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -184,11 +185,11 @@ def output(name: str, argv: Sequence[str]) -> str:
     import docker  # noqa: PLC0415  # As in `public_base`.
 
     try:
-        printed: bytes = engine.client().containers.run(name, list(argv), network_mode="none", remove=True)
+        found = engine.printed(name, argv, network_mode="none")
     except docker.errors.DockerException as error:
         hint = "docker run --rm shows what it does"
         raise ImageUnusable(f"{argv[0]} doesn't run in {name}", cause=str(error)[:300], hint=hint) from error
-    return printed.decode().strip()
+    return found.decode().strip()
 
 
 def build(
@@ -202,6 +203,8 @@ def build(
     labels: Mapping[str, str] | None = None,
 ) -> None:
     """Build `folder` on `base` and name it; on failure the name isn't given. Raises ImageMissing, EngineUnavailable."""
+    if network == "host" and engine.ping().shift:
+        network = "default"  # A daemon that remaps users doesn't share the host's.
     options: dict[str, Any] = {"buildargs": {"BASE": base}, "network_mode": network, "labels": dict(labels or {})}
     options |= {"rm": True, "forcerm": True, "decode": True}
     hint = f"the same command again; docker build {folder} shows the whole log"
@@ -245,6 +248,9 @@ def _imported(client: Any, scratch: Path, report: Callable[[str], None]) -> Iter
         report("importing the root file system")
         name, _, tag = temporary.partition(":")
         said = client.api.import_image_from_file(str(folder / "rootfs.tar"), name, tag)
+        found = re.search(r"sha256:[0-9a-f]{64}", str(said))
+        if found and not _have(client, temporary):  # Podman passes over the name.
+            client.api.tag(found[0], name, tag)
         if not _have(client, temporary):
             raise ImageMissing("the root file system can't be imported", cause=str(said).strip(), hint=_AGAIN)
     except docker.errors.APIError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.cache import remove_tree
 from sandbox.git import printable
-from sandbox.materialise import OPAQUE, REDIRECT, is_whiteout
+from sandbox.materialise import TRUSTED, USER, is_whiteout
 from sandbox.objects import GITLINK
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _RECORD = "record.json"
 _NAMED = 10
+_SETTLED = {TRUSTED.opaque, TRUSTED.redirect, USER.opaque, USER.redirect}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class _Pruned:
             if (known is None and not is_whiteout(status)) or (folder and known and known.mode == GITLINK):
                 stays = True
             elif folder and known is not None and known.is_tree:
-                for mark in {OPAQUE, REDIRECT} & set(os.listxattr(place, follow_symlinks=False)):
+                for mark in _SETTLED & set(os.listxattr(place, follow_symlinks=False)):
                     os.removexattr(place, mark, follow_symlinks=False)
                 if self.walk(inner, known.oid):
                     self.shared.append(inner)

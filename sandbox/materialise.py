@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, GITLINK, LINK, TREE, Entry, Objects
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPAQUE, REDIRECT = "trusted.overlay.opaque", "trusted.overlay.redirect"
+
+class Marks(NamedTuple):
+    """The names of the attributes by which an overlay marks directories and files of its upper layer."""
+
+    opaque: str
+    redirect: str
+    origin: str
+    impure: str
+
+
+TRUSTED = Marks(*(f"trusted.overlay.{name}" for name in Marks._fields))
+"""Those that take CAP_SYS_ADMIN to see: where the worker mounts."""
+
+USER = Marks(*(f"user.overlay.{name}" for name in Marks._fields))
+"""Those of an overlay mounted with `userxattr`. The kernel keeps them from what is written through the overlay."""
 
 
 def materialise(
-    objects: Objects, base_tree: str, tree: str, upper: Path, uid: int, *, shared: frozenset[bytes] = frozenset()
+    objects: Objects,
+    base_tree: str,
+    tree: str,
+    upper: Path,
+    uid: int,
+    *,
+    shared: frozenset[bytes] = frozenset(),
+    marks: Marks = TRUSTED,
 ) -> None:
     """Fill an empty upper layer, owned by `uid`, that isn't mounted yet.
 
@@ -23,7 +44,7 @@ def materialise(
     """
     root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _Writer(objects, uid, shared).fill(root, base_tree, tree, b"")
+        _Writer(objects, uid, shared, marks).fill(root, base_tree, tree, b"")
     finally:
         os.close(root)
 
@@ -34,7 +55,8 @@ def is_whiteout(status: os.stat_result) -> bool:
 
 
 class _Writer:
-    def __init__(self, objects: Objects, uid: int, shared: frozenset[bytes]) -> None:
+    def __init__(self, objects: Objects, uid: int, shared: frozenset[bytes], marks: Marks) -> None:
+        self._marks = marks
         self._objects = objects
         self._uid = uid
         self._shared = shared
@@ -60,7 +82,7 @@ class _Writer:
             os.fchown(inner, self._uid, self._uid)
             continued = was is not None and was.is_tree and now.is_tree
             if was is not None and not continued:
-                os.setxattr(inner, OPAQUE, b"y")
+                os.setxattr(inner, self._marks.opaque, b"y")
             if now.is_tree:
                 before = was.oid if was is not None and continued else EMPTY_TREE
                 self.fill(inner, before, now.oid, path + name + b"/")

@@ -8,25 +8,44 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sandbox.errors import WorkspaceError
 from sandbox.git import printable
 from sandbox.objects import disk_error
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _NOATIME, _BIND = 1, 2, 4, 8, 32, 1024, 4096
 _SHARED = 1 << 20
 _CLONE_FS = 0x200
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_TREES = 0x80086601, 0x40086602, 0x00020000  # FS_IOC_…, FS_TOPDIR_FL
-_NOT_MOUNTED, _BUSY = 22, 16  # EINVAL, EBUSY
+_NOT_MOUNTED, _BUSY, _DENIED = 22, 16, 1  # EINVAL, EBUSY, EPERM
+_SYS_ADMIN = 21
 # Ours, whatever the kernel was built with: renamed directories are recorded, copies are whole, nothing else is stored.
 # Nobody waits for the disk either (a job's fsync, an unmount): a layer doesn't outlive the machine, checkpoints do.
 _OPTIONS = "redirect_dir=on,metacopy=off,index=off,xino=off,volatile"
+_USER_OPTIONS = "userxattr,index=off,xino=off,volatile"  # It excludes redirect_dir and metacopy.
+
+
+def may_mount() -> bool:
+    """Whether this process may mount; one that may not leaves it to the engine."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> _SYS_ADMIN & 1)
+
+
+def volume_options(root: Path, *, lower: str, upper: str, work: str) -> str:
+    """Return the options by which the engine's local volume driver mounts the overlay that `mount_overlay` would.
+
+    The attributes that it stores are those that can be read without the right to mount; so no directory of a lower
+    layer can be renamed. Paths are absolute. Raises WorkspaceError where `root` can't be named in options.
+    """
+    if set(",:\\ \t\n") & set(str(root)):
+        cause = f"{printable(str(root))} has a comma, a colon, a space or a backslash in it"
+        raise WorkspaceError("the engine can't mount the workspace", cause=cause, hint="move DREAMDOCK_STATE_DIR")
+    below = ":".join(str(root / part) for part in lower.split(":"))
+    return f"lowerdir={below},upperdir={root / upper},workdir={root / work},{_USER_OPTIONS},nosuid,nodev"
 
 
 def bind_closed(path: Path) -> None:
@@ -83,6 +102,11 @@ def mount_slot(path: Path) -> None:
         raise
 
 
+def mount_memory(path: Path) -> None:
+    """Make a directory a small file system in memory, for files whose place nobody shall see. Raises WorkspaceError."""
+    _mount("slot", str(path), "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=256k,mode=0755")
+
+
 def spread(path: Path) -> None:
     """Let ext4 put each directory that is made in this one elsewhere on the disk; other file systems do as they please.
 
@@ -127,7 +151,7 @@ def unmount(path: Path) -> bool:
     if _libc().umount2(os.fsencode(path), 0) == 0:
         return True
     code = ctypes.get_errno()
-    if code == _NOT_MOUNTED or not path.exists():
+    if code == _NOT_MOUNTED or not path.exists() or (code == _DENIED and not path.is_mount()):
         return False
     if code == _BUSY:
         raise WorkspaceError(

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from sandbox import engine
 from sandbox.checkpoints import Checkpointer
 from sandbox.container import Container
-from sandbox.errors import SandboxError, WorkspaceError
+from sandbox.errors import ChannelLost, SandboxError, WorkspaceError
+from sandbox.mounts import may_mount
+from sandbox.slot import Slot
 from sandbox.spec import JOB_UID
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sandbox.checkpoints import Checkpoint
     from sandbox.layer import Layer
     from sandbox.pool import Claimed, Pool
     from sandbox.rewind import Rewound
-    from sandbox.slot import Slot
     from sandbox.spec import BackgroundProcess, Base, CommandResult, SandboxSpec
     from sandbox.store import Store
 
@@ -33,14 +37,24 @@ _log = logging.getLogger(__name__)
 class Sandbox:
     """An open sandbox. One thread uses it; `kill` may be called from any other."""
 
-    def __init__(self, container: Container, workspace: Workspace, checkpointer: Checkpointer) -> None:
+    def __init__(
+        self,
+        container: Container,
+        workspace: Workspace,
+        checkpointer: Checkpointer,
+        again: Callable[[], Container] | None = None,
+    ) -> None:
+        """Take the parts. `again` starts another container where only that shows the workspace anew."""
         self._container = container
         self._workspace = workspace
         self._checkpointer = checkpointer
+        self._again = again
+        self._replacing = threading.Lock()
+        self._killed = False
 
     @property
     def container_id(self) -> str:
-        """The engine's id of the container."""
+        """The engine's id of the container; a rewind may replace it where the engine mounts the workspace."""
         return self._container.id
 
     @property
@@ -96,9 +110,14 @@ class Sandbox:
         self._checkpointer.tree_of(checkpoint)
         state = self._checkpointer.shell_of(shell)
         try:
-            self._container.shell.reset(state)
-            rewound = self._checkpointer.rewind(checkpoint)
-            _require_seen(self._container, self._workspace)
+            if self._again is None:
+                self._container.shell.reset(state)
+                rewound = self._checkpointer.rewind(checkpoint)
+                _require_seen(self._container, self._workspace)
+            else:
+                self._container.close()
+                rewound = self._checkpointer.rewind(checkpoint)
+                self._replace(self._again(), state)
         except BaseException:
             with suppress(SandboxError):  # The first error is the one to tell.
                 self._container.kill()
@@ -114,7 +133,18 @@ class Sandbox:
 
     def kill(self) -> None:
         """End the container at once, from any thread: a call that waits raises ChannelLost."""
-        self._container.kill()
+        with self._replacing:
+            self._killed = True
+            container = self._container
+        container.kill()
+
+    def _replace(self, container: Container, state: bytes) -> None:
+        with self._replacing:
+            self._container, killed = container, self._killed
+        if killed:
+            raise ChannelLost("the sandbox is gone", cause="it was ended on request")
+        if state:
+            container.shell.reset(state)
 
     def pause(self) -> None:
         """Freeze every process of the container, from any thread; see `Container.pause`."""
@@ -170,23 +200,34 @@ class _Opening:
     run_id: str
 
     def cold(self) -> Sandbox:
-        workspace = self._prepared(None)
-        container: Container | None = None
+        """Start a container on an empty room: as which of the host's users it runs is known then."""
+        slot = Slot.make(self.root, secrets.token_hex(8), size_mb=self.spec.limits.workspace_mb)
+        started: list[Container] = []
+        workspace: Workspace | None = None
         try:
-            container = Container.start(self.spec, workspace=workspace.merged)
-            return self._joined(container, workspace)
+            if may_mount():
+                started.append(Container.start(self.spec, workspace=slot.merged))
+                workspace = self._prepared(slot, started[0].uid)
+                return self._joined(started[0], workspace)
+            workspace = self._prepared(slot, JOB_UID + engine.ping().shift)
+            again = partial(_over, workspace, self.spec)
+            started.append(again())
+            return self._joined(started[0], workspace, again)
         except BaseException:
             with suppress(SandboxError):  # The first error is the one to tell.
-                if container is not None:
+                for container in started:
                     container.close()
-            workspace.remove()
+            with suppress(SandboxError):
+                slot.remove()
+            if workspace is not None:
+                workspace.pristine.held.release()
             raise
 
     def warm(self, claimed: Claimed) -> Sandbox | None:
         """Use a container that was started ahead; None where something is wrong with it: nothing of it stays then."""
         workspace: Workspace | None = None
         try:
-            workspace = self._prepared(claimed.slot)
+            workspace = self._prepared(claimed.slot, claimed.container.uid)
             return self._joined(claimed.container, workspace)
         except BaseException as error:
             with suppress(SandboxError):  # What is left, the keeper finds.
@@ -198,29 +239,42 @@ class _Opening:
             _log.warning("a container that was started ahead can't be used: %s (%s)", error.message, error.cause)
             return None
 
-    def _prepared(self, slot: Slot | None) -> Workspace:
+    def _prepared(self, slot: Slot, uid: int) -> Workspace:
         return Workspace.prepare(
             self.store,
             self.base,
             self.root,
-            name=secrets.token_hex(8),
-            uid=JOB_UID,
+            name=slot.room.name,
+            uid=uid,
             tree=self.tree,
             layer=self.layer,
             slot=slot,
             size_mb=self.spec.limits.workspace_mb,
         )
 
-    def _joined(self, container: Container, workspace: Workspace) -> Sandbox:
+    def _joined(
+        self, container: Container, workspace: Workspace, again: Callable[[], Container] | None = None
+    ) -> Sandbox:
         """Let the container see the workspace."""
         parent = _parent(self.store, self.base, self.tree)
         checkpointer = Checkpointer(self.store, workspace, parent=parent, run_id=self.run_id)
         checkpointer.limit(self.spec.limits.checkpoints_mb << 20)
         if state := checkpointer.shell_of(self.shell):
             container.shell.reset(state)
-        workspace.mount()
-        _require_seen(container, workspace)
-        return Sandbox(container, workspace, checkpointer)
+        if again is None:
+            workspace.mount()
+            _require_seen(container, workspace)
+        return Sandbox(container, workspace, checkpointer, again)
+
+
+def _over(workspace: Workspace, spec: SandboxSpec) -> Container:
+    """Start a container over a workspace that the engine mounts."""
+    container = Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
+    if container.uid != workspace.uid:
+        container.close()
+        cause = f"the job is the host's user {container.uid}, not {workspace.uid}"
+        raise WorkspaceError("the workspace's files would be somebody else's", cause=cause)
+    return container
 
 
 def _require_seen(container: Container, workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 `container_settings` is the complete body of the engine's "create container" request. What isn't named here is the
 engine's default, and nothing else in the project adds to it, but that in an image without Python the entry point is a
 shell that waits (`sandbox.exec_shell`). `describe` says the same in words.
+For Podman, `sandbox.podman` says the same in its words; `sandbox.sealed` sees inside whether it came about.
 Docker 20.10 and later, Podman 4.3 and later (through its Docker-compatible socket); cgroup v1 and v2.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sandbox.sealed import SEEN
 from sandbox.spec import HOME, JOB_UID, WORKSPACE, SetupSpec
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ LABEL, SANDBOX = "dreamdock", "sandbox"
 
 RUN_LABEL = "dreamdock.run"
 """The label that says which run a sandbox belongs to."""
+
+PLACE_LABEL = "dreamdock.workspace"
+"""The label that says where the workspace of a container lies, where the engine mounts it and can't tell."""
 
 HOSTNAME = "sandbox"
 
@@ -136,13 +141,20 @@ READONLY_PATHS = ("/proc/sys", "/proc/sysvipc")
 
 
 def container_settings(
-    spec: SandboxSpec, *, workspace: Path, runner_source: str, seccomp: str, volumes: Sequence[str] = ()
+    spec: SandboxSpec,
+    *,
+    workspace: Path,
+    runner_source: str,
+    seccomp: str,
+    volumes: Sequence[str] = (),
+    overlay: str = "",
 ) -> dict[str, Any]:
     """Return the body of the engine's "create container" request.
 
     `workspace` is the host's directory that appears at /workspace, `runner_source` the text of the runner (it goes
     into the command line, never into a mount), `seccomp` the text of the profile. `volumes` are the paths that the
     image declares as volumes: the engine would put writable directories of the host's disk there; memory covers them.
+    With `overlay`, the options of such a mount, the engine mounts it itself, and takes it away with the container.
     """
     limits = spec.limits
     memory = limits.memory_mb * 1024 * 1024
@@ -154,13 +166,13 @@ def container_settings(
     tmpfs |= {path: _tmpfs(run_mb, "mode=1777") for path in volumes if path not in {*tmpfs, WORKSPACE}}
     return {
         "Image": spec.image,
-        "Entrypoint": [*INTERPRETER, runner_source, str(limits.pids)],
+        "Entrypoint": [*INTERPRETER, runner_source, str(limits.pids), *SEEN],
         "Cmd": [],
         "User": f"{JOB_UID}:{JOB_UID}",
         "WorkingDir": "/",
         "Env": [f"{name}={value}" for name, value in environment(spec).items()],
         "Hostname": HOSTNAME,
-        "Labels": {**spec.labels, LABEL: SANDBOX},
+        "Labels": {**spec.labels, LABEL: SANDBOX} | ({PLACE_LABEL: str(workspace)} if overlay else {}),
         "Healthcheck": {"Test": ["NONE"]},  # An image's own would be run by the engine, outside our channel.
         # The channel is the container's own streams. When the worker's end closes, the runner leaves.
         "Tty": False,
@@ -183,15 +195,7 @@ def container_settings(
             "PidMode": "",
             "UTSMode": "",
             "ReadonlyRootfs": True,
-            "Mounts": [
-                {
-                    "Type": "bind",
-                    "Source": str(workspace),
-                    "Target": WORKSPACE,
-                    "ReadOnly": False,
-                    "BindOptions": {"Propagation": "rslave"},
-                }
-            ],
+            "Mounts": [_overlay(overlay) if overlay else _bind(workspace)],
             "Tmpfs": tmpfs,
             "ShmSize": shm_mb * 1024 * 1024,
             "Devices": [],
@@ -258,6 +262,19 @@ def describe(spec: SandboxSpec) -> dict[str, str]:
         "output of a command": f"{limits.output_kb} KiB kept, head and tail",
         "logs of the engine": "none",
     }
+
+
+def _bind(workspace: Path) -> dict[str, Any]:
+    """Return a mount of what is, or will be, mounted on the host."""
+    options = {"Propagation": "rslave"}
+    return {"Type": "bind", "Source": str(workspace), "Target": WORKSPACE, "ReadOnly": False, "BindOptions": options}
+
+
+def _overlay(options: str) -> dict[str, Any]:
+    """Return a volume without a name: it's made and removed with its container."""
+    driver = {"Name": "local", "Options": {"type": "overlay", "device": "overlay", "o": options}}
+    volume = {"NoCopy": True, "DriverConfig": driver}
+    return {"Type": "volume", "Source": "", "Target": WORKSPACE, "ReadOnly": False, "VolumeOptions": volume}
 
 
 def _is_bridged(spec: SandboxSpec) -> bool:

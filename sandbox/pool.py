@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sandbox import engine
 from sandbox.container import Container, runner_source, seccomp_profile
+from sandbox.mounts import may_mount
 from sandbox.policy import container_settings
 from sandbox.slot import Slot
 from sandbox.spec import SandboxSpec
@@ -75,6 +76,7 @@ class Offer(BaseModel):
     image: str
     room: str
     attached: bool
+    uid: int
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,11 @@ class Pool:
         self.close()
 
     def ensure(self) -> None:
-        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over."""
-        if not self._plan.size or not engine.address().startswith("unix://"):
+        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over.
+
+        Nor has a process that may not mount: what its containers show has to be there when they start.
+        """
+        if not self._plan.size or not engine.address().startswith("unix://") or not may_mount():
             return
         if self._process is not None and self._process.poll() is None:
             return
@@ -163,7 +168,12 @@ class Pool:
         stream, lock = descriptors
         slot = Slot(self._plan.root / "open" / offer.room, os.fdopen(lock, "r"))
         container = Container.adopt(
-            socket.socket(fileno=stream), offer.container, offer.image, spec.limits, attached=offer.attached
+            socket.socket(fileno=stream),
+            offer.container,
+            offer.image,
+            spec.limits,
+            attached=offer.attached,
+            uid=offer.uid,
         )
         try:
             slot.tell(spec.labels)

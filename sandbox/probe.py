@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sandbox import engine
 from sandbox.errors import EngineUnavailable, ImageMissing
 
@@ -29,16 +31,10 @@ def lacking_runner(image: str) -> str:
     """
     import docker  # noqa: PLC0415  # As in `lacking_limits`.
 
-    sealed = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "user": "65534:65534"}
-    options = {"entrypoint": ["/bin/sh", "-c"], "labels": {"dreamdock": "probe"}, "mem_limit": _MEMORY_BYTES}
+    sealed: dict[str, Any] = {"network_mode": "none", "read_only": True, "cap_drop": ["ALL"], "user": "65534:65534"}
+    sealed |= {"entrypoint": ["/bin/sh", "-c"], "labels": {"dreamdock": "probe"}, "mem_limit": _MEMORY_BYTES}
     try:
-        container = engine.client().containers.create(image, [_RUNNER], **sealed, **options)
-        try:
-            container.start()
-            container.wait()
-            output: bytes = container.logs(stderr=False)
-        finally:
-            container.remove(force=True)
+        output = engine.printed(image, [_RUNNER], **sealed)
     except docker.errors.APIError as error:
         return f"it can't be started: {error.explanation}"
     except docker.errors.DockerException as error:
@@ -54,7 +50,7 @@ def lacking_limits(image: str) -> tuple[str, ...]:
     import docker  # noqa: PLC0415  # 70 ms that only doctor pays.
 
     try:
-        output = engine.client().containers.run(
+        output = engine.printed(
             image,
             ["sh", "-c", _SCRIPT],
             network_mode="none",
@@ -65,7 +61,6 @@ def lacking_limits(image: str) -> tuple[str, ...]:
             pids_limit=_PIDS,
             nano_cpus=_NANO_CPUS,
             labels={"dreamdock": "probe"},
-            remove=True,
         )
     except docker.errors.ImageNotFound as error:
         raise ImageMissing(f"no image {image}", cause=str(error.explanation), hint="dreamdock up") from error

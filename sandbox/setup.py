@@ -23,6 +23,7 @@ from sandbox.cache import hold, remove_tree
 from sandbox.container import Container
 from sandbox.errors import ChannelLost, SetupFailed, WorkspaceError
 from sandbox.layer import Layer, settle
+from sandbox.mounts import may_mount
 from sandbox.objects import disk_error
 from sandbox.policy import SETUP_CA, SETUP_TMP
 from sandbox.shell import one_line
@@ -71,10 +72,11 @@ class SetUp:
         with contextlib.closing(engine.client()) as client:
             image = str(client.api.inspect_image(self._spec.image)["Id"])
         spec = self._spec.model_copy(update={"image": image})
-        folder, name = self._root / "layers", _name(spec, self._base)
+        uid = JOB_UID + engine.ping().shift
+        folder, name = self._root / "layers", _name(spec, self._base, uid)
         try:
             with self._turn(folder, name):
-                held = hold(folder, name, partial(self._make, spec))
+                held = hold(folder, name, partial(self._make, spec, uid))
             return Layer.read(held, cached=not self._made)
         except OSError as error:
             raise disk_error(error, "keeping what set-up made") from error
@@ -106,10 +108,10 @@ class SetUp:
             if self._killed.wait(_POLL_S):
                 raise ChannelLost("the set-up was ended", cause="it was ended on request")
 
-    def _make(self, spec: SetupSpec, part: Path) -> None:
+    def _make(self, spec: SetupSpec, uid: int, part: Path) -> None:
         name = f"setup-{secrets.token_hex(6)}"
         size_mb = spec.limits.workspace_mb
-        workspace = Workspace.prepare(self._store, self._base, self._root, name=name, uid=JOB_UID, size_mb=size_mb)
+        workspace = Workspace.prepare(self._store, self._base, self._root, name=name, uid=uid, size_mb=size_mb)
         try:
             began = time.monotonic()
             log = self._run(spec, workspace)
@@ -122,13 +124,16 @@ class SetUp:
         self._made = True
 
     def _run(self, spec: SetupSpec, workspace: Workspace) -> str:
-        container = Container.start(spec, workspace=workspace.merged)
+        container = Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
         self._container = container
         try:
             if self._killed.is_set():  # Just before there was something to end.
                 container.kill()
             workspace.mount()
-            if not container.shell.sees(workspace.merged):
+            if container.uid != workspace.uid:
+                cause = f"the job is the host's user {container.uid}, not {workspace.uid}"
+                raise WorkspaceError("the set-up container's files would be somebody else's", cause=cause)
+            if workspace.mounting and not container.shell.sees(workspace.merged):
                 raise WorkspaceError("the set-up container doesn't see the workspace", hint="dreamdock doctor")
             return _carry_out(container.shell, spec)
         finally:
@@ -136,8 +141,9 @@ class SetUp:
             container.close()
 
 
-def _name(spec: SetupSpec, base: Base) -> str:
-    told = [base.project, base.commit, spec.image, list(spec.commands), spec.network, JOB_UID]
+def _name(spec: SetupSpec, base: Base, uid: int) -> str:
+    told = [base.project, base.commit, spec.image, list(spec.commands), spec.network, uid]
+    told += [] if may_mount() else ["by the engine"]  # Its overlays read other marks.
     return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()[:16]  # Tells a run nothing.
 
 

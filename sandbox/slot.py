@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from sandbox.cache import locked, remove_tree
 from sandbox.disk import mount_disk, unmount_disk
 from sandbox.errors import WorkspaceError
-from sandbox.mounts import bind_closed, mount_slot, unmount
+from sandbox.mounts import bind_closed, may_mount, mount_slot, unmount
 from sandbox.objects import disk_error
 
 if TYPE_CHECKING:
@@ -34,16 +34,21 @@ class Slot:
     def make(cls, root: Path, name: str, *, size_mb: int) -> Slot:
         """Make a room below a root of workspaces, with a disk of `size_mb` MiB.
 
+        Where this process may not mount, it's a room in which only the engine can show a workspace, on the host's disk.
         Raises WorkspaceError, DiskFull; then nothing of it stays.
         """
         room = root.resolve() / "open" / name
         try:
             slot = cls(room, _claim(room))
             try:
-                bind_closed(room)
-                make_disk(room, size_mb)
+                if mounting := may_mount():
+                    bind_closed(room)
+                    make_disk(room, size_mb)
+                else:
+                    disk(room).mkdir()
                 slot.merged.mkdir()
-                mount_slot(slot.merged)
+                if mounting:
+                    mount_slot(slot.merged)
             except BaseException:
                 with suppress(WorkspaceError):  # The first error is the one to tell.
                     slot.remove()
@@ -103,7 +108,7 @@ def remove_room(room: Path) -> None:
     """Unmount and delete a room. Raises WorkspaceError when a process still uses it."""
     if not room.is_dir():
         return
-    for place in (room / "lower", room / "merged"):
+    for place in (room / "lower", room / "engine", room / "merged"):
         while unmount(place):  # Two lie on `merged`; and more, if a worker was killed between two mounts and came back.
             pass
     unmount_disk(disk(room))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.git import printable
-from sandbox.materialise import OPAQUE, REDIRECT, is_whiteout
+from sandbox.materialise import USER, Marks, is_whiteout
 from sandbox.objects import EMPTY_TREE, GITLINK, Entry, Objects
 from sandbox.pristine import RESERVED
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _DEEPEST = 200  # Directories inside each other; a checkpoint takes no more either.
 _LONGEST = 3000  # Bytes of a path that git is asked about.
-_IMPURE, _ORIGIN = "trusted.overlay.impure", "trusted.overlay.origin"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -58,6 +57,7 @@ class Survivors:
         self._new = new
         self._tree = tree
         self._lower = workspace.pristine.tree
+        self._marks = workspace.marks
         self._lost: list[str] = []
 
     def move(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class Survivors:
             self._walk(None, place._replace(path=path, lower=_joined(place.lower, name), depth=depth))
             return
         with _opened(name, here) as inner:
-            lower = _continued(inner, os.listxattr(inner), name, place.lower)
+            lower = _continued(self._marks, inner, name, place.lower)
             self._walk(inner, place._replace(path=path, lower=lower, depth=depth))
 
     def _take(self, here: int | None, name: bytes, place: _Place) -> None:
@@ -135,7 +135,7 @@ class Survivors:
             if stat.S_ISDIR(os.stat(name, dir_fd=target, follow_symlinks=False).st_mode):
                 self._detach(target, name, place)
             else:
-                _forget_origin(target, name)
+                _forget_origin(self._marks, target, name)
 
     def _move_home(self, old: int) -> None:
         """Take HOME along, or make it anew where the run has put something else there."""
@@ -151,20 +151,20 @@ class Survivors:
         """Make a directory hold by itself what it shows of another one of the base; `place` is its parent's."""
         with _opened(name, folder) as here:
             marks = os.listxattr(here)
-            lower, path = _continued(here, marks, name, place.lower), place.path + name
+            lower, path = _continued(self._marks, here, name, place.lower), place.path + name
             below = place._replace(path=path + b"/", lower=lower, depth=place.depth + 1)
             with os.scandir(here) as listing:
                 items = {os.fsencode(item.name): item.is_dir(follow_symlinks=False) for item in listing}
-            if _IMPURE in marks:
+            if self._marks.impure in marks:
                 for inner in [inner for inner, is_folder in items.items() if not is_folder]:
-                    _forget_origin(here, inner)
+                    _forget_origin(self._marks, here, inner)
             for inner in [inner for inner, is_folder in items.items() if is_folder and place.depth < _DEEPEST]:
                 self._detach(here, inner, below)
             if lower == path:
                 return
             if lower is not None:
                 self._fill(here, items, lower)
-            for mark in {REDIRECT, _ORIGIN}.intersection(marks):
+            for mark in {self._marks.redirect, self._marks.origin}.intersection(marks):
                 os.removexattr(here, mark)
 
     def _fill(self, here: int, present: Collection[bytes], lower: bytes) -> None:
@@ -239,23 +239,25 @@ class Survivors:
         os.fchmod(inner, 0o755)
         os.fchown(inner, self._workspace.uid, self._workspace.uid)
         if hides:
-            os.setxattr(inner, OPAQUE, b"y")
+            os.setxattr(inner, self._marks.opaque, b"y")
         return inner
 
 
-def _continued(folder: int, marks: Collection[str], name: bytes, lower: bytes | None) -> bytes | None:
+def _continued(marks: Marks, folder: int, name: bytes, lower: bytes | None) -> bytes | None:
     """Return the path in the base that a directory of the upper layer continues, None for none."""
-    if OPAQUE in marks and os.getxattr(folder, OPAQUE) == b"y":
+    there = os.listxattr(folder)
+    if marks.opaque in there and os.getxattr(folder, marks.opaque) == b"y":
         return None
-    target = os.getxattr(folder, REDIRECT) if REDIRECT in marks else name
+    target = os.getxattr(folder, marks.redirect) if marks.redirect in there else name
     return target.strip(b"/") if target.startswith(b"/") else _joined(lower, target)
 
 
-def _forget_origin(folder: int, name: bytes) -> None:
+def _forget_origin(marks: Marks, folder: int, name: bytes) -> None:
     try:
-        os.removexattr(b"/proc/self/fd/%d/%s" % (folder, name), _ORIGIN, follow_symlinks=False)
+        os.removexattr(b"/proc/self/fd/%d/%s" % (folder, name), marks.origin, follow_symlinks=False)
     except OSError as error:
-        if error.errno != errno.ENODATA:
+        # A link can't have a user's attribute, and so has none.
+        if error.errno != errno.ENODATA and (error.errno, marks) != (errno.EPERM, USER):
             raise
 
 

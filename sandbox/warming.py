@@ -171,12 +171,13 @@ class Warming:
             if warm is None:
                 return
             self._busy_until = time.monotonic() + REFILL_S
-            container = warm.container
+            box = warm.container
             offer = Offer(
-                container=container.id,
-                image=container.image_id,
+                container=box.id,
+                image=box.image_id,
                 room=warm.slot.room.name,
-                attached=container.is_attached,
+                attached=box.is_attached,
+                uid=box.uid,
             )
             try:
                 send(reply, offer.model_dump_json().encode(), warm.container.stream.fileno(), warm.slot.lock.fileno())

@@ -8,6 +8,7 @@
     disk/                      the run's own disk, of bounded size, mounted
     disk/layer/upper/, work/   the overlay's own
     disk/next-<random>/, past/ while the layer is being replaced: the one to come, the one that was
+    engine/                    files that Podman is told by name: in memory
     lower/                     what lies below the changes, mounted now and then
     rules/                     the base's ignore files, once they are asked
     merged/                    what the container sees as /workspace: a slot, and on it the overlay
@@ -28,8 +29,8 @@ from sandbox.cache import copy_tree, locked, remove_tree
 from sandbox.disk import unmount_disk
 from sandbox.errors import DiskFull, WorkspaceError, WorkspaceFull
 from sandbox.git import printable
-from sandbox.materialise import materialise
-from sandbox.mounts import mount_overlay, require_written, spread, unmount
+from sandbox.materialise import TRUSTED, USER, materialise
+from sandbox.mounts import may_mount, mount_overlay, require_written, spread, unmount, volume_options
 from sandbox.objects import disk_error
 from sandbox.pristine import Pristine, pristine
 from sandbox.slot import Slot, disk, is_abandoned, make_disk, remove_room
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.layer import Layer
+    from sandbox.materialise import Marks
     from sandbox.objects import Objects
     from sandbox.spec import Base
     from sandbox.store import Store
@@ -62,6 +64,8 @@ class Workspace:
     uid: int
     size_mb: int
     layer: Layer | None = None
+    mounting: bool = True
+    """Whether this process mounts it; else the engine does, by `volume`, for as long as a container lives."""
     clearing: list[threading.Thread] = field(default_factory=list)
 
     @property
@@ -133,7 +137,7 @@ class Workspace:
         own = slot
         try:
             own = own or Slot.make(root, name, size_mb=size_mb)
-            workspace = cls(base, own.room, lower, own.lock, uid, size_mb, layer=layer)
+            workspace = cls(base, own.room, lower, own.lock, uid, size_mb, layer=layer, mounting=may_mount())
             workspace._fill(store.objects(base.project), tree or base.tree)
         except BaseException as error:
             if own is not None and slot is None:
@@ -168,6 +172,8 @@ class Workspace:
 
     def mount(self) -> None:
         """Show the workspace, here and in the container. Raises WorkspaceError."""
+        if not self.mounting:
+            return
         place = f"open/{self.room.name}"
         mount_overlay(
             self.room.parent.parent,
@@ -177,10 +183,24 @@ class Workspace:
             merged=f"{place}/merged",
         )
 
+    @property
+    def volume(self) -> str:
+        """The options of the engine's mount; empty where this process mounts. Raises WorkspaceError."""
+        if self.mounting:
+            return ""
+        layer = f"open/{self.room.name}/layer"
+        root = self.room.parent.parent
+        return volume_options(root, lower=self._lower, upper=f"{layer}/upper", work=f"{layer}/work")
+
+    @property
+    def marks(self) -> Marks:
+        """How the overlay marks what it stores."""
+        return TRUSTED if self.mounting else USER
+
     @contextmanager
     def lower(self) -> Iterator[Path]:
         """Show what lies below the changes while the block runs. Raises OSError, WorkspaceError."""
-        if self.layer is None:
+        if self.layer is None or not self.mounting:  # Then nothing was moved, and nobody looks.
             yield self.pristine.tree
             return
         place = self.room / "lower"
@@ -220,8 +240,12 @@ class Workspace:
         Nothing of what was there survives. Raises OSError, WorkspaceError, WorkspaceFull.
         """
         self._wait_cleared()
-        unmount_disk(self._disk)
-        make_disk(self.room, self.size_mb)
+        if self.mounting:
+            unmount_disk(self._disk)
+            make_disk(self.room, self.size_mb)
+        else:
+            remove_tree(self._disk)
+            self._disk.mkdir()
         self._fill(objects, tree)
         self.mount()
 
@@ -237,7 +261,7 @@ class Workspace:
         upper = layer / "upper"
         self._give(upper, 0o755)
         shared = frozenset() if self.layer is None else self.layer.shared
-        materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared)
+        materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared, marks=self.marks)
         if tree != self.base.tree:
             self._require_kept(self._disk)  # Else a full host shows later, when nobody is told of it.
         return upper

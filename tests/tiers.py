@@ -23,7 +23,7 @@ CHECKS = {
     "types": ((str(BIN / "mypy"),),),
     "contracts": ((str(BIN / "lint-imports"), "--no-cache"),),
 }
-TESTS = ("unit", "sandbox", "escape", "models", "e2e", "compose")
+TESTS = ("unit", "sandbox", "escape", "engines", "models", "e2e", "compose")
 
 
 @dataclass(frozen=True)

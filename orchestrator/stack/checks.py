@@ -18,6 +18,7 @@ from orchestrator.stack import redis_checks
 from orchestrator.stack.check import HostCheck, tried
 from sandbox import engine, images, probe
 from sandbox.disk import mount_disk, unmount_disk
+from sandbox.mounts import may_mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,8 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
 
 def _engine(_settings: Settings) -> HostCheck:
     info = engine.ping()
-    found = f"{info.version} (API {info.api_version}), storage {info.storage_driver}, cgroup v{info.cgroup_version}"
+    found = f"{info.name} {info.version} (API {info.api_version}), storage {info.storage_driver}"
+    found += f", cgroup v{info.cgroup_version}" + (f", users shifted by {info.shift}" if info.shift else "")
     return HostCheck("engine", ok=True, found=found)
 
 
@@ -78,6 +80,8 @@ def _overlay(settings: Settings) -> HostCheck:
     name = "overlay mounts"
     if os.geteuid() != 0:
         return _not_tried(name)
+    if not may_mount():
+        return _volume(settings, name)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
         lower, upper, work, merged = (Path(scratch) / part for part in ("lower", "upper", "work", "merged"))
@@ -133,6 +137,17 @@ def _fill(path: Path, most_mb: int) -> bool:
     except OSError as error:
         return error.errno == errno.ENOSPC
     return False
+
+
+def _volume(settings: Settings, name: str) -> HostCheck:
+    """Let the engine mount a workspace, as it does for a worker that may not, and change a file through it."""
+    from sandbox.attack.opening import opened  # noqa: PLC0415  # Only here, and it brings the whole sandbox.
+
+    with opened(images.named(settings.image or images.BASE), settings.state_dir / "attack") as box:
+        box.write("file", b"above")
+        works = [change.path for change in box.checkpoint(note="doctor").changes] == ["file"]
+    found = "this process may not mount; the engine does, colder and without renaming the base's directories"
+    return HostCheck(name, ok=works, found=found if works else "a write went astray")
 
 
 def _disk(settings: Settings) -> HostCheck:

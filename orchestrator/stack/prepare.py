@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 from orchestrator import settings as settings_room
 from orchestrator.errors import DreamdockError
+from orchestrator.stack import packages
 from orchestrator.stack.disks import ensure_disks
 from orchestrator.stack.engine import ensure_engine
 from orchestrator.stack.image import ensure_image
@@ -29,6 +31,8 @@ def main() -> int:
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
         ensure_disks(reporter)
         ensure_image(settings, reporter)
+        if shutil.which("podman") is None:
+            packages.install(["podman"], reporter, why="test the sandbox over Podman")
     except (DreamdockError, SandboxError) as error:
         reporter.line(f"error: {error.message}\ncause: {error.cause}\ntry: {error.hint}")
         return error.exit_code

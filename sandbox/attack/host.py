@@ -13,7 +13,7 @@ HOST = (
         "read the mount table",
         f"""
 virtual = {{"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs"}}
-names = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+names = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/etc/passwd", "/etc/group")
 for line in open("/proc/self/mountinfo"):
     fields = line.split()
     place, options, kind = fields[4], fields[5].split(","), fields[fields.index("-") + 1]

@@ -190,8 +190,11 @@ for folder in ("/tmp", "/dev/shm", "/run"):
     except OSError as error:
         outcome = errno.errorcode[error.errno]
     finally:
-        os.unlink(folder + "/attack-fill")
-    say(outcome, f"{{folder}} after {{written}} MiB", outcome == "ENOSPC" and written <= {LIMITS.memory_mb} // 2)
+        for left in glob.glob(folder + "/attack-fill"):
+            os.unlink(left)
+    limited = outcome == "ENOSPC" and 0 < written <= {LIMITS.memory_mb} // 2
+    closed = outcome == "EACCES" and folder == "/run"  # Root's alone, with Podman.
+    say(outcome, f"{{folder}} after {{written}} MiB", limited or closed)
 """,
     ),
     python_check(

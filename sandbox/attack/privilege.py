@@ -19,7 +19,9 @@ for pid in ("self", "1"):
     say("seccomp " + status["Seccomp"], pid, status["Seccomp"] == "2")
     say("uid " + status["Uid"].replace("\\t", " "), pid, set(status["Uid"].split()) == {{"{JOB_UID}"}})
 import pwd
-say("account", "none", not any(entry.pw_uid == {JOB_UID} for entry in pwd.getpwall()))
+accounts = [entry for entry in pwd.getpwall() if entry.pw_uid == {JOB_UID}]
+# Podman writes the container's user into a passwd file of its own, without a password.
+say("account", "none", all((entry.pw_passwd, entry.pw_gecos) == ("*", "container user") for entry in accounts))
 """,
     ),
     python_check(

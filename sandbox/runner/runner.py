@@ -286,6 +286,11 @@ def _text(path: str) -> str:
         return (file.read(4096) or b"").decode("utf-8", "replace")
 
 
+def _whole(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 def _readable(paths: Iterable[str]) -> str:
     return next((path for path in paths if os.access(path, os.R_OK)), "")
 
@@ -293,8 +298,9 @@ def _readable(paths: Iterable[str]) -> str:
 class Runner:
     """Answers requests one after the other, reaps, and drains whatever was left running."""
 
-    def __init__(self, requests: int, answers: int, pids_limit: int) -> None:
+    def __init__(self, requests: int, answers: int, pids_limit: int, shown: Iterable[str] = ()) -> None:
         self.requests, self.answers, self.pids_limit = requests, answers, pids_limit
+        self.seen = {path: _whole(path) for path in shown if os.access(path, os.R_OK)}
         self.inbox = bytearray()
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], object]] = {}
@@ -330,7 +336,7 @@ class Runner:
     # The loop.
 
     def serve(self) -> None:
-        hello = {"id": 0, "protocol": PROTOCOL, "bash": self.bash, "python": sys.version.split()[0]}
+        hello = {"id": 0, "protocol": PROTOCOL, "bash": self.bash, "python": sys.version.split()[0], "seen": self.seen}
         self.answer(hello | self.offer_line())
         self.start_ahead(AHEAD)
         operations = {
@@ -1065,7 +1071,7 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     harden()
-    Runner(requests, answers, pids_limit).serve()
+    Runner(requests, answers, pids_limit, sys.argv[2:]).serve()
 
 
 if __name__ == "__main__":

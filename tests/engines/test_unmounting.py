@@ -1,0 +1,46 @@
+"""The second route to a workspace: a worker without the right to mount, and the engine's local volume driver."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_root]
+HERE = Path(__file__).parent
+UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+
+
+def carry_out(argv: Sequence[str | Path]) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent / 'helpers'}:{HERE.parents[1]}"}
+    done = subprocess.run([*UNPRIVILEGED, sys.executable, *argv], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "name", ["steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "no_pool", "odd_names"]
+)
+def test_without_the_right_to_mount(name: str, tmp_path: Path) -> None:
+    carry_out([HERE / "unmounting.py", name, tmp_path])
+
+
+def test_other_engines(engine_at: str, tmp_path: Path) -> None:
+    name = "podman_refuses" if engine_at == "podman" else "steps_and_rewinds"
+    carry_out([HERE / "unmounting.py", name, tmp_path])
+
+
+def test_every_promise_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from sandbox.attack.suite import attack; "
+        "from sandbox.images import base_image; "
+        "lost = [v.id + ': ' + v.result for v in attack(base_image(), Path(sys.argv[1])) if not v.held]; "
+        "sys.exit('; '.join(lost) or 0)"
+    )
+    carry_out(["-c", program, tmp_path / "attacked"])
