@@ -131,7 +131,7 @@ def test_a_killed_worker_ends_its_container_and_the_sweep_removes_the_rest(
         from sandbox.slot import Slot
         from sandbox.spec import SandboxSpec
         spec = SandboxSpec.model_validate_json(sys.argv[1])
-        box = Container.start(spec, workspace=Slot.make(Path(sys.argv[2]), "r").merged)
+        box = Container.start(spec, workspace=Slot.make(Path(sys.argv[2]), "r", size_mb=64).merged)
         print(box.id, flush=True)
         box.shell.run("sleep 600")
     """
@@ -212,7 +212,7 @@ def test_images_are_found_built_and_looked_into(engine_at: str, tmp_path: Path) 
         try:
             assert probe.lacking_runner(name) == ""
             assert probe.lacking_limits(name) == ()
-            slot = Slot.make(tmp_path / "spaces", "r")
+            slot = Slot.make(tmp_path / "spaces", "r", size_mb=64)
             with contextlib.closing(Container.start(SandboxSpec(image=name), workspace=slot.merged)) as made:
                 time.sleep(2)
                 result = made.shell.exec(["sh", "-c", "ls /tmp; grep ' /data ' /proc/self/mountinfo | grep -c tmpfs"])
