@@ -117,10 +117,9 @@ def _mounted(host: Mapping[str, Any], mounts: Mapping[str, _Mount]) -> Iterator[
     for path, options in host["Tmpfs"].items():
         size = re.search(r"size=(\d+)m", options)
         place = mounts.get(path, nothing)
-        if size and place.kind == "tmpfs":
+        yield "tmpfs", f"{path} on tmpfs", f"{path} on {place.kind or 'the image'}"
+        if size:
             yield "tmpfs", f"{path} of {int(size[1]) * 1024} KiB", f"{path} of {place.size_kb} KiB"
-        else:
-            yield "tmpfs", f"{path} in memory", f"{path} on {place.kind or 'the image'}"
     shm = mounts.get("/dev/shm", nothing)  # noqa: S108  # A path inside.
     yield "shared memory", f"{host['ShmSize'] // 1024} KiB", f"{shm.size_kb} KiB"
     for path in host["MaskedPaths"]:
