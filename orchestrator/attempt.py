@@ -18,6 +18,7 @@ from orchestrator.errors import DreamdockError, FencedError, JournalError, Redis
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
+from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer, follow
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
@@ -61,10 +62,19 @@ _OUTCOMES: Final = {
 }
 
 
-def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop, *, pool: Pool | None = None) -> None:
+def carry(
+    client: Redis,
+    settings: Settings,
+    run_id: str,
+    number: int,
+    stop: Stop,
+    *,
+    pool: Pool | None = None,
+    signer: Signer | None = None,
+) -> None:
     """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done.
 
-    `pool` is where its sandboxes come from, as far as it has them.
+    `pool` is where its sandboxes come from, as far as it has them; `signer` is this machine's, if it's loaded already.
     """
     worker = f"{platform.node()}:{os.getpid()}"
     fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
@@ -72,7 +82,8 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
     keys = secrets(catalog(settings.families), os.environ)
-    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=settings.lease_seconds, secrets=keys)
+    lease_s, signer = settings.lease_seconds, signer or Signer.load(settings.state_dir)
+    journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=lease_s, secrets=keys, signer=signer)
     with (
         Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
         watched(redis_url(settings), journal, stop),

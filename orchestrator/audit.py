@@ -1,25 +1,31 @@
-"""What a run did, in plain words: the commands, file changes and verdicts of its journal."""
+"""What a run did, in plain words: the commands, file changes, installs and verdicts of its journal."""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.journal.verify import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from orchestrator.events import Event
-    from orchestrator.journal.verify import Check
+    from orchestrator.journal.stream import Entry
+    from orchestrator.journal.verify import Check, Evidence, Journal
 
 
 class AuditEntry(Value):
-    """One thing that a run did: a call, a file changed, a verdict. `exit_code` is that inside the sandbox."""
+    """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
+
+    `at` is unknown where the event can't be read.
+    """
 
     seq: int
-    at: datetime
+    at: datetime | None
     step: int | None
     kind: str
     text: str
@@ -28,14 +34,39 @@ class AuditEntry(Value):
 
 
 class Audit(NamedTuple):
-    """What a run did, and whether its journal is as it was written."""
+    """What a run did, and whether its journal is as it was written.
 
+    `over` tells whether the run has ended, `unread` how many events this version can't read; `named` are the keys that
+    a bundle names and nothing here vouches for.
+    """
+
+    run: str
     entries: tuple[AuditEntry, ...]
     check: Check
+    over: bool
+    unread: int = 0
+    named: tuple[tuple[str, str], ...] = ()
+
+
+def audit(journal: Journal, evidence: Evidence) -> Audit:
+    """List what a journal tells, and check it against the evidence. What can't be read is listed as such."""
+    entries = [*audited(journal.events), *(_unread(entry) for entry in journal.unread)]
+    over = bool(journal.events) and isinstance(journal.events[-1].body, e.Finished)
+    told = tuple(sorted(entries, key=lambda entry: entry.seq))
+    return Audit(journal.run, told, check(journal, evidence), over, len(journal.unread))
+
+
+def _unread(entry: Entry) -> AuditEntry:
+    try:
+        kind = str(json.loads(entry.data)["body"]["type"])[:40]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text="damaged: it is no event")
+    text = f"a {kind!r} event that this version can't read: a newer dreamdock may have written it"
+    return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)
 
 
 def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
-    """Yield the journal's commands, file changes and verdicts in plain words."""
+    """Yield the journal's commands, file changes, installs and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
@@ -51,9 +82,11 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
                 for file in files:
                     text = f"{file.status} {file.path} +{file.added} -{file.removed}"
                     yield AuditEntry(**line, step=step, kind="file", text=text)
+                yield from (AuditEntry(**line, step=step, **told) for told in _installs(event.body))
             case e.SetUp() as body:
                 text = f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
                 yield AuditEntry(**line, step=None, kind="set_up", text=text)
+                yield from (AuditEntry(**line, step=None, **told) for told in _installs(body))
             case e.Judged(verdict=verdict):
                 text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
                 took = verdict.duration_s
@@ -67,6 +100,15 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _installs(body: e.Checkpointed | e.SetUp) -> Iterator[dict[str, str]]:
+    for one in body.installs:
+        what = f"{one.manager} {one.name} {one.version}".rstrip()
+        change = f"changed from {one.before}" if one.before else one.change
+        yield {"kind": "install", "text": f"{what} {change} ({one.place})"}
+    for path in body.unlooked:
+        yield {"kind": "unlooked", "text": f"{path}: not looked through for installs"}
 
 
 def _travelled(body: e.RewindRequested | e.Rewound | e.Forked) -> str:

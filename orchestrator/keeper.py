@@ -18,6 +18,7 @@ from orchestrator.journal import index
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
+from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
@@ -128,7 +129,7 @@ class Keeper:
         self._idle_since = idle
 
     def _hand_over(self, run_id: str) -> None:
-        journal = Writer(self._client, run_id, who="keeper")
+        journal = Writer(self._client, run_id, who="keeper", signer=Signer.load(self._settings.state_dir))
         try:
             if hand_over(journal, "its worker died, or lost its lease"):
                 dispatch(self._client, run_id, journal.view.attempt)

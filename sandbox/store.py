@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sandbox.spec import FileChange
 
 _PROJECT = re.compile(r"[0-9a-f]{12}")
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _DEEPEST = 200  # Directories inside each other; the same bound holds for what a run may make.
 _FETCH = (
     "-c",
@@ -104,6 +105,12 @@ class Store:
     def projects(self) -> list[str]:
         """Return the ids of all projects."""
         return sorted(item.stem for item in self.root.glob("*.git") if _PROJECT.fullmatch(item.stem))
+
+    def commits(self, project: str, wanted: Iterable[str]) -> dict[str, bytes]:
+        """Return those of some commits that the store has, as git's own objects. Raises NotARepository."""
+        objects = self.objects(project)
+        there = [oid for oid in wanted if _OBJECT_ID.fullmatch(oid) and objects.has(oid)]
+        return {oid: objects.read(oid) for oid in there}
 
     def keep(self, project: str, run_id: str, commit: str, blobs: Collection[str] = ()) -> None:
         """Keep a checkpoint, all that it descends from and some blobs until the run is dropped; see `packs.keep`."""

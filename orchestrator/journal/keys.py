@@ -15,7 +15,7 @@ def record(run_id: str) -> str:
 
 
 def stream(run_id: str) -> str:
-    """Return the key of the run's journal. Entry ids are `<seq>-0`; fields: e (event JSON) and h (chain hash)."""
+    """Return the key of the run's journal. Entry ids: `<seq>-0`; fields: e (event JSON), h (hash), s (signature)."""
     return f"dd:run:{run_id}:events"
 
 

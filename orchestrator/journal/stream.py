@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import ValidationError
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError
-from orchestrator.events import Body, Event, Submitted
+from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.live import parse as parse_said
+from orchestrator.journal.signing import Head
 from orchestrator.runs import RunView
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.journal.signing import Signer
+
 Operation = Literal["none", "finish", "requeue", "reopen"]
+SIGNED: Final = (Claimed, Checkpointed, Rewound)
+"""With these a signer signs, and with what ends an attempt."""
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
@@ -31,11 +36,16 @@ _BLOCK_MS: Final = 1000
 
 
 class Entry(NamedTuple):
-    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it."""
+    """An event as it is stored: its number, its bytes, and the chain hash that the writer gave it.
+
+    `signature` is the worker's over this head, at the end of a step; `minor` is 0 unless somebody slipped it in.
+    """
 
     seq: int
     data: bytes
     hash: str
+    signature: str = ""
+    minor: int = 0
 
 
 def genesis(run_id: str) -> str:
@@ -50,20 +60,22 @@ def chain(previous: str, data: bytes) -> str:
 
 def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
     """Yield what is stored behind event number `after`, in order."""
+    last = f"{after}-0"
     while True:
         page: Any
         with available():
-            page = client.xrange(keys.stream(run_id), min=f"({after}-0", count=_PAGE)
+            page = client.xrange(keys.stream(run_id), min=f"({last}", count=_PAGE)
         for entry_id, fields in page:
-            entry = _entry(entry_id, fields)
-            after = entry.seq
-            yield entry
+            last = entry_id.decode()
+            yield _entry(entry_id, fields)
         if len(page) < _PAGE:
             return
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    return Entry(int(entry_id.split(b"-")[0]), fields.get(b"e", b""), fields.get(b"h", b"").decode(errors="replace"))
+    seq, _, minor = entry_id.partition(b"-")
+    hashed, signature = (fields.get(name, b"").decode(errors="replace") for name in (b"h", b"s"))
+    return Entry(int(seq), fields.get(b"e", b""), hashed, signature, int(minor))
 
 
 def parse(run_id: str, entry: Entry) -> Event:
@@ -122,6 +134,7 @@ class Writer:
 
     Fenced with a fencing token (an attempt), open without one (people, the keeper).
     `secrets` are values that never get in: they are replaced before anything is hashed or stored.
+    `signer` signs the head with each committed step, at the claim and at the end, in the same append.
     """
 
     def __init__(
@@ -133,6 +146,7 @@ class Writer:
         fence: int | None = None,
         lease_seconds: float = 0,
         secrets: Sequence[str] = (),
+        signer: Signer | None = None,
     ) -> None:
         self._client = client
         self._scripts = Scripts(client)
@@ -141,6 +155,7 @@ class Writer:
         self._fence = fence
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
+        self._signer = signer
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0)
         self.events: list[Event] = []
         self.head = genesis(run_id)
@@ -198,12 +213,17 @@ class Writer:
             pairs += [data, head]
         fence = "" if self._fence is None else self._fence
         record = keys.record(self._run_id)
+        moment, signature = Head(len(self.events) + len(events), head), ""
+        signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
+        if signer is not None:
+            signature = signer.sign(self._run_id, moment)
+        told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
         status = self._scripts(
-            "append",
-            [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS],
-            [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, *pairs],
+            "append", [record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS], [*told, *pairs]
         )
         if status == "OK":
+            if signer is not None:
+                signer.remember(self._run_id, moment)
             self.events += events
             self.head, self.view = head, view
         return status, events
