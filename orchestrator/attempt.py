@@ -211,7 +211,8 @@ class Attempt:
             forget()
         try:
             told = {"cached": layer.cached, "seconds": layer.seconds, "log": layer.log}
-            self._journal.append(event.model_copy(update=told))
+            found = {"installs": layer.installs, "unlooked": layer.unlooked}
+            self._journal.append(event.model_copy(update=told | found))
             yield
         finally:
             layer.held.release()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.fold import Folder, Inexact
 from sandbox.ignores import Ignores
+from sandbox.installs import Installs
 from sandbox.objects import EMPTY_TREE
 from sandbox.rewind import Rewound, rewind
 from sandbox.trees import patch
@@ -18,7 +19,7 @@ from sandbox.trees import patch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.spec import FileChange
+    from sandbox.spec import FileChange, Install
     from sandbox.store import Store
     from sandbox.workspace import Workspace
 
@@ -39,7 +40,8 @@ class Checkpoint:
     """One step's end: the commit, its tree, and how it differs from the checkpoint before.
 
     `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold. `shell` is a blob: the working
-    directory and declarations that the next command starts from, "" where no command has run yet.
+    directory and declarations that the next command starts from, "" where no command has run yet. `installs` are the
+    dependencies that came and went, `unlooked` names what wasn't looked through for them.
     """
 
     commit: str
@@ -48,6 +50,8 @@ class Checkpoint:
     patch: bytes
     inexact: tuple[Inexact, ...]
     shell: str = ""
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
 
 
 class Checkpointer:
@@ -66,6 +70,7 @@ class Checkpointer:
         self._shell = ""
         self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
         self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores)
+        self._installs = Installs(self._objects, workspace.upper, workspace.layer.installs if workspace.layer else ())
 
     def fold(self) -> Fold:
         """Store the workspace's tree as it is now and return it; no process may be running in it.
@@ -86,8 +91,10 @@ class Checkpointer:
             commit = self._commit(fold.tree, note)
             diff, changes = patch(self._objects, self._tree, fold.tree)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
+            installs, unlooked = self._installs.step(self._folder.left_out, self._tree, fold.tree, changes)
+        self._installs.keep()
         self._parent, self._tree, self._shell = commit, fold.tree, state
-        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state)
+        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state, installs, unlooked)
 
     def rewind(self, commit: str) -> Rewound:
         """Take a workspace in which nothing runs to a checkpoint of its project; the next one goes on top of that.
@@ -97,6 +104,7 @@ class Checkpointer:
         tree = self.tree_of(commit)
         notes = rewind(self._workspace, self._objects, self._ignores, tree)
         self._folder.forget()
+        self._installs.forget()
         self._parent, self._tree = commit, tree
         return Rewound(commit, tree, notes)
 
