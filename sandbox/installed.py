@@ -80,18 +80,21 @@ class Finder:
         self._tops: dict[bytes, _Folder] = {}
         self._left = 0
         self._now = 0
+        self._at = b""
         self._changed = False
         self.unlooked: list[str] = []
+        """What the last look had no time for: directories of `tops`, or of the root's where that is the only one."""
 
     def look(self, tops: Iterable[bytes]) -> bool:
         """Look at these directories, by their paths, and at no other; whether anything may have changed since."""
         self._left, self._now, self.unlooked = self._most, time.time_ns(), []
-        wanted = dict.fromkeys(tops)
+        wanted = dict.fromkeys(sorted(tops, key=_unlikely))
         self._changed = self._tops.keys() != wanted.keys()
         before = self._tops
         self._tops = {path: before.get(path) or _Folder() for path in wanted}
         with opened(self._root) as root:
             for path, folder in self._tops.items():
+                self._at = path
                 self._top(root, path, folder)
         return self._changed
 
@@ -177,7 +180,7 @@ class Finder:
     def _plain(self, here: int, path: bytes, folder: _Folder, names: list[bytes], depth: int) -> None:
         """Look through directories that weren't there before, the likely ones first, and again at those that count."""
         folder.inner = {name: inner for name, inner in folder.inner.items() if name in names}
-        names.sort(key=lambda name: (name not in _LIKELY and not name.startswith(b"python"), name))
+        names.sort(key=_unlikely)
         below = path + b"/" if path else b""
         for name in names:
             known = folder.inner.get(name)
@@ -239,7 +242,7 @@ class Finder:
         }
 
     def _leave(self, path: bytes) -> None:
-        words = printable(path) or "."
+        words = printable(self._at or path.partition(b"/")[0]) or "."
         if words not in self.unlooked:
             self.unlooked.append(words)
 
@@ -274,6 +277,12 @@ def inside(root: int, path: bytes) -> Iterator[int]:
 
 
 _NOTHING: _Facts = (0, 0, 0)
+
+
+def _unlikely(path: bytes) -> tuple[bool, bytes]:
+    """Return what sorts directories in which packages usually lie before the others: these may be large."""
+    name = path.rpartition(b"/")[2]
+    return name not in _LIKELY and not name.startswith(b"python"), path
 
 
 def _facts(status: os.stat_result) -> _Facts:
