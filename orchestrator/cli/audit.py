@@ -60,22 +60,25 @@ def audit(
     if keys and source is None:
         raise UsageError("--key is for --bundle", hint="for runs, pin signers: dreamdock audit --show-key")
     told = _from_bundle(source, keys) if source is not None else _from_run(run, target)
-    code = 0 if told.check.ok else 1
     if screen.json:
         _write(told, target)
-        return code
+        return exit_code(told)
     show(screen, told, verify=verify or source is not None or target is not None)
     if target is not None:
         key = f" --key {told.check.signers[0].text}" if told.check.signers else ""
         screen.say(f"written to {target}")
         screen.next(f"dreamdock audit --bundle {shlex.quote(str(target))}{key}")
-    return code
+    return exit_code(told)
+
+
+def exit_code(told: Audit) -> int:
+    """Return what the command exits with."""
+    return 0 if told.check.ok else 1
 
 
 def show(screen: Screen, told: Audit, *, verify: bool) -> None:
     """Print the entries; with `verify`, or where something is wrong, also what the check found."""
-    for line in table(told):
-        screen.line(line)
+    screen.lines(table(told))
     if verify or not told.check.ok:
         for line in verdict(told):
             screen.whole(line)
