@@ -6,12 +6,11 @@ import getpass
 import os
 import platform
 import time
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
-from orchestrator.audit import Audit, audit
+from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
 from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, UsageError
@@ -20,7 +19,7 @@ from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
 from orchestrator.journal.stream import Writer
-from orchestrator.journal.verify import collect, verify
+from orchestrator.journal.verify import verify
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import dispatch, queued
 from orchestrator.resolve import resolve
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from orchestrator.costs import Costs
     from orchestrator.events import Event
-    from orchestrator.journal.verify import Journal
     from orchestrator.models.cassette import Match
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
@@ -348,23 +346,11 @@ class Door:
 
         Raises NotFoundError, ConfigError for a signer that is no key.
         """
-        known = signing.pinned(self._settings.state_dir, self._settings.signers)
-        signed = signing.remembered(self._settings.state_dir, run_id)  # First: a living run's journal grows meanwhile.
-        journal, evidence = collect(self._client, run_id)
-        evidence = evidence._replace(remembered=signed, keys=known, noted=lambda wanted: self._commits(journal, wanted))
+        journal, evidence = gather(self._client, self._settings, run_id, self._store.commits)
         if export is not None:
-            keys = {key.name: key.text for key in known.values()}
+            keys = {key.name: key.text for key in (evidence.keys or {}).values()}
             bundle.write(export, journal, evidence, keys=keys)
         return audit(journal, evidence)
-
-    def _commits(self, journal: Journal, wanted: Sequence[str]) -> dict[str, bytes]:
-        """Return those of some checkpoints that this host's store has: none, where it hasn't the project."""
-        from sandbox.errors import SandboxError  # noqa: PLC0415  # As the store's.
-
-        project = next((one.body.spec.repo.project for one in journal.events if isinstance(one.body, e.Submitted)), "")
-        with suppress(SandboxError):
-            return self._store.commits(project, wanted)
-        return {}
 
     def cassette(self, run_id: str, *, match: Match) -> str:
         """Return a run's replies as a cassette; see `orchestrator.export`."""

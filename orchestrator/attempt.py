@@ -13,6 +13,7 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator.agent.loop import Agent, Ending
+from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove
 from orchestrator.errors import DreamdockError, FencedError, JournalError, RedisAwayError
 from orchestrator.journal.connection import connect, redis_url
@@ -20,6 +21,7 @@ from orchestrator.journal.handover import hand_over
 from orchestrator.journal.lease import LOST, Lease, claim
 from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer, follow
+from orchestrator.journal.verify import check
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models import client as _client  # noqa: F401  # As above.
@@ -53,6 +55,7 @@ SHUTDOWN: Final = "the worker was shut down"
 _RETRY_SECONDS: Final = 0.2
 _BUILD_SECONDS: Final = 1800.0
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
+_NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
@@ -82,17 +85,28 @@ def carry(
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
     keys = secrets(catalog(settings.families), os.environ)
-    lease_s, signer = settings.lease_seconds, signer or Signer.load(settings.state_dir)
+    broken = _broken(client, settings, run_id)
+    lease_s, signer = settings.lease_seconds, None if broken else signer or Signer.load(settings.state_dir)
     journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=lease_s, secrets=keys, signer=signer)
     with (
         Lease(client, run_id, fence, lease_seconds=settings.lease_seconds, stop=stop),
         watched(redis_url(settings), journal, stop),
     ):
         try:
+            if broken:  # Whoever carried it on would sign what somebody else wrote.
+                reason = f"the journal isn't as it was written: {broken}"
+                journal.append(e.Finished(outcome=Outcome.ERROR, reason=reason), operation="finish")
+                return
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
             Attempt(journal, settings, fence, stop, pool).carry()
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
+
+
+def _broken(client: Redis, settings: Settings, run_id: str) -> str:
+    """Return what is wrong with a run's journal; empty where what this machine knows of it bears it out."""
+    found = check(*gather(client, settings, run_id, Store(settings.state_dir / "repos").commits))
+    return "" if found.ok or found.kind in _NOT_CONTRADICTED else found.why
 
 
 @contextmanager

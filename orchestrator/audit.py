@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
-from orchestrator.journal.verify import check
+from orchestrator.journal import signing
+from orchestrator.journal.verify import check, collect
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from redis import Redis
 
     from orchestrator.events import Event
     from orchestrator.journal.stream import Entry
     from orchestrator.journal.verify import Check, Evidence, Journal
+    from orchestrator.settings import Settings
 
 
 class AuditEntry(Value):
@@ -46,6 +52,26 @@ class Audit(NamedTuple):
     over: bool
     unread: int = 0
     named: tuple[tuple[str, str], ...] = ()
+
+
+def gather(
+    client: Redis, settings: Settings, run_id: str, commits: Callable[[str, Sequence[str]], Mapping[str, bytes]]
+) -> tuple[Journal, Evidence]:
+    """Return a run's journal, and everything on this machine that it can be held against.
+
+    `commits` returns those of some commits of a project that the store has. Raises NotFoundError, ConfigError.
+    """
+    known = signing.pinned(settings.state_dir, settings.signers)
+    signed = signing.remembered(settings.state_dir, run_id)  # First: a living run's journal grows meanwhile.
+    journal, evidence = collect(client, run_id)
+    project = next((one.body.spec.repo.project for one in journal.events if isinstance(one.body, e.Submitted)), "")
+
+    def noted(wanted: Sequence[str]) -> Mapping[str, bytes]:
+        with suppress(SandboxError):  # The store of this machine may not have the project.
+            return commits(project, wanted)
+        return {}
+
+    return journal, evidence._replace(remembered=signed, keys=known, noted=noted)
 
 
 def audit(journal: Journal, evidence: Evidence) -> Audit:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from orchestrator import logs
-from orchestrator.errors import DreamdockError, HeadMovedError, UnavailableError
+from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
 from orchestrator.journal import index
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
-from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, attempt_id
@@ -125,11 +124,14 @@ class Keeper:
             idle[run_id] = self._idle_since.get(run_id, now)
             if record.lease_until or now - idle[run_id] > self._settings.lease_seconds:
                 del idle[run_id]
-                self._hand_over(run_id)
+                try:
+                    self._hand_over(run_id)
+                except (JournalError, ValueError) as error:  # One that can't be read: the others still get their turn.
+                    _log.error("can't be handed over", run=run_id, why=str(error), cause=getattr(error, "cause", ""))
         self._idle_since = idle
 
     def _hand_over(self, run_id: str) -> None:
-        journal = Writer(self._client, run_id, who="keeper", signer=Signer.load(self._settings.state_dir))
+        journal = Writer(self._client, run_id, who="keeper")
         try:
             if hand_over(journal, "its worker died, or lost its lease"):
                 dispatch(self._client, run_id, journal.view.attempt)

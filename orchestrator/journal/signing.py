@@ -119,11 +119,13 @@ class Signer:
         folder = state_dir / "signer"
         public = folder / "key.pub"
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / "heads").mkdir(mode=0o700, exist_ok=True)
+            for place in (folder, folder / "heads"):
+                place.mkdir(parents=True, exist_ok=True)
+                place.chmod(0o755)  # Whoever may see the state may verify; the key alone is its owner's.
             signer = cls(_private(folder / "key"), folder)
             if not public.is_file() or public.read_text("ascii", "replace").strip() != signer.key.text:
                 _write(public, f"{signer.key.text}\n".encode(), mode=0o644)
+                public.chmod(0o644)
         except OSError as error:
             hint = "the key belongs to the account that the workers run as"
             raise ConfigError("the signer's key can't be had", cause=str(error), hint=hint) from error
@@ -139,9 +141,11 @@ class Signer:
         A disk that takes nothing loses a witness, and no step: then the one before stays.
         """
         with suppress(OSError):
-            file = os.open(self._folder / "heads" / run_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._folder / "heads" / run_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 before = _parsed(os.pread(file, 100, 0))
+                if before is None:
+                    os.fchmod(file, 0o644)
                 if before is None or before.seq < head.seq:  # An attempt that slept may be behind the next one.
                     os.pwrite(file, b"%010d %s\n" % (head.seq, head.hash.encode()), 0)
             finally:

@@ -190,9 +190,7 @@ def _denied(witnesses: Sequence[_Witness]) -> Fault | None:
         return None
     confirmed = [witness.seq for witness in witnesses if witness.holds]
     if any(seq >= denied.seq for seq in confirmed):
-        return Fault(
-            denied.seq, "altered", f"event {denied.seq} is as written, but what vouches for it isn't: {denied.why}"
-        )
+        return Fault(denied.seq, "altered", f"{denied.why}, though a later witness holds")
     first = max(confirmed, default=0) + 1
     which = f"event {first}" if first == denied.seq else f"an event from {first} to {denied.seq}"
     return Fault(first, "altered", f"{which} was altered and the hashes computed anew: {denied.why}")

@@ -129,6 +129,7 @@ def test_the_keys_that_a_bundle_names_count_for_nothing(client: Redis, run: Carr
         (gzip.compress(b'{"n":' + b"9" * 10_000 + b"}\n"), "no JSON object"),
         (gzip.compress(b"{}"), "cut off"),
     ],
+    ids=range(10),
 )
 def test_what_is_no_bundle_is_a_clear_error(data: bytes, why: str) -> None:
     with pytest.raises(JournalError, match="the bundle can't be read") as caught:

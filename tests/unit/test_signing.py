@@ -28,8 +28,19 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(set(made)) == 1, "whoever comes first makes it"
     assert own_key(tmp_path) == made[0]
     assert stat.S_IMODE((tmp_path / "signer" / "key").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "signer").stat().st_mode) == 0o700
     assert sorted(path.name for path in (tmp_path / "signer").iterdir()) == ["heads", "key", "key.pub"]
+
+
+def test_whoever_may_see_the_state_may_verify(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        signer = Signer.load(tmp_path)
+        signer.remember(RUN, HEAD)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "signer").rglob("*")}
+    assert modes == {"heads": 0o755, RUN: 0o644, "key": 0o600, "key.pub": 0o644}
+    assert stat.S_IMODE((tmp_path / "signer").stat().st_mode) == 0o755
 
 
 def test_a_signature_covers_run_number_and_head(tmp_path: Path) -> None:
