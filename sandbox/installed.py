@@ -14,7 +14,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sandbox import manifests
 from sandbox.contents import head
@@ -35,6 +35,7 @@ _SITES = frozenset({b"site-packages", b"dist-packages"})
 _LIKELY = frozenset({b"node_modules", b"site-packages", b"lib", b"lib64", b".venv", b"venv", b"local", b".local"})
 _NEVER = frozenset({b".git", b"__pycache__", b".cache", b".npm", b".mypy_cache", b".pytest_cache", b".ruff_cache"})
 _Facts = tuple[int, ...]
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -203,7 +204,7 @@ class Finder:
                     facts = _facts_of(here, name)
                     known = folder.read.get(name)
                     read[name] = known if known and known[0] == facts else (facts, (_python(here, path, name),))
-        folder.read, folder.inner, folder.seen = read, {}, frozenset()
+        folder.read, folder.inner, folder.seen = self._unless_cut(folder.read, read), {}, frozenset()
 
     def _npm(self, here: int, path: bytes, folder: _Folder, names: list[bytes], depth: int) -> None:
         """Read the packages of a node_modules, or of a scope in it; those inside packages count as well."""
@@ -228,7 +229,7 @@ class Finder:
                     key = name + b"/" + _NODE_MODULES
                     inner[key] = folder.inner.get(key) or _Folder()
                     self._visit(package, _NODE_MODULES, path + b"/" + key, inner[key], depth + 1)
-        folder.read, folder.inner = read, inner
+        folder.read, folder.inner = self._unless_cut(folder.read, read), self._unless_cut(folder.inner, inner)
 
     def _lock_files(self, here: int, path: bytes, folder: _Folder, files: frozenset[bytes]) -> None:
         below = path + b"/" if path else b""
@@ -240,6 +241,10 @@ class Finder:
             for name, parse in wanted.items()
             if name in files
         }
+
+    def _unless_cut(self, before: dict[bytes, _T], now: dict[bytes, _T]) -> dict[bytes, _T]:
+        """Return what is there now; where the look has had enough, nothing is taken for gone."""
+        return before | now if self._left <= 0 else now
 
     def _leave(self, path: bytes) -> None:
         words = printable(self._at or path.partition(b"/")[0]) or "."

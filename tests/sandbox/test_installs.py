@@ -359,6 +359,22 @@ def test_what_there_is_no_time_for_is_named(box: Box) -> None:
     assert found.unlooked == ("build",)
 
 
+def test_what_a_look_had_no_time_for_is_not_taken_for_gone(box: Box) -> None:
+    for name in ("one", "two", "three"):
+        module(box.top / "node_modules", name, "1.0.0")
+        dist_info(box.top / SITE, name, "1.0")
+    finder = Finder(box.workspace.upper, most_entries=100)
+    finder.look([b"node_modules", b".venv"])
+    known = finder.packages()
+    assert len(known) == 6
+    for number in range(200):
+        (box.top / f"node_modules/.{number}").touch()
+        (box.top / f"{SITE}/{number}.py").touch()
+    assert finder.look([b"node_modules", b".venv"])
+    assert finder.packages() == known
+    assert set(finder.unlooked) == {"node_modules", ".venv"}
+
+
 def test_installs_beyond_what_a_step_lists_are_counted(box: Box) -> None:
     (box.top / "Cargo.lock").write_text(crates(**{f"c{number}": "1.0.0" for number in range(MOST_LISTED + 50)}))
     found = box.step()
