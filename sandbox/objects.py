@@ -112,10 +112,6 @@ class Objects:
         except (KeyError, ValueError, pygit2.GitError):
             return False
 
-    def has(self, oid: str) -> bool:
-        """Whether the store has an object by that id, at once: where packs are just put together it may say no."""
-        return pygit2.Oid(hex=oid) in self._odb
-
     def put(self, kind: bytes, data: bytes, *, keep: bool = True, present: str = "") -> str:
         """Add an object (`blob`, `tree` or `commit`) and return its id.
 
