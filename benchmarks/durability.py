@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks import journal_rows, recovery_rows
+from benchmarks import audit_rows, journal_rows, recovery_rows
 from benchmarks.report import present
 from benchmarks.stack import own_stack
 from orchestrator.demo import bundled, make
@@ -27,6 +27,7 @@ def main() -> int:
         with own_stack({"DREAMDOCK_WORKERS": str(WORKERS)}) as stack:
             rows = [
                 *journal_rows.measure(stack, brief=brief),
+                *audit_rows.measure(stack, brief=brief),
                 *recovery_rows.measure(stack, repo, stock, brief=brief),
             ]
     return present("durability", rows, as_json="--json" in sys.argv[1:])

@@ -16,6 +16,7 @@ from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.journal import archive
 from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer, create
 from orchestrator.runs import Outcome, RunSpec, new_run_id
 from sandbox.images import base_image
@@ -50,7 +51,7 @@ def measure(stack: Stack, *, brief: bool) -> list[Row]:
         return row(what, samples, floor, unit=unit, target=target, quiet=QUIET_SECONDS)
 
     with connect(redis_url(stack.settings)) as client:
-        commits, live, archived = commit_and_memory(client)
+        commits, live, archived = commit_and_memory(client, Signer.load(stack.settings.state_dir))
         restores = fold_and_restore(client, rounds=2 if brief else _ROUNDS, steps=100 if brief else LONG)
         listing = listed(client, stack.environ, rounds=3 if brief else _ROUNDS, runs=500 if brief else RUNS)
         client.delete(*client.keys("dd:run*"), "dd:live", "dd:pending", "dd:finished", "dd:archived")
@@ -63,9 +64,9 @@ def measure(stack: Stack, *, brief: bool) -> list[Row]:
     ]
 
 
-def commit_and_memory(client: Redis) -> tuple[list[float], float, float]:
+def commit_and_memory(client: Redis, signer: Signer) -> tuple[list[float], float, float]:
     """Return the ms of each commit of a run of 200 steps: all events of the step in one append, and the run's KB."""
-    writer, steps, times = begun(client), Steps(), []
+    writer, steps, times = begun(client, signer=signer), Steps(), []
     for number in range(1, STEPS + 1):
         bodies, patch = steps.step(number)
         began = time.perf_counter()

@@ -17,6 +17,8 @@ from sandbox.spec import Base, FileChange
 if TYPE_CHECKING:
     from redis import Redis
 
+    from orchestrator.journal.signing import Signer
+
 STEP_BYTES: Final = 4096
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _FILES: Final = 10
@@ -88,7 +90,7 @@ class Steps:
         return (head + "\n".join(f" {line}" for line in lines) + f"\n+    changed = {number}\n").encode()
 
 
-def begun(client: Redis, base: Base | None = None) -> Writer:
+def begun(client: Redis, base: Base | None = None, *, signer: Signer | None = None) -> Writer:
     """Record and claim a run; return its writer."""
     base = base or Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
     run_id = new_run_id()
@@ -97,7 +99,7 @@ def begun(client: Redis, base: Base | None = None) -> Writer:
     fence = claim(client, run_id, 1, lease_seconds=_FENCE_SECONDS)
     if not isinstance(fence, int):
         raise TypeError(fence)
-    writer = Writer(client, run_id, who="bench:1", fence=fence, lease_seconds=_FENCE_SECONDS)
+    writer = Writer(client, run_id, who="bench:1", fence=fence, lease_seconds=_FENCE_SECONDS, signer=signer)
     writer.append(e.Claimed(attempt=1, fence=fence, worker="bench:1", host="bench"))
     writer.append(e.SandboxReady(image="i", image_id="i", container="c", tree=base.tree, policy={}))
     return writer

@@ -6,16 +6,16 @@ import getpass
 import os
 import platform
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
-from orchestrator.audit import Audit, audited
+from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
 from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, PrunedError, UsageError
 from orchestrator.export import cassette
-from orchestrator.journal import connection, index, stream
+from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
 from orchestrator.journal.safety import dangers
@@ -29,7 +29,7 @@ from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from redis import Redis
@@ -73,6 +73,22 @@ class LackingKey(NamedTuple):
 def connect(settings: Settings) -> Door:
     """Return the door to the runs that these settings point at; nothing is sent yet."""
     return Door(connection.connect(connection.redis_url(settings)), settings)
+
+
+def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) -> Audit:
+    """Return what the run in a bundle did, and whether that is as it was written, as far as these public keys vouch.
+
+    Without `keys` those count that the settings pin. Raises JournalError for what is no bundle, ConfigError.
+    """
+    found = bundle.read(file)
+    given = [signing.parse_key("the public key", key)._replace(name="the given key") for key in keys]
+    known = {key.id: key for key in given} or signing.pinned(settings.state_dir, settings.signers)
+    return audit(found.journal, found.evidence._replace(keys=known))._replace(named=tuple(found.keys.items()))
+
+
+def machine_key(settings: Settings) -> signing.Key:
+    """Return the public key that this machine's workers sign with; made where there is none. Raises ConfigError."""
+    return signing.own_key(settings.state_dir) or signing.Signer.load(settings.state_dir).key
 
 
 class Door:
@@ -380,10 +396,16 @@ class Door:
         files = self._store.changed(base.project, base.tree, tree)
         return apply_patch(repo, patch, files, allow_elsewhere=allow_elsewhere)
 
-    def audit(self, run_id: str) -> Audit:
-        """Return what the run did, and whether its journal is as it was written."""
-        entries = tuple(audited(stream.read(self._client, run_id)))
-        return Audit(entries, verify(self._client, run_id))
+    def audit(self, run_id: str, *, export: IO[bytes] | None = None) -> Audit:
+        """Return what the run did, and whether its journal is as it was written; `export` takes it as a bundle too.
+
+        Raises NotFoundError, ConfigError for a signer that is no key.
+        """
+        journal, evidence = gather(self._client, self._settings, run_id, self._store.commits)
+        if export is not None:
+            keys = {key.name: key.text for key in (evidence.keys or {}).values()}
+            bundle.write(export, journal, evidence, keys=keys)
+        return audit(journal, evidence)
 
     def cassette(self, run_id: str, *, match: Match) -> str:
         """Return a run's replies as a cassette; see `orchestrator.export`."""

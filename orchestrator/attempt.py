@@ -13,12 +13,15 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator.agent.loop import Agent, Ending
+from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove
 from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
+from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer, follow
+from orchestrator.journal.verify import check
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models import client as _client  # noqa: F401  # As above.
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 _RETRY_SECONDS: Final = 0.2
 _BUILD_SECONDS: Final = 1800.0
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
+_NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
@@ -59,10 +63,19 @@ _OUTCOMES: Final = {
 }
 
 
-def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Stop, *, pool: Pool | None = None) -> None:
+def carry(
+    client: Redis,
+    settings: Settings,
+    run_id: str,
+    number: int,
+    stop: Stop,
+    *,
+    pool: Pool | None = None,
+    signer: Signer | None = None,
+) -> None:
     """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done.
 
-    `pool` is where its sandboxes come from, as far as it has them.
+    `pool` is where its sandboxes come from, as far as it has them; `signer` is this machine's, if it's loaded already.
     """
     worker = f"{platform.node()}:{os.getpid()}"
     fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
@@ -71,20 +84,33 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
         return
     keys = secrets(catalog(settings.families), os.environ)
     seconds = settings.lease_seconds
+    broken = _broken(client, settings, run_id)
+    signer = None if broken else signer or Signer.load(settings.state_dir)
+    told: dict[str, Any] = {"secrets": keys, "signer": signer, "stop": stop}
     try:
-        journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, secrets=keys, stop=stop)
+        journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, **told)
     except JournalError as error:  # Damaged, or a newer version's: left as it is.
         _log.error("a journal can't be read", run=run_id, why=error.message, cause=error.cause)
         return
     lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
     with lease, watched(redis_url(settings), journal, stop):
         try:
+            if broken:  # Whoever carried it on would sign what somebody else wrote.
+                reason = f"the journal isn't as it was written: {broken}"
+                journal.append(e.Finished(outcome=Outcome.ERROR, reason=reason), operation="finish")
+                return
             journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
             Attempt(journal, settings, fence, stop, pool).carry()
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
         except (RedisAwayError, Stopped) as error:
             _log.warning("left to a keeper", run=run_id, attempt=number, why=str(error))
+
+
+def _broken(client: Redis, settings: Settings, run_id: str) -> str:
+    """Return what is wrong with a run's journal; empty where what this machine knows of it bears it out."""
+    found = check(*gather(client, settings, run_id, Store(settings.state_dir / "repos").commits))
+    return "" if found.ok or found.kind in _NOT_CONTRADICTED else found.why
 
 
 @contextmanager
@@ -219,7 +245,8 @@ class Attempt:
             forget()
         try:
             told = {"cached": layer.cached, "seconds": layer.seconds, "log": layer.log}
-            self._journal.append(event.model_copy(update=told))
+            found = {"installs": layer.installs, "unlooked": layer.unlooked}
+            self._journal.append(event.model_copy(update=told | found))
             yield
         finally:
             layer.held.release()

@@ -1,25 +1,37 @@
-"""What a run did, in plain words: the commands, file changes and verdicts of its journal."""
+"""What a run did, in plain words: the commands, file changes, installs and verdicts of its journal."""
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.journal import signing
+from orchestrator.journal.verify import check, collect
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from redis import Redis
 
     from orchestrator.events import Event
-    from orchestrator.journal.verify import Check
+    from orchestrator.journal.stream import Entry
+    from orchestrator.journal.verify import Check, Evidence, Journal
+    from orchestrator.settings import Settings
 
 
 class AuditEntry(Value):
-    """One thing that a run did: a call, a file changed, a verdict. `exit_code` is that inside the sandbox."""
+    """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
+
+    `at` is unknown where the event can't be read.
+    """
 
     seq: int
-    at: datetime
+    at: datetime | None
     step: int | None
     kind: str
     text: str
@@ -28,14 +40,59 @@ class AuditEntry(Value):
 
 
 class Audit(NamedTuple):
-    """What a run did, and whether its journal is as it was written."""
+    """What a run did, and whether its journal is as it was written.
 
+    `over` tells whether the run has ended, `unread` how many events this version can't read; `named` are the keys that
+    a bundle names and nothing here vouches for.
+    """
+
+    run: str
     entries: tuple[AuditEntry, ...]
     check: Check
+    over: bool
+    unread: int = 0
+    named: tuple[tuple[str, str], ...] = ()
 
 
-def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901  # One case per kind of event.
-    """Yield the journal's commands, file changes and verdicts in plain words."""
+def gather(
+    client: Redis, settings: Settings, run_id: str, commits: Callable[[str, Sequence[str]], Mapping[str, bytes]]
+) -> tuple[Journal, Evidence]:
+    """Return a run's journal, and everything on this machine that it can be held against.
+
+    `commits` returns those of some commits of a project that the store has. Raises NotFoundError, ConfigError.
+    """
+    known = signing.pinned(settings.state_dir, settings.signers)
+    signed = signing.remembered(settings.state_dir, run_id)  # First: a living run's journal grows meanwhile.
+    journal, evidence = collect(client, run_id)
+    project = next((one.body.spec.repo.project for one in journal.events if isinstance(one.body, e.Submitted)), "")
+
+    def noted(wanted: Sequence[str]) -> Mapping[str, bytes]:
+        with suppress(SandboxError):  # The store of this machine may not have the project.
+            return commits(project, wanted)
+        return {}
+
+    return journal, evidence._replace(remembered=signed, keys=known, noted=noted)
+
+
+def audit(journal: Journal, evidence: Evidence) -> Audit:
+    """List what a journal tells, and check it against the evidence. What can't be read is listed as such."""
+    entries = [*audited(journal.events), *(_unread(entry) for entry in journal.unread)]
+    over = bool(journal.events) and isinstance(journal.events[-1].body, e.Finished)
+    told = tuple(sorted(entries, key=lambda entry: entry.seq))
+    return Audit(journal.run, told, check(journal, evidence), over, len(journal.unread))
+
+
+def _unread(entry: Entry) -> AuditEntry:
+    try:
+        kind = str(json.loads(entry.data)["body"]["type"])[:40]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text="damaged: it is no event")
+    text = f"a {kind!r} event that this version can't read: a newer dreamdock may have written it"
+    return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)
+
+
+def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912  # One case per kind of event.
+    """Yield the journal's commands, file changes, installs and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
@@ -51,8 +108,11 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901  # O
                 for file in files:
                     text = f"{file.status} {file.path} +{file.added} -{file.removed}"
                     yield AuditEntry(**line, step=step, kind="file", text=text)
+                yield from (AuditEntry(**line, step=step, **told) for told in _installs(event.body))
             case e.Built() | e.SetUp() as body:
                 yield AuditEntry(**line, step=None, kind=body.type, text=_prepared(body))
+                if isinstance(body, e.SetUp):
+                    yield from (AuditEntry(**line, step=None, **told) for told in _installs(body))
             case e.Judged(verdict=verdict):
                 text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
                 took = verdict.duration_s
@@ -85,6 +145,15 @@ def _prepared(body: e.Built | e.SetUp) -> str:
         return f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
     how = "failed" if body.failed else "from an earlier build" if body.cached else "built now"
     return f"{body.image} from {body.dockerfile} ({how})"
+
+
+def _installs(body: e.Checkpointed | e.SetUp) -> Iterator[dict[str, str]]:
+    for one in body.installs:
+        what = f"{one.manager} {one.name} {one.version}".rstrip()
+        change = f"changed from {one.before}" if one.before else one.change
+        yield {"kind": "install", "text": f"{what} {change} ({one.place})"}
+    for path in body.unlooked:
+        yield {"kind": "unlooked", "text": f"{path}: not looked through for installs"}
 
 
 def _travelled(body: e.RewindRequested | e.Rewound | e.Forked) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from orchestrator.settings import RunLimits
-from sandbox.spec import FileChange
+from sandbox.spec import FileChange, Install
 
 
 class Submitted(Value):
@@ -59,6 +59,7 @@ class Claimed(Value):
 class SetUp(Value):
     """What the set-up commands made is there: `cached` from an earlier run, whose `seconds` and `log` these are.
 
+    `installs` are the dependencies in it, `unlooked` names what of it wasn't looked through for them.
     `failed` says which command failed and how; then nothing is there, and the run ends.
     """
 
@@ -69,6 +70,8 @@ class SetUp(Value):
     seconds: float = 0.0
     log: str = ""
     failed: str = ""
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
 
 
 class Built(Value):
@@ -150,6 +153,7 @@ class Checkpointed(Value):
     """The step is committed. `patch` names the blob with the step's patch; empty where it is too large.
 
     `shell` names the store's object with the shell's state: working directory, variables and functions.
+    `installs` are the dependencies that came and went, `unlooked` names what wasn't looked through for them.
     """
 
     type: Literal["checkpointed"] = "checkpointed"
@@ -160,6 +164,8 @@ class Checkpointed(Value):
     patch: str = ""
     inexact: tuple[str, ...] = ()
     shell: str = ""
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
 
 
 class RewindRequested(Value):

@@ -57,6 +57,9 @@ class RunLimits(_Frozen):
 Commands = Annotated[tuple[Command, ...], Field(max_length=50)]
 """Shell command lines, run one after the other."""
 
+SignerKey = Annotated[str, StringConstraints(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=$")]
+"""A public key, as `dreamdock audit --show-key` prints it."""
+
 _SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _ADDRESS_WITH_LOGIN: Final = re.compile(r"://[^/@\s]*@")
 
@@ -152,6 +155,8 @@ class Settings(BaseSettings):
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
     setup: SetupSettings = SetupSettings()
     """What the set-up of runs may use on this worker."""
+    signers: dict[str, SignerKey] = Field(default_factory=dict)
+    """Public keys whose signatures under journals count here, by a name of yours; this machine's own always does."""
     allow_weaker_repo_build: bool = False
     """Whether runs may have their image built from a Dockerfile of the repository, outside the sandbox's policy."""
 

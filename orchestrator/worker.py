@@ -28,6 +28,7 @@ from orchestrator.job import JOBS, SERIALIZER, AttemptJob
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.presence import Beat, Presence, pid_namespace
 from orchestrator.journal.safety import dangers
+from orchestrator.journal.signing import Signer
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import QUEUE
 from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
@@ -63,7 +64,9 @@ def run_attempt(job_id: str) -> None:
     signal.signal(signal.SIGTERM, shut_down)
     settings = load()
     with connect(redis_url(settings)) as client:
-        attempt.carry(client, settings, found[1], int(found[2]), stop, pool=AttemptWorker.pool)
+        attempt.carry(
+            client, settings, found[1], int(found[2]), stop, pool=AttemptWorker.pool, signer=AttemptWorker.signer
+        )
 
 
 def refuse_entry(job_id: str) -> None:
@@ -83,6 +86,8 @@ class AttemptWorker(Worker):
     """Where the sandboxes of this process's work-horses come from."""
     asked_to_stop = False
     _left_alone = False
+    signer: ClassVar[Signer | None] = None
+    """What they sign their journals with."""
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Have a pool before a work-horse asks it, also where it was killed."""
@@ -123,6 +128,8 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
         version=version("dreamdock"),
         models=tuple(known.with_key(os.environ)),
     )
+    if queue == QUEUE:
+        AttemptWorker.signer = Signer.load(settings.state_dir)
     AttemptWorker.pool = pool = _pool(settings, queue)
     with pool, connect(url) as client, Beat(client, presence):
         with suppress(RedisAwayError):  # Said when RQ's worker ends on it.

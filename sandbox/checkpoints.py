@@ -12,6 +12,7 @@ from sandbox import packs
 from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.fold import Folder, Inexact
 from sandbox.ignores import Ignores
+from sandbox.installs import Installs
 from sandbox.objects import EMPTY_TREE
 from sandbox.rewind import Rewound, rewind
 from sandbox.trees import patch
@@ -19,7 +20,7 @@ from sandbox.trees import patch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sandbox.spec import FileChange
+    from sandbox.spec import FileChange, Install
     from sandbox.store import Store
     from sandbox.workspace import Workspace
 
@@ -40,7 +41,8 @@ class Checkpoint:
     """One step's end: the commit, its tree, and how it differs from the checkpoint before.
 
     `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold. `shell` is a blob: the working
-    directory and declarations that the next command starts from, "" where no command has run yet.
+    directory and declarations that the next command starts from, "" where no command has run yet. `installs` are the
+    dependencies that came and went, `unlooked` names what wasn't looked through for them.
     """
 
     commit: str
@@ -49,6 +51,8 @@ class Checkpoint:
     patch: bytes
     inexact: tuple[Inexact, ...]
     shell: str = ""
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
 
 
 class Checkpointer:
@@ -68,6 +72,8 @@ class Checkpointer:
         self._shell = ""
         self._ignores = Ignores(workspace.pristine.rules, git_dir, workspace.room / "rules")
         self._folder = Folder(self._objects, base.tree, workspace.upper, self._ignores, workspace.marks)
+        below = workspace.layer.installs if workspace.layer else ()
+        self._installs = Installs(self._objects, workspace.upper, below, marks=workspace.marks)
         self._run_id = run_id
         if run_id and not packs.is_kept(git_dir, run_id):
             packs.keep(self._objects, git_dir, run_id, self._parent)
@@ -94,14 +100,16 @@ class Checkpointer:
         with self._all_or_nothing():
             with held or nullcontext(b"") as shell:
                 fold = self._fold()
+                diff, changes = patch(self._objects, self._tree, fold.tree)
+                installs, unlooked = self._installs.step(self._folder.left_out, self._tree, fold.tree, changes)
             commit = self._commit(fold.tree, note)
-            diff, changes = patch(self._objects, self._tree, fold.tree)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
             kept = self._kept(commit, state)
         if kept:
             packs.point(self._git_dir, self._run_id, kept)
+        self._installs.keep()
         self._parent, self._tree, self._shell = commit, fold.tree, state
-        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state)
+        return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state, installs, unlooked)
 
     def rewind(self, commit: str) -> Rewound:
         """Take a workspace in which nothing runs to a checkpoint of its project; the next one goes on top of that.
@@ -111,6 +119,7 @@ class Checkpointer:
         tree = self.tree_of(commit)
         notes = rewind(self._workspace, self._objects, self._ignores, tree)
         self._folder.forget()
+        self._installs.forget()
         self._parent, self._tree = commit, tree
         return Rewound(commit, tree, notes)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.contents import contents
 from sandbox.git import printable
+from sandbox.ignores import CACHES
 from sandbox.materialise import TRUSTED, Marks, is_whiteout
 from sandbox.objects import EMPTY_TREE, EXECUTABLE, FILE, GITLINK, LINK, TREE, Entry, Objects, disk_error
 from sandbox.pristine import RESERVED
@@ -77,10 +78,12 @@ class Folder:
         self._next: dict[bytes, _Folder] = {}
         self._inexact: list[Inexact] = []
         self._now = 0
+        self.left_out: list[bytes] = []
+        """The directories that the last fold left out because they are ignored, caches of tools not among them."""
 
     def fold(self) -> tuple[str, tuple[Inexact, ...]]:
         """Return the tree and what it leaves out, in order of path. Raises WorkspaceError, DiskFull."""
-        self._inexact = []
+        self._inexact, self.left_out = [], []
         self._next = {}
         self._now = time.time_ns()
         try:
@@ -146,6 +149,8 @@ class Folder:
         for name, path in new.items():
             if self._ignores.covers(path):
                 del found[name]
+                if path.endswith(b"/") and name not in CACHES:
+                    self.left_out.append(path[:-1])
         return found
 
     def _directory(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_CACHES = frozenset({b"__pycache__", b".pytest_cache", b".mypy_cache", b".ruff_cache"})
+CACHES = frozenset({b"__pycache__", b".pytest_cache", b".mypy_cache", b".ruff_cache"})
 """Directories that tools keep for themselves, ignored without a rule, as by a person's own ignore file."""
 _LONGEST = 3000  # Bytes of a path that git is asked about, below the skeleton's own; what is longer isn't ignored.
 _SECONDS = 5.0  # Patterns can be written so that matching takes for ever.
@@ -57,7 +57,7 @@ class Ignores:
 
     def covers(self, path: bytes) -> bool:
         """Whether the rules ignore a path that the base doesn't have."""
-        if path.endswith(b"/") and path[:-1].rpartition(b"/")[2] in _CACHES:
+        if path.endswith(b"/") and path[:-1].rpartition(b"/")[2] in CACHES:
             return True
         if self._none or self.too_slow:
             return False

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from sandbox.cache import remove_tree
 from sandbox.git import printable
+from sandbox.installs import in_layer
 from sandbox.materialise import TRUSTED, USER, is_whiteout
 from sandbox.objects import GITLINK
+from sandbox.spec import Install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +36,8 @@ class Layer:
     """A cached layer, in use until `held` is released.
 
     `shared` are the base's directories, as paths, that it has something in. `log` is what the commands printed,
-    `seconds` how long they took when they ran; `cached` says that this was earlier.
+    `seconds` how long they took when they ran; `cached` says that this was earlier. `installs` are the dependencies
+    in it, `unlooked` names what wasn't looked through for them.
     """
 
     held: Held
@@ -42,6 +45,8 @@ class Layer:
     log: str
     seconds: float
     cached: bool
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,7 +58,8 @@ class Layer:
         """Return the layer that lies in an entry of the cache. Raises OSError."""
         told = json.loads((held.path / _RECORD).read_text())
         shared = frozenset(os.fsencode(path) for path in told["shared"])
-        return cls(held, shared, told["log"], told["seconds"], cached)
+        installs = tuple(Install.model_validate(one) for one in told.get("installs", ()))  # Older layers tell none.
+        return cls(held, shared, told["log"], told["seconds"], cached, installs, tuple(told.get("unlooked", ())))
 
 
 def settle(objects: Objects, base_tree: str, place: Path, *, log: str, seconds: float) -> None:
@@ -66,7 +72,9 @@ def settle(objects: Objects, base_tree: str, place: Path, *, log: str, seconds: 
         names = ", ".join(pruned.undone[:_NAMED]) + (" …" if len(pruned.undone) > _NAMED else "")
         log += f"[set-up changed what the commit has; for the run it is as committed: {names}]\n"
     shared = [os.fsdecode(path) for path in pruned.shared]
-    (place / _RECORD).write_text(json.dumps({"shared": shared, "log": log, "seconds": seconds}))
+    installs, unlooked = in_layer(top)
+    told = {"shared": shared, "log": log, "seconds": seconds, "unlooked": unlooked}
+    (place / _RECORD).write_text(json.dumps(told | {"installs": [one.model_dump() for one in installs]}))
 
 
 class _Pruned:

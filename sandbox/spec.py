@@ -126,6 +126,23 @@ class FileChange(BaseModel):
     removed: int
 
 
+class Install(BaseModel):
+    """A dependency that came, went or was exchanged, read from what lies in the workspace, fit to be shown and stored.
+
+    `manager` is pip, uv, npm, cargo, go or dpkg, or what a Python package says that it was installed with; `before` is
+    the version that was there. `place` is the directory or lock file, relative to the workspace.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    manager: str
+    name: str
+    version: str
+    change: Literal["added", "removed", "changed"]
+    place: str
+    before: str = ""
+
+
 class Base(BaseModel):
     """What a run starts from: a commit in the store, and where people know it from.
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sandbox.spec import FileChange
 
 _PROJECT = re.compile(r"[0-9a-f]{12}")
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _DEEPEST = 200  # Directories inside each other; the same bound holds for what a run may make.
 _FETCH = (
     "-c",
@@ -105,6 +106,24 @@ class Store:
     def projects(self) -> list[str]:
         """Return the ids of all projects."""
         return sorted(item.stem for item in self.root.glob("*.git") if _PROJECT.fullmatch(item.stem))
+
+    def commits(self, project: str, wanted: Iterable[str]) -> dict[str, bytes]:
+        """Return those of some commits that the store has, as git's own objects. Raises NotARepository."""
+        git_dir, ids = self.git_dir(project), [oid for oid in wanted if _OBJECT_ID.fullmatch(oid)]
+        if not ids:
+            return {}
+        # A process of its own: a reader in this one would keep the packs in its memory, and their disk busy.
+        answer = git("cat-file", "--batch", git_dir=git_dir, stdin="".join(f"{oid}\n" for oid in ids).encode()).out
+        found, start = {}, 0
+        for oid in ids:
+            end = answer.index(b"\n", start)
+            told, start = answer[start:end].split(), end + 1
+            if told[-1] != b"missing":
+                size = int(told[2])
+                if told[1] == b"commit":
+                    found[oid] = answer[start : start + size]
+                start += size + 1
+        return found
 
     def keep(self, project: str, run_id: str, commit: str, blobs: Collection[str] = ()) -> None:
         """Keep a checkpoint, all that it descends from and some blobs until the run is dropped; see `packs.keep`."""

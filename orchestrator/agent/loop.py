@@ -211,6 +211,8 @@ class Agent:
                 patch=self._journal.blob(checkpoint.patch),
                 inexact=tuple(f"{left.path}: {left.reason}" for left in checkpoint.inexact),
                 shell=checkpoint.shell,
+                installs=checkpoint.installs,
+                unlooked=checkpoint.unlooked,
             )
         )
         self._restarted = False

@@ -19,6 +19,7 @@ from orchestrator.cli.wording import (
     changes,
     describe,
     ended,
+    installs,
     judged,
     printed,
     sealed,
@@ -111,7 +112,8 @@ class Narrator:
     def _set_up(self, _event: e.Event, body: e.SetUp) -> list[Line]:
         self.doing = "starting the sandbox"
         rows = [] if body.cached else tail(body.log, ACCEPTANCE_LINES if body.failed else OUTPUT_LINES)
-        return [Line("set-up", set_up(body)), *(_note(Text(f"  {row}", "dim")) for row in rows)]
+        came = [_note(text) for text in installs(body.installs)]
+        return [Line("set-up", set_up(body)), *(_note(Text(f"  {row}", "dim")) for row in rows), *came]
 
     def _sandbox_ready(self, _event: e.Event, body: e.SandboxReady) -> list[Line]:
         self.doing = "asking the model"
@@ -163,7 +165,8 @@ class Narrator:
     def _checkpointed(self, _event: e.Event, body: e.Checkpointed) -> list[Line]:
         self.doing = "asking the model"
         inexact = [_warning(f"not in the checkpoint: {visible(path)}") for path in body.inexact]
-        return self._under_header([*(_note(text) for text in changes(body.files)), *inexact])
+        came = [_note(text) for text in installs(body.installs)]
+        return self._under_header([*(_note(text) for text in changes(body.files)), *came, *inexact])
 
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = body.step

@@ -36,7 +36,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Work": {
         "diff": Entry("diff:diff", "Print a run's changes as a patch."),
         "apply": Entry("apply:apply", "Apply a run's changes to a repository."),
-        "audit": Entry("audit:audit", "List what a run executed and wrote; verify its journal."),
+        "audit": Entry("audit:audit", "List what a run executed, wrote and installed; verify its journal."),
         "cost": Entry("cost:cost", "Show what a run cost, reply by reply."),
         "export": Entry("export:export", "Write a run's replies to a file that can be replayed."),
     },

@@ -14,7 +14,7 @@ from rich.text import Text
 from orchestrator.cli.text import short_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _ROWS_ABOVE: Final = 3
 _ENDLESS: Final = 1_000_000  # Columns of a pipe: nothing is ever wrapped or cut.
@@ -54,6 +54,14 @@ class Screen:
     def line(self, text: Text | str = "") -> None:
         """Print one line of the answer, cut to the terminal's width; on a pipe it is whole."""
         self.answer.print(_text(text), no_wrap=True, overflow="ellipsis", crop=self.tty)
+
+    def lines(self, rows: Sequence[Text]) -> None:
+        """Print many lines, each as `line` does; a plain pipe gets them at once, in a tenth of the time."""
+        if self.answer.is_terminal or self.answer.color_system:
+            for row in rows:
+                self.line(row)
+        elif rows:
+            self.answer.out("\n".join(row.plain for row in rows), highlight=False)
 
     def whole(self, text: Text | str) -> None:
         """Print one line of the answer that is never cut: the terminal breaks it."""

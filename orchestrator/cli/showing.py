@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import settings
+from orchestrator.api import audit_bundle
 from orchestrator.cli import audit, listing, steps, submission
 from orchestrator.cli.door import opened
 from orchestrator.cli.follow import tell
@@ -14,6 +16,7 @@ from orchestrator.cli.layout import put
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.text import visible
 from orchestrator.demo import prepare
+from orchestrator.demo.forgery import forged
 from orchestrator.models import catalog, is_scripted
 from orchestrator.stack.up import ensure_served
 
@@ -22,10 +25,11 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.demo import Prepared
     from orchestrator.requests import RunRequest
+    from orchestrator.settings import Settings
 
 
 def carry_out(screen: Screen) -> int:
-    """Run the demo. Returns the run's exit code."""
+    """Run the demo. Returns the run's exit code; 1 where an edited journal isn't caught."""
     loaded = settings.load()
     reporter = TalkReporter(screen)
     ensure_served(loaded, reporter)
@@ -38,18 +42,39 @@ def carry_out(screen: Screen) -> int:
         return code
     with opened() as door:
         run_id = door.find("@", Path(prepared.request.repo))
-        if prepared.rewind:
+        if prepared.rewind and code == 0:
             _rewind(screen, door, run_id, prepared.rewind)
         screen.say("")
         screen.say("what `dreamdock ps -a -n 3` says:")
         listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
         screen.say("")
         screen.say(f"what `dreamdock audit {screen.id(run_id)} --verify` says:")
-        audit.show(screen, door.audit(run_id), verify=True)
+        journal = BytesIO()
+        audit.show(screen, door.audit(run_id, export=journal), verify=True)
+        caught = _forge(screen, loaded, run_id, journal.getvalue())
         screen.say("")
         screen.say("the stack stays up; on a repository of your own:")
         screen.next('dreamdock run "fix the failing tests"', "dreamdock doctor --attack", "dreamdock down")
-    return code
+    return code if caught else 1
+
+
+def _forge(screen: Screen, loaded: Settings, run_id: str, journal: bytes) -> bool:
+    """Edit copies of the journal, and show what the audit says of them. Returns whether each is caught."""
+    caught = []
+    folder = loaded.state_dir / "demo"
+    for name, rechained in (("edited", False), ("rechained", True)):
+        copy, path = forged(journal, rechained=rechained), folder / f"{run_id}-{name}.bundle"
+        path.write_bytes(copy.data)
+        screen.say("")
+        also = ", and every hash after it is computed anew" if rechained else ""
+        screen.say(f"in a copy of the journal, event {copy.seq} is edited from {copy.was} to {copy.now}{also};")
+        screen.say(f"what `dreamdock audit --verify --bundle {path}` says, below the same list:")
+        told = audit_bundle(loaded, BytesIO(copy.data))
+        for line in audit.verdict(told):
+            screen.whole(line)
+        screen.say(f"exit code {audit.exit_code(told)}")
+        caught.append(not told.check.ok)
+    return all(caught)
 
 
 def _rewind(screen: Screen, door: Door, run_id: str, step: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
     from orchestrator.runs import RunSpec, Verdict
-    from sandbox.spec import FileChange
+    from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
 PROSE_LINES: Final = 3
@@ -32,6 +32,7 @@ ORIGINS: Final = {
 }
 _HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
 _RULES: Final = ("network", "capabilities", "host files")
+_INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _STATUS_STYLES: Final = {"A": "green", "M": "yellow", "D": "red"}
 
 
@@ -143,6 +144,18 @@ def changes(files: Sequence[FileChange], *, limit: int | None = FILES) -> list[T
     if limit is not None and len(files) > limit:
         told.append(Text(f"… and {plural(len(files) - limit, 'file')} more", "dim"))
     return told
+
+
+def installs(told: Sequence[Install], *, limit: int = FILES) -> list[Text]:
+    """Return what came and went, one a line: `+ pip requests 2.31.0`; behind `limit` how many more there are."""
+    lines = []
+    for one in told[:limit]:
+        mark, style = _INSTALLS[one.change]
+        version = f"{visible(one.before)} → {visible(one.version)}" if one.before else visible(one.version)
+        lines.append(Text.assemble((mark, style), f" {visible(one.manager)} {visible(one.name)} {version}"))
+    if len(told) > limit:
+        lines.append(Text(f"… and {plural(len(told) - limit, 'install')} more", "dim"))
+    return lines
 
 
 def call_line(call: ToolCall) -> str:

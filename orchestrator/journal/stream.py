@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pydantic import ValidationError
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError, RedisAwayError
-from orchestrator.events import Body, Event, Submitted
+from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
 from orchestrator.journal import keys, packing
 from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.live import parse as parse_said
+from orchestrator.journal.signing import Head
 from orchestrator.runs import RunView
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.journal.packing import Piece
+    from orchestrator.journal.signing import Signer
     from orchestrator.stop import Stop
 
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
+SIGNED: Final = (Claimed, Checkpointed, Rewound)
+"""With these a signer signs, and with what ends an attempt."""
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
 _RETRIES: Final = 20
 _PAGE: Final = 500
@@ -64,17 +68,18 @@ def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
 
     Raises JournalError for a damaged archive.
     """
+    last = f"{after}-0"
     while True:
-        page: Any = _page(client, run_id, f"{after}-0")
+        page: Any = _page(client, run_id, last)
         found = [_entry(*stored) for stored in page]
         if not found:  # It may be archived; or it was, when the page was read, and it isn't any more.
             found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
-            page = page if found else _page(client, run_id, f"{after}-0")
+            page = page if found else _page(client, run_id, last)
             found = found or [_entry(*stored) for stored in page]
         yield from found
         if len(page) < _PAGE:
             return
-        after = found[-1].seq
+        after, last = found[-1].seq, page[-1][0].decode()
 
 
 def _page(client: Redis, run_id: str, last: str) -> Any:
@@ -202,6 +207,7 @@ class Writer:
     Fenced with a fencing token (an attempt), open without one (people, the keeper).
     `secrets` are values that never get in: they are replaced before anything is hashed or stored. With a `stop` an
     append waits while Redis is away.
+    `signer` signs the head with each committed step, at the claim and at the end, in the same append.
     """
 
     def __init__(
@@ -214,6 +220,7 @@ class Writer:
         lease_seconds: float = 0,
         secrets: Sequence[str] = (),
         stop: Stop | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._client = client
         self._scripts = Scripts(client)
@@ -223,6 +230,7 @@ class Writer:
         self._lease_ms = int(lease_seconds * 1000)
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)  # noqa: PLR2004  # Shorter: no secret.
         self._stop = stop
+        self._signer = signer
         self._blobs: dict[str, bytes] = {}
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
@@ -307,18 +315,22 @@ class Writer:
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
         record = keys.record(self._run_id)
+        moment, signature = Head(len(self.events) + len(events), head), ""
+        signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
+        if signer is not None:
+            signature = signer.sign(self._run_id, moment)
+        told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
         status = self._scripts(
             "append",
             [
                 *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
                 *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
             ],
-            [
-                *(self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation),
-                *(len(self._blobs), *blobs, *entries),
-            ],
+            [*told, len(self._blobs), *blobs, *entries],
         )
         if status == "OK":
+            if signer is not None:
+                signer.remember(self._run_id, moment)
             self.events += events
             self.head, self.view = head, view
             self._blobs.clear()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.journal import presence
+from orchestrator.journal import presence, signing
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.stack import redis_checks
 from orchestrator.stack.check import HostCheck, tried
@@ -44,6 +44,7 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("persistence", redis_checks.persistence),
         ("eviction", redis_checks.eviction),
         ("clock", redis_checks.clock),
+        ("signer", _signer),
         ("workers", _workers),
         ("keeper", _keeper),
     )
@@ -168,6 +169,20 @@ def _disk(settings: Settings) -> HostCheck:
     free = shutil.disk_usage(settings.state_dir).free
     found = f"{free / 1e9:.1f} GB free in {settings.state_dir}; {TRIAL_BYTES / 1e6:.0f} MB synced in {seconds:.2f} s"
     return HostCheck(name, ok=free >= FREE_BYTES, found=found, remedy=remedy)
+
+
+def _signer(settings: Settings) -> HostCheck:
+    """Sign something with this machine's key, and check it as a verifier does."""
+    own = signing.own_key(settings.state_dir)
+    if own is not None and not os.access(settings.state_dir / "signer" / "key", os.R_OK):
+        found = f"{own.text}, not tried: its private half is the workers' alone"
+        return HostCheck("signer", ok=True, found=found, remedy="sudo dreamdock doctor")
+    signer = signing.Signer.load(settings.state_dir)
+    run_id, head = "0" * 12, signing.Head(1, "0" * 64)
+    key = signing.pinned(settings.state_dir, settings.signers).get(signer.key.id)
+    works = key is not None and key.has_signed(signer.sign(run_id, head), run_id, head)
+    more = f"; {len(settings.signers)} pinned beside it" if settings.signers else ""
+    return HostCheck("signer", ok=works, found=f"signs as {signer.key.text}{more}", remedy="dreamdock audit --show-key")
 
 
 def _workers(settings: Settings) -> HostCheck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,17 @@ def test_a_package_is_installed_by_the_set_up_into_a_venv(
     repo = new_repo({"use.py": "import shouting\n\nassert shouting.shout('a') == 'A'\n", ".gitignore": ".venv/\n"})
     set_up = f"python3 -m venv .venv && .venv/bin/pip install --no-index ./{package.name}"
     flags = ("--image", "python", "--setup", set_up, "--accept", ".venv/bin/python use.py")
-    run_id = stack.detached(script(".venv/bin/pip list", SUBMIT), repo, *flags)
+    newer = wheel(repo, "shouting", "1.1", "def shout(word):\n    return word.upper()\n")
+    again = f"base64 -d >/tmp/{newer.name} <<E\n{base64.b64encode(newer.read_bytes()).decode()}\nE\n"
+    upgrade = f"{again}.venv/bin/pip install --no-index --upgrade /tmp/{newer.name}"
+    run_id = stack.detached(script(".venv/bin/pip list", upgrade, SUBMIT), repo, *flags)
     assert stack("wait", run_id).returncode == 0, stack("logs", run_id).stdout
     assert "shouting" in results(stack, run_id)[0]
     assert stack.door.diff(run_id) == b""
+    audit = stack("audit", run_id).stdout
+    assert "pip shouting 1.0 added (.venv/lib/python3.11/site-packages)" in audit
+    assert "pip shouting 1.1 changed from 1.0 (.venv/lib/python3.11/site-packages)" in audit
+    assert "~ pip shouting 1.0 → 1.1" in stack("logs", run_id).stdout
 
 
 def test_an_image_of_ours_that_is_not_built_is_refused_at_once(stack: Stack, repo: Path) -> None:

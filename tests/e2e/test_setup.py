@@ -107,14 +107,18 @@ def test_with_network_the_dependency_is_there_in_the_run_and_in_its_acceptance(
     (first,) = set_ups(connected)
     assert (first.network, first.cached, first.failed) == ("on", False, "")
     assert "Successfully installed" in first.log
+    assert [(one.manager, one.name, one.version, one.place) for one in first.installs] == [
+        ("pip", "wcwidth", "0.2.13", ".deps")
+    ]
 
     again = run(connected, project)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "from the cache" in again.stdout
     (second,) = set_ups(connected)
-    assert (second.cached, second.log) == (True, first.log)
+    assert (second.cached, second.log, second.installs) == (True, first.log, first.installs)
     audit = connected("audit", "@", cwd=project.repo)
     assert "--target .deps wcwidth" in audit.stdout
+    assert "pip wcwidth 0.2.13 added (.deps)" in audit.stdout
 
 
 def test_without_network_it_is_refused_with_the_reason(disconnected: Stack, project: Project) -> None:

@@ -298,3 +298,15 @@ def test_a_full_disk_is_said_and_nothing_half_made_stays(new_repo: NewRepo, smal
 def test_text_is_made_printable_without_ambiguity() -> None:
     assert printable("plain é name") == "plain é name"
     assert printable(b"a\\n\n\xff\x1b") == "a\\\\n\\n\\xff\\x1b"
+
+
+def test_commits_are_read_as_they_are_and_those_that_are_not_there_are_left_out(store: Store, repo: Repo) -> None:
+    first, second = repo.git("rev-parse", "HEAD"), repo.commit({"more": "x\n"})
+    base = store.import_commit(repo.path)
+    blob, unknown = repo.git("rev-parse", "HEAD:more"), "0" * 40
+    found = store.commits(base.project, [first, unknown, blob, "HEAD", "../x", "-x\n", second])
+    assert list(found) == [first, second]
+    assert found[second].decode() == repo.git("cat-file", "commit", second) + "\n"
+    assert store.commits(base.project, []) == {}
+    with pytest.raises(NotARepository):
+        store.commits("0" * 12, [first])

@@ -1,7 +1,7 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
 -- KEYS: record, stream, live, pending, runs, blobs, archive, finished.
--- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, number of blobs, then pairs of a
--- blob's name and its bytes, then for each event the field of its bytes, those bytes, and its hash.
+-- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, signature of the last event's head
+-- ('' = none), number of blobs, then pairs of a blob's name and its bytes, then for each event the field of its bytes, those bytes, and its hash.
 -- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt, 'reopen' a run that is done, 'resume'
 -- one that is parked; 'park' leaves it to nobody. A run that is done takes nothing else, and one that is parked isn't given on by a requeue.
 -- An open operation is refused while a lease is alive: only the owner of a run ends it then.
@@ -19,11 +19,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local leased = tonumber(redis.call('HGET', record, 'lease_until')) > now
 if fence == '' and operation ~= 'none' and leased then return 'LEASED' end
 local seq = tonumber(redis.call('HGET', record, 'seq'))
-local first = 10 + 2 * ARGV[9]
-for i = 10, first - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+local first = 11 + 2 * ARGV[10]
+for i = 11, first - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
 for i = first, #ARGV, 3 do
   seq = seq + 1
-  redis.call('XADD', KEYS[2], seq .. '-0', ARGV[i], ARGV[i + 1], 'h', ARGV[i + 2])
+  if i + 3 > #ARGV and ARGV[9] ~= '' then
+    redis.call('XADD', KEYS[2], seq .. '-0', ARGV[i], ARGV[i + 1], 'h', ARGV[i + 2], 's', ARGV[9])
+  else
+    redis.call('XADD', KEYS[2], seq .. '-0', ARGV[i], ARGV[i + 1], 'h', ARGV[i + 2])
+  end
 end
 redis.call('HSET', record, 'head', ARGV[4], 'seq', seq, 'state', ARGV[5], 'view', ARGV[6])
 if operation == 'none' then
