@@ -14,7 +14,7 @@ from sandbox.fold import Folder, Inexact
 from sandbox.ignores import Ignores
 from sandbox.objects import EMPTY_TREE
 from sandbox.rewind import Rewound, rewind
-from sandbox.trees import patch
+from sandbox.trees import COMPARED, patch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +39,9 @@ class Fold:
 class Checkpoint:
     """One step's end: the commit, its tree, and how it differs from the checkpoint before.
 
-    `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold. `shell` is a blob: the working
-    directory and declarations that the next command starts from, "" where no command has run yet.
+    `patch` is what `git apply` takes, nothing where it would be too large; `inexact` names what the tree doesn't hold.
+    `shell` is a blob: the working directory and declarations that the next command starts from, "" where no command has
+    run yet.
     """
 
     commit: str
@@ -93,7 +94,7 @@ class Checkpointer:
         with self._all_or_nothing():
             fold = self._fold()
             commit = self._commit(fold.tree, note)
-            diff, changes = patch(self._objects, self._tree, fold.tree)
+            diff, changes = patch(self._objects, self._tree, fold.tree, most=COMPARED)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
             kept = self._kept(commit, state)
         if kept:
