@@ -37,6 +37,7 @@ from sandbox.repo_image import RepoImage
 from sandbox.setup import SetUp
 from sandbox.spec import SandboxSpec
 from sandbox.store import Store
+from sandbox.trees import COMPARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,7 +313,7 @@ class Attempt:
             summary=summary,
             tree=tree,
             files=self._store.changed(repo.project, repo.tree, tree),
-            patch=self._journal.blob(self._store.diff(repo.project, repo.tree, tree)),
+            patch=self._journal.blob(self._store.diff(repo.project, repo.tree, tree, most=COMPARED)),
         )
         self._journal.append(body, operation="finish", strict=strict)
         return True

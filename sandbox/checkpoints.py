@@ -15,7 +15,7 @@ from sandbox.ignores import Ignores
 from sandbox.installs import Installs
 from sandbox.objects import EMPTY_TREE
 from sandbox.rewind import Rewound, rewind
-from sandbox.trees import patch
+from sandbox.trees import COMPARED, patch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +40,9 @@ class Fold:
 class Checkpoint:
     """One step's end: the commit, its tree, and how it differs from the checkpoint before.
 
-    `patch` is what `git apply` takes; `inexact` names what the tree doesn't hold. `shell` is a blob: the working
-    directory and declarations that the next command starts from, "" where no command has run yet. `installs` are the
-    dependencies that came and went, `unlooked` names what wasn't looked through for them.
+    `patch` is what `git apply` takes, nothing where it would be too large; `inexact` names what the tree doesn't hold.
+    `shell` is a blob: the working directory and declarations that the next command starts from, "" where no command has
+    run yet. `installs` are the dependencies that came and went, `unlooked` names what wasn't looked through for them.
     """
 
     commit: str
@@ -100,7 +100,7 @@ class Checkpointer:
         with self._all_or_nothing():
             with held or nullcontext(b"") as shell:
                 fold = self._fold()
-                diff, changes = patch(self._objects, self._tree, fold.tree)
+                diff, changes = patch(self._objects, self._tree, fold.tree, most=COMPARED)
                 installs, unlooked = self._installs.step(self._folder.left_out, self._tree, fold.tree, changes)
             commit = self._commit(fold.tree, note)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""

@@ -112,6 +112,13 @@ class Objects:
         except (KeyError, pygit2.GitError) as error:
             raise WorkspaceError(f"the store has no object {oid}", cause=printable(str(error))) from error
 
+    def size(self, oid: str) -> int:
+        """Return an object's length in bytes, without reading it. Raises WorkspaceError as `read` does."""
+        try:
+            return int(_insisting(lambda: self._odb.read_header(pygit2.Oid(hex=oid)))[1])
+        except (KeyError, pygit2.GitError) as error:
+            raise WorkspaceError(f"the store has no object {oid}", cause=printable(str(error))) from error
+
     def is_commit(self, oid: str) -> bool:
         """Whether the store has a commit by that id."""
         try:

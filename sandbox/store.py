@@ -25,7 +25,7 @@ from sandbox.git import GitFailed, checked_revision, git, printable
 from sandbox.objects import EMPTY_TREE, Objects, disk_error
 from sandbox.source import human_name, is_url, local_view, shown
 from sandbox.spec import Base
-from sandbox.trees import edited, files, find, patch
+from sandbox.trees import COMPARED, edited, files, find, patch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -185,13 +185,16 @@ class Store:
         """Open the project's objects; one per thread."""
         return Objects(self.git_dir(project))
 
-    def diff(self, project: str, old_tree: str, new_tree: str) -> bytes:
-        """Return the difference of two trees as a patch for `git apply`: binary files in full, no renames."""
-        return patch(self.objects(project), old_tree, new_tree)[0]
+    def diff(self, project: str, old_tree: str, new_tree: str, *, most: int | None = None) -> bytes:
+        """Return the difference of two trees as a patch for `git apply`: binary files in full, no renames.
+
+        Nothing where the files that differ hold more than `most` bytes; see `trees.patch`.
+        """
+        return patch(self.objects(project), old_tree, new_tree, most=most)[0]
 
     def changed(self, project: str, old_tree: str, new_tree: str) -> tuple[FileChange, ...]:
-        """Return the files that differ between two trees."""
-        return patch(self.objects(project), old_tree, new_tree)[1]
+        """Return the files that differ between two trees; of very large ones the lines aren't counted."""
+        return patch(self.objects(project), old_tree, new_tree, most=COMPARED)[1]
 
     def compose(self, project: str, base_tree: str, patches: Sequence[bytes]) -> str:
         """Return the tree that the patches lead to, applied in order. Raises WorkspaceError when one doesn't apply."""

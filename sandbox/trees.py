@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sandbox.git import printable
-from sandbox.objects import EMPTY_TREE, TREE, Entry, Objects
+from sandbox.objects import EMPTY_TREE, GITLINK, TREE, Entry, Objects
 from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pygit2
+
+
+COMPARED = 4 << 20
+"""How many bytes of files are compared line by line where somebody waits: for a step, and at a run's end."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,19 @@ def edited(objects: Objects, tree: str, edits: Mapping[bytes, Entry | None], *, 
     return objects.put_tree(entries.items(), keep=keep)
 
 
-def patch(objects: Objects, old: str, new: str) -> tuple[bytes, tuple[FileChange, ...]]:
-    """Return the difference as a patch for `git apply` (binary files in full, no renames), and its list of files."""
+def patch(objects: Objects, old: str, new: str, *, most: int | None = None) -> tuple[bytes, tuple[FileChange, ...]]:
+    """Return the difference as a patch for `git apply` (binary files in full, no renames), and its list of files.
+
+    Where the files that differ hold more than `most` bytes, before and after together, there is no patch and no line is
+    counted: comparing takes half a second for each MB of them, during which no other thread of the process runs.
+    """
     differing = list(changes(objects, old, new))
     if not differing:
         return b"", ()
+    if most is not None and _bytes(objects, differing) > most:
+        return b"", tuple(
+            FileChange(path=printable(item.path), status=_status(item), added=0, removed=0) for item in differing
+        )
     # libgit2 walks both trees in full; two trees that hold nothing but the difference cost the same on any repository.
     before = edited(objects, EMPTY_TREE, {item.path: item.old for item in differing if item.old}, keep=False)
     after = edited(objects, EMPTY_TREE, {item.path: item.new for item in differing if item.new}, keep=False)
@@ -118,6 +130,11 @@ def patch(objects: Objects, old: str, new: str) -> tuple[bytes, tuple[FileChange
         for counts in (lines.get(item.path, (0, 0)),)
     )
     return b"".join(parts), listed
+
+
+def _bytes(objects: Objects, differing: Iterable[Change]) -> int:
+    sides = (entry for item in differing for entry in (item.old, item.new))
+    return sum(objects.size(entry.oid) for entry in sides if entry is not None and entry.mode != GITLINK)
 
 
 def _appliable(piece: pygit2.Patch) -> bytes:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @with_screen
 def prune(screen: Screen, /, days: float | None, dry_run: bool) -> None:
-    """Give up old runs' checkpoints, and what is cached beyond its quota; the keeper does it once a day.
+    """Give up old runs' checkpoints, and what is cached beyond its quota.
 
-    Runs that aren't over lose nothing. A run that was pruned keeps its journal, its diff and its audit, and can't be
-    rewound or forked any more. What was written within the last day comes free a day later.
+    The keeper does it once a day; this does it now. Runs that aren't over lose nothing. A run that was pruned keeps its
+    journal, its diff and its audit, and can't be rewound or forked any more. What was written within the last day comes
+    free a day later.
     """
     from orchestrator.cli import document, layout
     from orchestrator.cli.door import opened

@@ -73,8 +73,8 @@ def test_checkpoints_without_end_end_the_run_with_its_work_kept(
     committed(repo, dreamdock_toml="[sandbox]\ncheckpoints_mb = 16\n")
     write = "head -c 9000000 /dev/urandom >large"
     run_id = stack.detached(script(write, write, SUBMIT), repo)
-    assert stack("wait", run_id).returncode == 7
-    view = stack.door.show(run_id).view
+    code, view = stack("wait", run_id).returncode, stack.door.show(run_id).view
+    assert code == 7, (view.reason, stack("logs", run_id).stdout)
     assert (view.outcome, view.step) == (Outcome.LIMIT, 1)
     assert "checkpoints take too much" in view.reason
     assert b"large" in stack.door.diff(run_id)

@@ -497,6 +497,31 @@ def test_keeping_costs_a_step_next_to_nothing(store: Store, base: Base, open_wor
 
 
 @pytest.mark.needs_root
+def test_large_files_cost_no_comparison_and_nothing_of_them_is_lost(
+    store: Store, base: Base, open_workspace: Opener
+) -> None:
+    workspace = open_workspace(base)
+    checkpoints = Checkpointer(store, workspace)
+    (workspace.merged / "large").write_bytes(os.urandom(9_000_000))
+    checkpoints.checkpoint(note="1")
+    content = os.urandom(9_000_000)
+    (workspace.merged / "large").write_bytes(content)
+    (workspace.merged / "README.md").write_text("changed\n")
+    step = checkpoints.checkpoint(note="2")
+    assert step.patch == b""
+    assert [(change.path, change.status, change.added) for change in step.changes] == [
+        ("README.md", "M", 0),
+        ("large", "M", 0),
+    ]
+    assert store.read_file(base.project, step.tree, "large") == content
+    assert store.diff(base.project, base.tree, step.tree, most=1000) == b""
+    whole = store.diff(base.project, base.tree, step.tree)
+    assert store.compose(base.project, base.tree, [whole]) == step.tree
+    (workspace.merged / "README.md").write_text("again\n")
+    assert checkpoints.checkpoint(note="3").patch.count(b"\n+") == 2
+
+
+@pytest.mark.needs_root
 def test_a_run_that_writes_without_end_fills_its_own_quota(store: Store, base: Base, open_workspace: Opener) -> None:
     workspace = open_workspace(base)
     checkpoints = Checkpointer(store, workspace, run_id=RUN)

@@ -299,7 +299,7 @@ def test_the_command_proves_everything_and_the_model_last(
     answer: dict[str, Any] = json.loads(done.stdout)
     assert (done.returncode, answer["ok"], answer["schema"]) == (0, True, "dreamdock.doctor/1")
     names = [check["name"] for check in answer["checks"]]
-    assert names[5:9] == ["redis", "persistence", "eviction", "clock"]
+    assert names[4:10] == ["own disks", "disk", "redis", "persistence", "eviction", "clock"]
     assert names[-2:] == ["model key", "model"]
     answer = json.loads(again.stdout)
     assert (again.returncode, answer["ok"]) == (1, False)
