@@ -96,6 +96,11 @@ def printed(image: str, argv: Sequence[str], *, timeout_s: float = 60.0, **optio
         return output
 
 
+def shift() -> int:
+    """Return what the engine adds to a container's ids, see `EngineInfo`; a busy one is waited for."""
+    return ping(timeout_s=60.0).shift
+
+
 def ping(timeout_s: float = 5.0) -> EngineInfo:
     """Ask the engine what it is. Raises EngineUnavailable."""
     import docker  # noqa: PLC0415  # As in `client`.

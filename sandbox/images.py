@@ -203,7 +203,7 @@ def build(
     labels: Mapping[str, str] | None = None,
 ) -> None:
     """Build `folder` on `base` and name it; on failure the name isn't given. Raises ImageMissing, EngineUnavailable."""
-    if network == "host" and engine.ping().shift:
+    if network == "host" and engine.shift():
         network = "default"  # A daemon that remaps users doesn't share the host's.
     options: dict[str, Any] = {"buildargs": {"BASE": base}, "network_mode": network, "labels": dict(labels or {})}
     options |= {"rm": True, "forcerm": True, "decode": True}

@@ -209,7 +209,7 @@ class _Opening:
                 started.append(Container.start(self.spec, workspace=slot.merged))
                 workspace = self._prepared(slot, started[0].uid)
                 return self._joined(started[0], workspace)
-            workspace = self._prepared(slot, JOB_UID + engine.ping().shift)
+            workspace = self._prepared(slot, JOB_UID + engine.shift())
             again = partial(_over, workspace, self.spec)
             started.append(again())
             return self._joined(started[0], workspace, again)

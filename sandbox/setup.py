@@ -72,7 +72,7 @@ class SetUp:
         with contextlib.closing(engine.client()) as client:
             image = str(client.api.inspect_image(self._spec.image)["Id"])
         spec = self._spec.model_copy(update={"image": image})
-        uid = JOB_UID + engine.ping().shift
+        uid = JOB_UID + engine.shift()
         folder, name = self._root / "layers", _name(spec, self._base, uid)
         try:
             with self._turn(folder, name):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -87,6 +88,10 @@ def _folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):  # Podman's watchers of ended commands stay for five minutes.
+            with contextlib.suppress(OSError):
+                if f"{folder}/" in entry.read_bytes().decode(errors="replace"):
+                    os.kill(int(entry.parent.name), signal.SIGKILL)
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for place in reversed([place for place in mounts if place.startswith(f"{folder}/")]):
             unmount(Path(place))
