@@ -201,6 +201,13 @@ def packed_blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, 
     return found
 
 
+class _Try(NamedTuple):
+    """Events that a script was given, and the head that was signed with them, where one was."""
+
+    events: list[Event]
+    signed: Head | None
+
+
 class Writer:
     """Appends to one run's journal and keeps its fold current.
 
@@ -265,7 +272,7 @@ class Writer:
         Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
         open append with an operation meets a living lease, JournalError for a run that is gone; Stopped.
         """
-        tried: dict[str, list[Event]] = {}
+        tried: dict[str, _Try] = {}
         moved = 0
         while moved < _RETRIES:
             try:
@@ -277,7 +284,7 @@ class Writer:
                 self._wait(error)
                 continue
             if status == "OK":
-                return tried[self.head]
+                return tried[self.head].events
             if status == "ARCHIVED":
                 restore(self._client, self._run_id)
                 continue
@@ -301,7 +308,7 @@ class Writer:
         self._blobs[name] = zlib.compress(data)
         return name
 
-    def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, list[Event]]) -> str | int:
+    def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, _Try]) -> str | int:
         """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
         head, view = self.head, self.view
         events, entries = list[Event](), list[str | bytes]()
@@ -311,7 +318,6 @@ class Writer:
             view = apply(view, event)
             events.append(event)
             entries += [*_stored(data, head)]
-        tried[head] = events
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
         record = keys.record(self._run_id)
@@ -319,6 +325,7 @@ class Writer:
         signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
         if signer is not None:
             signature = signer.sign(self._run_id, moment)
+        tried[head] = _Try(events, moment if signer is not None else None)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
         status = self._scripts(
             "append",
@@ -329,17 +336,22 @@ class Writer:
             [*told, len(self._blobs), *blobs, *entries],
         )
         if status == "OK":
-            if signer is not None:
-                signer.remember(self._run_id, moment)
+            self._remember(tried[head])
             self.events += events
             self.head, self.view = head, view
             self._blobs.clear()
         return status
 
-    def _landed(self, tried: Mapping[str, list[Event]]) -> list[Event]:
+    def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
         """Take in what is new, and return the events of a try that was taken although its answer got lost."""
         heads = self._catch_up()
-        return next((events for head, events in tried.items() if head in heads), [])
+        taken = next((one for head, one in tried.items() if head in heads), _Try([], None))
+        self._remember(taken)
+        return taken.events
+
+    def _remember(self, taken: _Try) -> None:
+        if self._signer is not None and taken.signed is not None:
+            self._signer.remember(self._run_id, taken.signed)
 
     def _wait(self, error: RedisAwayError) -> None:
         """Wait for Redis as long as the stop lets it. Raises the error where there is none, or it is set; Stopped."""

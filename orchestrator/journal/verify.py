@@ -17,7 +17,7 @@ from orchestrator.journal import chain, keys
 from orchestrator.journal.chain import Fault
 from orchestrator.journal.connection import available
 from orchestrator.journal.signing import Head, Key, key_id
-from orchestrator.journal.stream import MOST_BLOB_BYTES, Entry, entries, parse
+from orchestrator.journal.stream import MOST_BLOB_BYTES, Entry, entries, packed_blobs, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,7 +112,7 @@ def collect(client: Redis, run_id: str) -> tuple[Journal, Evidence]:
     """Return a run's journal and what Redis has to hold it against. Raises NotFoundError."""
     before = _recorded(client, run_id)
     journal = Journal.of(run_id, entries(client, run_id))
-    evidence = Evidence((before, _recorded(client, run_id)), blobs=lambda names: _blobs(client, run_id, names))
+    evidence = Evidence((before, _recorded(client, run_id)), blobs=lambda names: packed_blobs(client, run_id, names))
     return journal, evidence
 
 
@@ -287,10 +287,3 @@ def _recorded(client: Redis, run_id: str) -> Head:
     if found[1] is None:
         raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
     return Head(int(found[0] or 0), found[1].decode(errors="replace"))
-
-
-def _blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, bytes | None]:
-    found: Any
-    with available():
-        found = client.hmget(keys.blobs(run_id), list(names))
-    return dict(zip(names, found, strict=True))
