@@ -51,7 +51,7 @@ def give_up(client: Redis, settings: Settings, *, days: float | None = None, dry
     """
     store = Store(settings.state_dir / "repos")
     for folder in (settings.state_dir, store.root, settings.state_dir / "workspaces"):
-        if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH112  # Pathlib's may raise.
+        if _is_closed(folder):
             hint = "sudo dreamdock prune"
             raise DeniedError("this account may not clear up", cause=f"{folder} belongs to another one", hint=hint)
     retention_s = (settings.retention_days if days is None else days) * DAY
@@ -62,6 +62,16 @@ def give_up(client: Redis, settings: Settings, *, days: float | None = None, dry
     freed = before - after + sum(sum(found.values()) for found in gone.values())
     checkouts, layers = (tuple(gone[kind]) for kind in _CACHES)
     return Pruned(tuple(runs), checkouts, layers, max(freed, 0), after, dry_run)
+
+
+def _is_closed(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+    return not os.access(folder, os.W_OK | os.X_OK)
 
 
 def trim(settings: Settings, *, dry_run: bool = False) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ from orchestrator.dialogue import Reply, ToolCall, ToolResult
 from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import archive, index, keys, packing
 from orchestrator.journal.lease import claim
+from orchestrator.journal.signing import Signer
 from orchestrator.journal.stream import Writer, blob, chain, entries, follow, genesis, read, restore
 from orchestrator.journal.verify import verify
 from orchestrator.runs import Outcome, State
@@ -20,17 +21,19 @@ from orchestrator.settings import Settings
 from orchestrator.steering import More, Steering
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
 pytestmark = pytest.mark.needs_redis
 PATCH = b"diff --git a/x b/x\n" + b"+line\n" * 50
 
 
-def over(client: Redis, run_id: str, *, steps: int = 4, size: int = 600) -> None:
+def over(client: Redis, run_id: str, *, steps: int = 4, size: int = 600, signer: Signer | None = None) -> None:
     """Carry a run to its end."""
     fence = claim(client, run_id, 1, lease_seconds=30)
     assert isinstance(fence, int), fence
-    journal = Writer(client, run_id, who="w", fence=fence, lease_seconds=30)
+    journal = Writer(client, run_id, who="w", fence=fence, lease_seconds=30, signer=signer)
     ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})
     journal.append(e.Claimed(attempt=1, fence=fence, worker="w", host="h"), ready)
     for number in range(1, steps + 1):
@@ -70,9 +73,9 @@ def test_an_archived_journal_reads_as_before_and_is_smaller(client: Redis, run_i
     assert next(following) is None
 
 
-def test_every_reader_takes_an_archived_run(client: Redis, run_id: str) -> None:
-    over(client, run_id)
-    door = Door(client, Settings())
+def test_every_reader_takes_an_archived_run(client: Redis, run_id: str, tmp_path: Path) -> None:
+    over(client, run_id, signer=Signer.load(tmp_path))
+    door = Door(client, Settings(state_dir=tmp_path))
     before = [door.timeline(run_id).moments, door.costs(run_id), door.diff(run_id), list(door.events(run_id))]
     assert archive.archive(client, run_id)
     after = [door.timeline(run_id).moments, door.costs(run_id), door.diff(run_id), list(door.events(run_id))]
