@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator import events as e
+from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.delivery.acceptance import prove
 from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
@@ -25,7 +26,7 @@ from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import CANCELLED, LOST, PAUSED, Stop, Stopped
-from sandbox.errors import ChannelLost, EngineUnavailable, SandboxError, SetupFailed
+from sandbox.errors import ChannelLost, DiskFull, EngineUnavailable, SandboxError, SetupFailed
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
@@ -78,8 +79,8 @@ def carry(client: Redis, settings: Settings, run_id: str, number: int, stop: Sto
     lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
     with lease, watched(redis_url(settings), journal, stop):
         try:
-            journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
-            Attempt(journal, settings, fence, stop, pool).carry()
+            claimed = e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node())
+            Attempt(journal, settings, fence, stop, pool).carry(claimed)
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
         except (RedisAwayError, Stopped) as error:
@@ -141,19 +142,26 @@ class Attempt:
         self._root = settings.state_dir / "workspaces"
         self._layer: Layer | None = None
 
-    def carry(self) -> None:
-        """Do the work, prove it, and end the run; or hand it over where this attempt can't end it."""
+    def carry(self, claimed: e.Claimed) -> None:
+        """Do the work, prove it, and end the run; or hand it over where this attempt can't end it.
+
+        `claimed` is said once this host is fit to begin: until then the run is shown as queued.
+        """
         if self._journal.view.pausing:  # Since before it was claimed: nothing is begun.
             self._stop.set(PAUSED)
         try:
             self._stop.check()
+            host.wait_until_fit(self._settings, self._stop)
+            self._journal.append(claimed)
+            if claimed.attempt > 1:
+                host.end_former(self._settings, self._journal.view.id, self._fence)
             self._build()
             with self._set_up():
                 while not self._end(self._work()):
                     pass  # A person had something to say while it was being proven: the agent goes on.
         except Stopped as stopped:
             self._stopped(stopped.reason)
-        except (ChannelLost, EngineUnavailable) as error:
+        except (ChannelLost, EngineUnavailable, DiskFull) as error:
             if self._stop.is_set:
                 self._stopped(self._stop.reason)
             else:
