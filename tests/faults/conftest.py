@@ -29,6 +29,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", range(1, metafunc.config.getoption("seeds") + 1))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the outages: they take longest, and do nothing meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_outages.py")
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
     """Return what an undisturbed run ends with; one run finds it out for all processes of this session."""

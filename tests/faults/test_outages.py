@@ -1,4 +1,4 @@
-"""Redis gone or hung for half a minute: longer than any lease. The longest first, so that the others fill the wait."""
+"""Redis gone or hung for half a minute: for longer than a lease."""
 
 from __future__ import annotations
 

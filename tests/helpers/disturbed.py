@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +23,7 @@ from orchestrator.queue import QUEUE_KEY
 from orchestrator.requests import RunRequest
 from orchestrator.runs import Outcome, State
 from orchestrator.stack.status import Status
+from sandbox.engine import DEFAULT_ADDRESS
 from sandbox.policy import LABEL, RUN_LABEL, SANDBOX
 from sandbox.slot import told
 from sandbox.spec import WORKSPACE
@@ -82,9 +83,8 @@ class Disturbed:
         self.random = random
         self.step = 0
         """The step at which something was done to it."""
-        self.engine = docker.DockerClient(
-            base_url=stack.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"), version="auto", timeout=10
-        )
+        address = stack.environ.get("DOCKER_HOST", DEFAULT_ADDRESS)
+        self.engine = docker.DockerClient(address, version="auto", timeout=60)
         self._redis = hurried(connect(redis_url(stack.settings)), 2.0)
         self._seen: list[Entry] = []
         self._most_unpaused = 0
@@ -172,7 +172,12 @@ class Disturbed:
         self.until(lambda: not self._left(), longest_s=30)
         self._ended.set()
         self._witness.join(30)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
         self.engine.close()
+        self._redis.close()
 
     def check(self, tree: str | None) -> None:
         """Look whether all is as if nothing had happened; `tree` is what an undisturbed run ends with, if known."""
@@ -239,8 +244,7 @@ def on_own_stack(folder: Path, random: Random, environ: dict[str, str], tree: st
     `tree` is what an undisturbed run ends with, if known.
     """
     chosen = {"DREAMDOCK_LEASE_SECONDS": str(LEASE_S), "DREAMDOCK_WARM": str(random.randint(0, 1)), **environ}
-    with own_stack(chosen) as stack:
-        run = Disturbed(stack, folder, random)
+    with own_stack(chosen) as stack, closing(Disturbed(stack, folder, random)) as run:
         yield run
         run.ends()
         run.check(tree)
