@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts lock down compose compose-down
+.PHONY: help setup demo test faults lint types contracts lock down compose compose-down
 
 # The interpreter of the venv: the first of these that is 3.11 or newer, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -23,6 +23,13 @@ test: ## Set up everything and pass all tests.
 	$(BOOTSTRAP)
 	@.venv/bin/python -m orchestrator.stack.prepare
 	@.venv/bin/python tests/tiers.py
+
+SEEDS ?= 1
+
+faults: ## Kill, stop, cut off and fill what runs rest on, each at SEEDS random moments; `make test` tries one each.
+	$(BOOTSTRAP)
+	@.venv/bin/python -m orchestrator.stack.prepare
+	@.venv/bin/python tests/tiers.py faults --seeds $(SEEDS)
 
 lint: ## Style: ruff, and its formatter.
 	$(BOOTSTRAP)

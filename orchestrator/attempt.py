@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator import events as e
+from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove
@@ -29,7 +30,16 @@ from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import CANCELLED, LOST, PAUSED, Stop, Stopped
-from sandbox.errors import ChannelLost, DiskFull, EngineUnavailable, ImageUnusable, QuotaFull, SandboxError, SetupFailed
+from sandbox.errors import (
+    ChannelLost,
+    DiskFull,
+    EngineUnavailable,
+    ImageUnusable,
+    QuotaFull,
+    SandboxError,
+    SetupFailed,
+    WorkspaceFull,
+)
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
@@ -100,8 +110,8 @@ def carry(
                 reason = f"the journal isn't as it was written: {broken}"
                 journal.append(e.Finished(outcome=Outcome.ERROR, reason=reason), operation="finish")
                 return
-            journal.append(e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node()))
-            Attempt(journal, settings, fence, stop, pool).carry()
+            claimed = e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node())
+            Attempt(journal, settings, fence, stop, pool).carry(claimed)
         except FencedError as error:
             _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
         except (RedisAwayError, Stopped) as error:
@@ -169,33 +179,44 @@ class Attempt:
         self._root = settings.state_dir / "workspaces"
         self._layer: Layer | None = None
 
-    def carry(self) -> None:
-        """Do the work, prove it, and end the run; or hand it over where this attempt can't end it."""
+    def carry(self, claimed: e.Claimed) -> None:
+        """Do the work, prove it, and end the run; or hand it over where this attempt can't end it.
+
+        `claimed` is said once this host is fit to begin: until then the run is shown as queued.
+        """
         if self._journal.view.pausing:  # Since before it was claimed: nothing is begun.
             self._stop.set(PAUSED)
         try:
             self._stop.check()
+            host.wait_until_fit(self._settings, self._stop)
+            self._journal.append(claimed)
+            if claimed.attempt > 1:
+                host.end_former(self._settings, self._journal.view.id, self._fence)
             self._build()
             with self._set_up():
                 while not self._end(self._work()):
                     pass  # A person had something to say while it was being proven: the agent goes on.
         except Stopped as stopped:
             self._stopped(stopped.reason)
-        except (ChannelLost, EngineUnavailable) as error:
-            if self._stop.is_set:
-                self._stopped(self._stop.reason)
-            else:
-                hand_over(self._journal, error.message)
         except (JournalError, RedisAwayError):
             raise  # What isn't committed is the next attempt's; a keeper puts it in line when the lease has run out.
-        except QuotaFull as error:
-            self._finish(Outcome.LIMIT, f"{error.message}: {error.cause}")
         except (DreamdockError, SandboxError) as error:
-            self._finish(Outcome.ERROR, ": ".join(filter(None, (error.message, error.cause))))
+            self._failed(error)
         except Exception as error:
             _log.exception("an attempt failed", run=self._journal.view.id)
             self._finish(Outcome.ERROR, f"internal error: {type(error).__name__}: {error}")
             raise
+
+    def _failed(self, error: DreamdockError | SandboxError) -> None:
+        """Hand the run over where another attempt may do better, else end it."""
+        passing = isinstance(error, ChannelLost | EngineUnavailable | DiskFull) and not isinstance(error, WorkspaceFull)
+        if passing and self._stop.is_set:
+            self._stopped(self._stop.reason)
+        elif passing:
+            hand_over(self._journal, error.message)
+        else:
+            outcome = Outcome.LIMIT if isinstance(error, QuotaFull) else Outcome.ERROR
+            self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
 
     def _build(self) -> None:
         """Have the image of the repository's own Dockerfile where the run names one: from the engine, or built now."""

@@ -1,5 +1,6 @@
 """Every tier of checks in turn, each to its end, and one summary: `python tests/tiers.py`.
 
+With a tier's name it is that one alone, and what follows is for pytest: `python tests/tiers.py faults --seeds 20`.
 A tier fails when a check fails, when it runs no test at all, and in CI (CI=true) when it skips one.
 """
 
@@ -23,7 +24,9 @@ CHECKS = {
     "types": ((str(BIN / "mypy"),),),
     "contracts": ((str(BIN / "lint-imports"), "--no-cache"),),
 }
-TESTS = ("unit", "sandbox", "escape", "engines", "models", "e2e", "compose")
+TESTS = ("unit", "sandbox", "escape", "engines", "models", "e2e", "faults", "compose")
+MORE = {"faults": ("-n", "3", "--dist", "loadgroup")}
+"""Most of a fault's time is spent waiting: for a lease that runs out, for what comes back."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,11 @@ class Result:
 
 
 def main() -> int:
-    """Run all tiers; 0 where all are well."""
+    """Run all tiers, or the one that is named; 0 where all are well."""
     in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
-    results = [check(name, commands) for name, commands in CHECKS.items()]
-    results += [test(name) for name in TESTS]
+    chosen, more = sys.argv[1:2], sys.argv[2:]
+    results = [check(name, commands) for name, commands in CHECKS.items() if not chosen or name in chosen]
+    results += [test(name, *more) for name in TESTS if not chosen or name in chosen]
     failed = [result.name for result in results if not result.ok or (in_ci and result.skipped)]
     sys.stdout.write("\n")
     for result in results:
@@ -61,7 +65,7 @@ def check(name: str, commands: tuple[tuple[str, ...], ...]) -> Result:
     return Result(name, not any(codes), time.monotonic() - began)
 
 
-def test(name: str) -> Result:
+def test(name: str, *more: str) -> Result:
     """Run a tier of tests, and count from pytest's own report."""
     said(name)
     began = time.monotonic()
@@ -76,6 +80,8 @@ def test(name: str) -> Result:
             f"--basetemp={folder}/scratch",
             f"--junitxml={report}",
             f"tests/{name}",
+            *MORE.get(name, ()),
+            *more,
         )
         code = subprocess.run(pytest, cwd=ROOT, check=False).returncode
         suite = ET.parse(report).getroot().find("testsuite") if report.is_file() else None  # noqa: S314  # pytest wrote it.

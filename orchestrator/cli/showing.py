@@ -17,13 +17,18 @@ from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.text import visible
 from orchestrator.demo import prepare
 from orchestrator.demo.forgery import forged
+from orchestrator.events import CallStarted, Claimed, Event
 from orchestrator.models import catalog, is_scripted
+from orchestrator.stack.crash import kill_worker
 from orchestrator.stack.up import ensure_served
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.api import Door
     from orchestrator.cli.screen import Screen
     from orchestrator.demo import Prepared
+    from orchestrator.journal.live import Said
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
 
@@ -43,7 +48,7 @@ def carry_out(screen: Screen) -> int:
     with opened() as door:
         run_id = door.find("@", Path(prepared.request.repo))
         if prepared.rewind and code == 0:
-            _rewind(screen, door, run_id, prepared.rewind)
+            _rewind(screen, door, loaded, run_id, prepared.rewind)
         screen.say("")
         screen.say("what `dreamdock ps -a -n 3` says:")
         listing.show(screen, door.runs(include_done=True, limit=3), everything=True)
@@ -77,18 +82,40 @@ def _forge(screen: Screen, loaded: Settings, run_id: str, journal: bytes) -> boo
     return all(caught)
 
 
-def _rewind(screen: Screen, door: Door, run_id: str, step: int) -> None:
-    """Take the finished run back to a step, and show how it goes on from there."""
+def _rewind(screen: Screen, door: Door, loaded: Settings, run_id: str, step: int) -> None:
+    """Take the finished run back to a step, and show how it goes on from there, also when its worker is killed."""
     screen.say("")
     screen.say(f"what `dreamdock rewind {screen.id(run_id)} {step}` does: files, shell and dialogue go back together")
     known = list(door.events(run_id))
     door.rewind(run_id, step)
-    end, _outcome = tell(screen, run_id, door.listen(run_id, after=known[-1].seq), progress=True, known=known)
+    events = _with_a_crash(screen, loaded, door.listen(run_id, after=known[-1].seq))
+    end, _outcome = tell(screen, run_id, events, progress=True, known=known)
     put(screen, end)
     screen.say("")
     screen.say(f"what `dreamdock steps {screen.id(run_id)}` says:")
     for row in steps.table(door.timeline(run_id)):
         screen.line(row)
+
+
+def _with_a_crash(screen: Screen, loaded: Settings, events: Iterator[Event | Said]) -> Iterator[Event | Said]:
+    """Pass events on; the worker is killed, once, in the middle of the first command."""
+    worker, crashed = "", False
+    for event in events:
+        yield event
+        match event.body if isinstance(event, Event) else None:
+            case Claimed() as body:
+                worker = body.worker
+            case CallStarted() as body if body.call.name == "bash" and not crashed:
+                crashed = True
+                name = kill_worker(loaded, int(worker.rpartition(":")[2] or 0))
+                then = f"once the lease has run out ({loaded.lease_seconds:.0f} s), that step is undone and done again"
+                screen.say(
+                    f"demo: kill -9 of {name}, in the middle of step {body.step}; {then}"
+                    if name
+                    else "demo: its worker isn't killed here: it runs as a service, or isn't this account's to kill"
+                )
+            case _:
+                continue
 
 
 def _with_model(screen: Screen, prepared: Prepared, model: str) -> RunRequest:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUPERVISOR = (sys.executable, "-m", "orchestrator.stack.supervisor")
 _UP_SECONDS = 60.0
 _DIED_SECONDS = 2.0
-_AT_WORK_SECONDS = 15.0
+_AT_WORK_SECONDS = 30.0
 _TRIES = 4
 """Starts of one child; a healthy one needs one."""
 _DOWN_SECONDS = 90.0

@@ -15,6 +15,7 @@ from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.queue import QUEUE_KEY
 from orchestrator.runs import Outcome
+from orchestrator.stack.crash import kill_worker
 from orchestrator.stack.status import Status
 
 if TYPE_CHECKING:
@@ -143,6 +144,18 @@ def test_a_redis_that_hangs_for_longer_than_a_lease_ends_no_attempt(
     view = stack.door.show(run_id).view
     assert (view.outcome, view.attempt, view.step) == (Outcome.SUCCEEDED, 1, 4), "it went on under its own fence"
     assert stack.door.audit(run_id).check.ok
+
+
+def test_the_demo_kills_its_own_worker_and_goes_on(stack: Stack) -> None:
+    done = stack("demo", env={**stack.environ, "DREAMDOCK_MODEL": "scripted/the-demos-own"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "demo: kill -9 of worker-1, pid " in done.stderr
+    run_id = stack.json("ps", "-a")["runs"][0]["id"]
+    lost = [event.body for event in stack.door.events(run_id) if event.body.type == "attempt_lost"]
+    assert [(body.attempt, body.to_blame) for body in lost] == [(2, True)]
+    assert f"step {lost[0].void_step} was undone" in done.stdout
+    assert stack.door.show(run_id).view.outcome is Outcome.SUCCEEDED
+    assert kill_worker(stack.settings, 1) == "", "nobody else's process"
 
 
 def test_a_damaged_status_file_neither_doubles_nor_hides_the_stack(stack: Stack, until: Any) -> None:
