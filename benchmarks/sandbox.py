@@ -58,7 +58,7 @@ class Bench:
 
     def opened(self, base: Base) -> Any:
         """Return a sandbox as a context."""
-        return open_sandbox(self.spec, self.store, base, self.root)
+        return open_sandbox(self.spec, self.store, base, self.root, run_id="bench")
 
     def told(self, name: str, samples: list[float], unit: str, target: float) -> None:
         """Take a row; the machine's floor is measured once more beside it."""
