@@ -84,7 +84,9 @@ class AttemptWorker(Worker):
     job_class = AttemptJob
     pool: ClassVar[Pool | None] = None
     """Where the sandboxes of this process's work-horses come from."""
-    asked_to_stop = False
+    asked_to_stop: ClassVar = False
+    """Whether this process was asked to stop, by whichever of its workers heard it."""
+    max_connection_wait_time = _RECONNECT_SECONDS  # RQ's own doubles up to a minute, which nobody would wait for.
     _left_alone = False
     signer: ClassVar[Signer | None] = None
     """What they sign their journals with."""
@@ -97,12 +99,17 @@ class AttemptWorker(Worker):
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Pass the request on to the work-horse, and take no more jobs."""
-        self.asked_to_stop = True
+        AttemptWorker.asked_to_stop = True
         if self.horse_pid:
             os.kill(self.horse_pid, signal.SIGTERM)
         if self._left_alone:
             return
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ annotates only a part.
+
+    def _install_signal_handlers(self) -> None:
+        """Hear requests to stop, and take one that came before: after an outage the last worker heard it, in vain."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]  # As above.
+        self._stop_requested = self._stop_requested or self.asked_to_stop
 
     def outlast(self) -> None:
         """Wait for the work-horse that an outage has left alone: it goes on under its lease, one at a time."""
@@ -171,10 +178,9 @@ def _work(url: str, name: str, queue: str) -> bool:
         pass  # At its beginning, or in RQ's farewell.
     finally:
         connection.close()
-    if worker is None:
-        return False
-    worker.outlast()
-    return worker.asked_to_stop
+    if worker is not None:
+        worker.outlast()
+    return AttemptWorker.asked_to_stop
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,43 @@
+"""RQ's worker as ours: what it hears, and when."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from rq import Queue
+
+from orchestrator.job import SERIALIZER, AttemptJob
+from orchestrator.queue import QUEUE
+from orchestrator.worker import AttemptWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.needs_redis
+
+
+@pytest.fixture
+def connection(redis_server: str) -> Iterator[redis.Redis]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with redis.Redis.from_url(redis_server) as connection:
+        yield connection
+    AttemptWorker.asked_to_stop = False
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def worker(connection: redis.Redis, name: str) -> AttemptWorker:
+    queue = Queue(QUEUE, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
+    return AttemptWorker([queue], name=name, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
+
+
+@pytest.mark.timeout(20)  # Else it would wait for a job for minutes.
+def test_a_request_to_stop_that_comes_between_two_workers_is_heard_by_the_next(connection: redis.Redis) -> None:
+    before, after = worker(connection, "before"), worker(connection, "after")
+    before.outlast()  # Redis went away under it.
+    signal.signal(signal.SIGTERM, before.request_stop)
+    signal.raise_signal(signal.SIGTERM)
+    assert after.work(logging_level="WARNING", with_scheduler=False) is False
