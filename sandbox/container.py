@@ -235,13 +235,13 @@ class Container:
         hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
         try:
             hello = self._channel.hello(timeout_s=START_S)
+            if not hello.get("bash"):
+                raise _NoRunnerError("no bash in the image")
             self._take_line(hello)
         except ChannelLost as lost:
             raise ImageUnusable(
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
             ) from lost
-        if not hello.get("bash"):
-            raise _NoRunnerError("no bash in the image")
         self.shell = Shell(self._channel, spec.limits)
         return hello.get("seen")
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox.open import Sandbox
+    from sandbox.spec import Limits
 
 
 @contextlib.contextmanager
-def opened(image: str, root: Path) -> Iterator[Sandbox]:
-    """Open a sandbox with the limits of an attack, on a repository without a file."""
+def opened(image: str, root: Path, *, limits: Limits = LIMITS) -> Iterator[Sandbox]:
+    """Open a sandbox, by default with the limits of an attack, on a repository without a file."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="attack-", dir=root) as name:
         folder = Path(name)
@@ -33,6 +34,6 @@ def opened(image: str, root: Path) -> Iterator[Sandbox]:
         git("update-ref", "HEAD", made.out.decode().strip(), git_dir=folder / "source")
         store = Store(folder / "repos")
         base = store.import_commit(folder / "source")
-        spec = SandboxSpec(image=image, limits=LIMITS)
+        spec = SandboxSpec(image=image, limits=limits)
         with open_sandbox(spec, store, base, folder / "workspaces") as box:
             yield box

@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_root]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with opened(base_image(), tmp_path_factory.mktemp("shell")) as box:
+    limits = LIMITS.model_copy(update={"workspace_mb": 1024})  # Whole outputs lie there.
+    with opened(base_image(), tmp_path_factory.mktemp("shell"), limits=limits) as box:
         yield box
 
 
