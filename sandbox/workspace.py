@@ -188,7 +188,7 @@ class Workspace:
         """The options of the engine's mount; empty where this process mounts. Raises WorkspaceError."""
         if self.mounting:
             return ""
-        layer = f"open/{self.room.name}/layer"
+        layer = f"open/{self.room.name}/disk/layer"
         root = self.room.parent.parent
         return volume_options(root, lower=self._lower, upper=f"{layer}/upper", work=f"{layer}/work")
 

@@ -98,7 +98,7 @@ def test_files_belong_to_the_user_that_the_job_is_on_the_host(
     uid = JOB_UID + engine.ping().shift
     out(box, "echo x >mine")
     (room,) = (tmp_path / "spaces" / "open").iterdir()
-    upper = room / "layer" / "upper"
+    upper = room / "disk" / "layer" / "upper"
     assert {path.lstat().st_uid for path in (upper, *upper.rglob("*"))} == {uid}
     (tree,) = (tmp_path / "spaces" / "pristine").glob("*/tree")
     assert {path.lstat().st_gid for path in (tree, *tree.rglob("*"))} == {uid}
