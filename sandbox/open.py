@@ -183,7 +183,10 @@ def open_sandbox(
     try:
         yield box
     finally:
-        box.close()
+        try:
+            box.close()
+        except WorkspaceError as error:  # The container is gone, the work isn't: what is left, the keeper finds.
+            _log.warning("a workspace can't be removed: %s (%s)", error.message, error.cause)
 
 
 @dataclass(frozen=True)

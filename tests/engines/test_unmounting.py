@@ -36,13 +36,13 @@ def test_other_engines(engine_at: str, tmp_path: Path) -> None:
     carry_out([HERE / "unmounting.py", name, tmp_path])
 
 
-def test_every_promise_but_the_one_that_isnt_made_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
-    # SECURITY.md: there, the mount table names the state folder.
+def test_every_promise_but_those_that_arent_made_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
+    # SECURITY.md: there, the mount table names the state folder, and a workspace has no disk of its own.
     program = (
         "import sys; from pathlib import Path; from sandbox.attack.suite import attack; "
         "from sandbox.images import base_image; "
-        "lost = [v.id + ': ' + v.result for v in attack(base_image(), Path(sys.argv[1])) if not v.held]; "
-        "told = [one for one in lost if one.startswith('host-identity: ') and 'upperdir=' in one]; "
-        "sys.exit('; '.join(lost) if lost != told or not told else 0)"
+        "lost = {v.id: v.result for v in attack(base_image(), Path(sys.argv[1])) if not v.held}; "
+        "told = 'upperdir=' in lost.get('host-identity', '') and 'no end' in lost.get('workspace-size', ''); "
+        "sys.exit(0 if told and len(lost) == 2 else str(lost))"
     )
     carry_out(["-c", program, tmp_path / "attacked"])

@@ -81,8 +81,6 @@ class Disturbed:
     def __init__(self, stack: Stack, folder: Path, random: Random) -> None:
         self.stack = stack
         self.random = random
-        self.step = 0
-        """The step at which something was done to it."""
         address = stack.environ.get("DOCKER_HOST", DEFAULT_ADDRESS)
         self.engine = docker.DockerClient(address, version="auto", timeout=60)
         self._redis = hurried(connect(redis_url(stack.settings)), 2.0)
@@ -108,8 +106,8 @@ class Disturbed:
 
     def reach_a_step(self) -> None:
         """Wait for a step and a moment in it, both at random."""
-        self.step = self.random.randint(1, STEPS - 4)
-        self.until(lambda: self.view.step >= self.step)
+        step = self.random.randint(1, STEPS - 4)
+        self.until(lambda: self.view.step >= step)
         time.sleep(self.random.uniform(0, SLOW_S))
         assert self.view.state is not State.DONE, "it was quicker"
 

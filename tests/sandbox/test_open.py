@@ -101,3 +101,16 @@ def test_the_workspace_has_the_jobs_rights_alone(store: Store, base: Base, spec:
     with open_sandbox(spec, store, base, tmp_path / "spaces") as box:
         result = box.run("find . -not -user 61357; cp /bin/ls own && chmod u+s own && ./own -d own; echo $HOME")
         assert result.output == b"own\n/workspace/.dreamdock/home\n"
+
+
+def test_work_that_is_done_is_not_lost_because_its_workspace_cannot_be_removed_yet(
+    store: Store, base: Base, spec: SandboxSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "spaces"
+    with open_sandbox(spec, store, base, root) as box:
+        box.checkpoint(note="step 1")
+        held = (box._workspace.merged / "a.txt").open()
+    assert "a workspace can't be removed: the workspace is still in use" in caplog.text
+    held.close()
+    box.close()
+    assert left_behind(spec, root) == []
