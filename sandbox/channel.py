@@ -63,7 +63,7 @@ class Channel:
             try:
                 self._collect(deadline)
                 return self._answer(self._next_id, deadline, most)
-            except (OSError, ValueError) as error:
+            except (OSError, RecursionError, ValueError) as error:
                 raise self._loss(error) from error
 
     def post(self, header: dict[str, Any], *, timeout_s: float = 60.0) -> None:
@@ -80,7 +80,7 @@ class Channel:
         with self._turn:
             try:
                 return self._answer(0, self._clock() + timeout_s, 0)[0]
-            except (OSError, ValueError) as error:
+            except (OSError, RecursionError, ValueError) as error:
                 raise self._loss(error) from error
 
     def is_quiet(self) -> bool:
@@ -129,7 +129,7 @@ class Channel:
         try:
             self._stream.settimeout(self._left(deadline))
             self._stream.sendall(_LENGTHS.pack(len(text), len(body)) + text + body)
-        except (OSError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise self._loss(error) from error
 
     def _collect(self, deadline: float) -> None:

@@ -36,7 +36,8 @@ def write_pack(folder: Path, objects: Iterable[tuple[str, bytes, bytes]], count:
             name, entries = _write_objects(file.write, objects, count)
         with index.open("xb") as file:
             file.write(_index(entries, name))
-        place = folder / f"pack-{name.hex()}"
+        # Not by its content: a collection that gives an old pack up by name would take a new one of the same content.
+        place = folder / f"pack-{os.urandom(20).hex()}"
         for made, suffix in ((part, ".pack"), (index, ".idx")):
             made.chmod(0o444)
             made.replace(place.with_suffix(suffix))

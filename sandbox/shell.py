@@ -68,7 +68,7 @@ class Shell:
             return tuple(
                 BackgroundProcess(**(item | {"command": one_line(item["command"])})) for item in json.loads(data)
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise self._nonsense() from error
 
     def stop(self, pid: int, *, grace_s: float = STOP_GRACE_S) -> bool:
@@ -176,7 +176,7 @@ class Shell:
                 number=answer["number"],
                 whole=one_line(answer["whole"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise self._nonsense() from error
 
     def _nonsense(self) -> ChannelLost:

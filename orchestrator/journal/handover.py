@@ -49,6 +49,7 @@ def hand_over(journal: Writer, reason: str, *, to_blame: bool = True) -> bool:
 
 def park(journal: Writer) -> None:
     """Park the run of an attempt, as a person asked; where that was taken back meanwhile, the next attempt goes on."""
+    journal.refresh()  # Who heard of the pause may be ahead of what was read.
     while journal.view.pausing and not journal.view.cancel_requested:
         view, void = journal.view, open_step(journal.events)
         lost = (

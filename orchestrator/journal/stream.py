@@ -136,11 +136,18 @@ def _stored(data: bytes, hashed: str) -> tuple[str, bytes, bytes]:
 def parse(run_id: str, entry: Entry) -> Event:
     """Return the event of an entry. Raises JournalError for what this version can't read."""
     try:
-        return Event.model_validate_json(entry.data)
+        event = Event.model_validate_json(entry.data)
     except ValidationError as error:
-        cause = f"event {entry.seq} of run {run_id} is of an unknown kind or damaged"
-        hint = f"dreamdock audit {run_id} --verify; a newer dreamdock may have written it"
-        raise JournalError("the journal can't be read", cause=cause, hint=hint) from error
+        raise _unreadable(run_id, entry) from error
+    if event.seq != entry.seq:
+        raise _unreadable(run_id, entry)
+    return event
+
+
+def _unreadable(run_id: str, entry: Entry) -> JournalError:
+    cause = f"event {entry.seq} of run {run_id} is of an unknown kind or damaged"
+    hint = f"dreamdock audit {run_id} --verify; a newer dreamdock may have written it"
+    return JournalError("the journal can't be read", cause=cause, hint=hint)
 
 
 def read(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event]:

@@ -18,6 +18,7 @@ from orchestrator.journal.chain import Fault
 from orchestrator.journal.connection import available
 from orchestrator.journal.signing import Head, Key, key_id
 from orchestrator.journal.stream import MOST_BLOB_BYTES, Entry, entries, packed_blobs, parse
+from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Event
 
-_WORKERS: Final = (e.Claimed, e.Checkpointed, e.Rewound, e.AttemptLost, e.Finished)
+_VOUCHED: Final = (e.Claimed, e.Checkpointed, e.Rewound)
+"""What a worker signs, whoever the event says that it's by."""
+_WORK: Final = (
+    *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Replied),
+    *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged),
+)
+"""What only a worker writes: under its fencing token, and unsigned until its step is committed."""
 _AT_ONCE: Final = 50
 _NOTE: Final = re.compile(rb"tree ([0-9a-f]{40})\n(?:[^\n]+\n)+\n([0-9a-f]{64})\n")
 
@@ -222,9 +229,10 @@ def _against_record(heads: Sequence[str], evidence: Evidence) -> Fault | None:
 def _unsigned(journal: Journal, signatures: Sequence[_Witness], known: Mapping[str, Key]) -> Fault | None:
     """Return the first event of a worker that no pinned key vouches for."""
     covered = max((witness.seq for witness in signatures), default=0)
-    bare = next(
-        (one for one in journal.events if one.fence and one.seq > covered and isinstance(one.body, _WORKERS)), None
-    )
+    bare = next((one for one in journal.events if one.seq > covered and _wants_signature(one)), None)
+    unread = next((entry for entry in journal.unread if entry.seq > covered), None)
+    if unread is not None and (bare is None or unread.seq < bare.seq):
+        return Fault(unread.seq, "unsigned", f"event {unread.seq} can't be read, and no signature covers it")
     if bare is None:
         return None
     others = [key_id(entry.signature) for entry in journal.entries[covered:] if entry.signature]
@@ -234,6 +242,15 @@ def _unsigned(journal: Journal, signatures: Sequence[_Witness], known: Mapping[s
             bare.seq, "unpinned", f"event {bare.seq} is vouched for by key {stranger[:16]!r} alone, which isn't pinned"
         )
     return Fault(bare.seq, "unsigned", f"event {bare.seq} ({bare.body.type}) and what follows it carries no signature")
+
+
+def _wants_signature(event: Event) -> bool:
+    """Whether only a worker can have written an event, which then lies under a signature, or in an open step."""
+    body, fenced = event.body, bool(event.fence)
+    if isinstance(body, _WORK):
+        return not fenced
+    ended = isinstance(body, e.Finished) and body.outcome is not Outcome.CANCELLED  # People and keepers cancel.
+    return isinstance(body, _VOUCHED) or ended or (fenced and isinstance(body, e.AttemptLost | e.Finished))
 
 
 def blob_names(journal: Journal) -> list[tuple[int, str]]:

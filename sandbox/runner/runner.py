@@ -49,6 +49,7 @@ LISTED = 1000  # Processes in one list, at most.
 LINE_BYTES = 400  # Longest command line in it.
 KILL_SECONDS = 5.0
 HURRY_SECONDS = 0.001  # How soon after an answer the next request may come, before there is time for anything else.
+VFORK_SECONDS = 0.02  # How long all may take to stop before those in the middle of a vfork are let through.
 ENDING_SECONDS = 1.0  # How long the kernel may take for a shell that has said that it's done.
 AHEAD = 2
 PR_SET_DUMPABLE = 4
@@ -713,8 +714,6 @@ class Runner:
 
     def learn(self) -> None:
         """Learn what was left running, before the next command starts more."""
-        if not self.unsettled:
-            return
         self.unsettled = False
         self.ooms = self.count_ooms()
         self.known = {}
@@ -895,22 +894,37 @@ class Runner:
         self.not_held()
         self.held = [pid for pid, process in processes().items() if process.state == "T"]
         until = time.monotonic() + KILL_SECONDS
+        again = time.monotonic() + VFORK_SECONDS
         while True:
             send_signal(-1, signal.SIGSTOP)
-            if all(halted(pid) for pid in processes()):
+            running = [pid for pid in processes() if not halted(pid)]
+            now = time.monotonic()
+            if not running:
                 return {}, b"" if (self.cwd, self.state) == self.first else self.cwd + b"\0" + self.state
-            if time.monotonic() > until:
+            if now > until:
                 self.resume({}, b"")
                 raise Refused("busy", "a process can't be stopped")
+            if now > until - ENDING_SECONDS:
+                for pid in running:
+                    send_signal(pid, signal.SIGKILL)
+            elif now > again:
+                # A child that was stopped between vfork and exec keeps its parent in the kernel: let it come through.
+                self.let_go()
+                self.step(0.002)
+                again = time.monotonic() + VFORK_SECONDS
             self.step(0.0002)
 
     def resume(self, _header: dict[str, Any], _body: bytes) -> tuple[dict[str, Any], bytes]:
         """Continue what `hold` stopped."""
-        stopped, self.held = self.held, None
-        if stopped is not None:
-            for pid in [pid for pid in processes() if pid not in stopped] if stopped else [-1]:
-                send_signal(pid, signal.SIGCONT)
+        self.let_go()
+        self.held = None
         return {}, b""
+
+    def let_go(self) -> None:
+        """Continue what was stopped by us; what had stopped itself stays so."""
+        if self.held is not None:
+            for pid in [pid for pid in processes() if pid not in self.held] if self.held else [-1]:
+                send_signal(pid, signal.SIGCONT)
 
     # Files, with the rights of the job.
 

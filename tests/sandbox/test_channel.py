@@ -62,8 +62,9 @@ def test_an_answer_is_put_together_from_pieces_of_any_size(pair: Pair) -> None:
         struct.pack(">II", 1 << 31, 0),
         struct.pack(">II", 5, 0) + b"{bad}",
         struct.pack(">II", 4, 0) + b"\xff\xfe\xfd\xfc",
+        struct.pack(">II", 100_000, 0) + b"[" * 100_000,
     ],
-    ids=["another id", "id of another type", "no object", "body too long", "huge header", "no JSON", "no text"],
+    ids=["another id", "id of another type", "no object", "body too long", "huge header", "no JSON", "no text", "deep"],
 )
 def test_whatever_isnt_the_answer_ends_the_channel_for_good(pair: Pair, data: bytes) -> None:
     pair.other.sendall(engine_frame(data))

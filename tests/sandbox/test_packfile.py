@@ -75,3 +75,13 @@ def test_a_pack_that_cant_be_written_leaves_nothing(repository: Path) -> None:
         write(repository, [blob(random.Random(2).randbytes(200_000))])  # noqa: S311  # As above.
     assert caught.value.errno == errno.EFBIG
     assert list((repository / "objects/pack").iterdir()) == []
+
+
+def test_a_pack_of_the_same_content_is_another_file(repository: Path) -> None:
+    write(repository, [blob(b"same")])
+    (first,) = (repository / "objects/pack").glob("*.pack")
+    write(repository, [blob(b"same")])
+    for left in (first, first.with_suffix(".idx")):  # As a collection does that began before the second came.
+        left.unlink()
+    assert git(repository, "cat-file", "blob", blob(b"same")[0]) == b"same"
+    assert git(repository, "fsck", "--full", "--strict", "--no-dangling") == b""

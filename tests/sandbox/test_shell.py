@@ -361,7 +361,7 @@ def test_a_full_disk_inside_doesnt_stop_the_channel(box: Sandbox) -> None:
 
 
 def test_a_full_workspace_doesnt_stop_the_channel(box: Sandbox) -> None:
-    full = box.run("X=kept; head -c 200000000 /dev/zero >full")
+    full = box.run("X=kept; head -c 1200000000 /dev/zero >full")
     assert "No space left" in text(full)
     before = text(box.run("ls -A .dreamdock/output"))
     result = box.run("seq 100000")
@@ -438,3 +438,40 @@ def test_odd_names_and_odd_text_pass_through(box: Sandbox) -> None:
     assert result.cwd.isprintable()
     with pytest.raises(ValueError, match="NUL"):
         box.run("echo \0")
+
+
+SPAWNING = """
+import subprocess, threading
+def go():
+    while True: subprocess.run(["/bin/true"])
+for _ in range(4): threading.Thread(target=go).start()
+"""
+STUCK = """
+import os
+os.mkfifo("/tmp/fifo")
+os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/tmp/fifo", os.O_RDONLY, 0)])
+"""
+
+
+def test_holding_waits_for_those_that_are_just_starting_a_program(box: Sandbox) -> None:
+    box.write("spawning.py", SPAWNING.encode())
+    box.run("python3 spawning.py >/dev/null 2>&1 &")
+    for _ in range(30):
+        box.checkpoint(note="held")
+    assert "python3 spawning.py" in names(box)
+
+
+def test_a_process_that_cant_be_stopped_is_ended(box: Sandbox) -> None:
+    box.write("stuck.py", STUCK.encode())
+    box.run("python3 stuck.py >/dev/null 2>&1 & sleep 0.5")
+    assert names(box).count("python3 stuck.py") == 2, "it, and its child on the way to be another program"
+    box.checkpoint(note="held")
+    assert names(box).count("python3 stuck.py") == 1
+    assert text(box.run("echo on")) == "on\n"
+
+
+def test_what_turned_into_a_daemon_between_two_commands_survives_the_time_out_of_the_second(box: Sandbox) -> None:
+    box.run("sh -c 'sleep 0.3; (setsid sleep 1000 &)' >/dev/null 2>&1 &")
+    time.sleep(0.8)
+    assert box.run("sleep 5", timeout_s=0.5).timed_out
+    assert "sleep 1000" in names(box)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,6 +9,7 @@ from journals import Carried, carried, numbered, rechained, rewrite, step, store
 
 from orchestrator import events as e
 from orchestrator.audit import Audit, audit
+from orchestrator.errors import JournalError
 from orchestrator.journal import keys
 from orchestrator.journal.lease import claim
 from orchestrator.journal.signing import Head, Key, Signer, own_key, pinned, remembered
@@ -43,6 +45,10 @@ def in_store(run: Carried) -> dict[str, Any]:
 
 def edited(entry: Entry) -> Entry:
     return entry._replace(data=entry.data.replace(b"echo 2", b"echo 3"))
+
+
+def unowned(entry: Entry) -> Entry:
+    return entry._replace(data=re.sub(rb'"fence":[1-9]', b'"fence":0', entry.data), signature="")
 
 
 def test_a_journal_as_it_was_written_is_vouched_for_by_all(client: Redis, run: Carried, tmp_path: Path) -> None:
@@ -136,6 +142,40 @@ def test_a_forger_is_caught_by_the_store_where_no_signature_is_left(client: Redi
     found = checked(client, run, **in_store(run))
     assert (found.broken_at, found.kind) == (7, "altered"), found.why
     assert "the checkpoint of step 2 in the store carries another head" in found.why
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_a_forger_who_says_that_no_worker_wrote_it_is_caught_without_a_store(
+    client: Redis, run: Carried, kept: int
+) -> None:
+    bare = [
+        entry
+        if entry.seq <= kept
+        else entry._replace(data=re.sub(rb'"fence":[1-9]', b'"fence":0', entry.data), signature="")
+        for entry in stored(client, run.run)
+    ]
+    rewrite(client, run.run, rechained(run.run, [*bare[:8], edited(bare[8]), *bare[9:]]), record=True)
+    found = checked(client, run)
+    assert (found.broken_at, found.kind) == (4 if kept else 3, "unsigned"), found.why
+
+
+def test_a_false_end_behind_a_signed_one_is_caught(client: Redis, run: Carried) -> None:
+    held = stored(client, run.run)
+    rewrite(client, run.run, rechained(run.run, [*held, unowned(held[15])]), record=True)
+    found = checked(client, run)
+    assert (found.broken_at, found.kind) == (17, "unsigned"), found.why
+
+
+def test_an_event_that_names_two_numbers_is_none(client: Redis, run: Carried) -> None:
+    held = stored(client, run.run)
+    twice = [
+        entry._replace(data=entry.data[:-1] + b',"seq":1}', signature="") if entry.seq > 3 else entry for entry in held
+    ]
+    rewrite(client, run.run, rechained(run.run, twice), record=True)
+    found = checked(client, run)
+    assert (found.broken_at, found.kind) == (4, "unsigned"), found.why
+    with pytest.raises(JournalError, match="can't be read"):
+        Writer(client, run.run, who="w")
 
 
 def test_a_checkpoint_of_another_tree_is_caught_by_the_store(client: Redis, run: Carried) -> None:
