@@ -80,7 +80,7 @@ class Timeline:
         if step not in self.moments:
             first, last = min(self.moments, default=0), max(self.moments, default=0)
             cause = f"it has been at {first} to {last}" if last else "no step of it is committed yet"
-            raise NotFoundError(f"the run has no step {step}", cause=cause, hint="dreamdock steps")
+            raise NotFoundError(f"the run has no step {step}", cause=cause, hint="dreamdock steps RUN")
         return self.moments[step]
 
     def line(self, moment: Moment) -> list[Moment]:

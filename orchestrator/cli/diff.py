@@ -42,8 +42,12 @@ def diff(screen: Screen, /, run: str, steps: str) -> None:
         for line in coloured(patch):
             screen.whole(line)
     if not patch:
-        done = door.show(run_id).view.outcome is not None
-        screen.say("the run changed nothing" if done else "no committed step has changed anything yet")
+        if steps:
+            screen.say("nothing changed between the two" if ".." in steps else f"step {steps} changed nothing")
+        elif door.show(run_id).view.outcome is not None:
+            screen.say("the run changed nothing")
+        else:
+            screen.say("no committed step has changed anything yet")
         return
     if screen.tty:
         screen.next(f"dreamdock apply {screen.id(run_id)}")
@@ -55,7 +59,9 @@ def between(steps: str, timeline: Timeline) -> tuple[int | None, int | None]:
     if not all(number.isdecimal() or (dots and not number) for number in (first, last if dots else first)):
         from orchestrator.errors import UsageError
 
-        raise UsageError(f"{steps!r} names no steps", cause="it has to be N, N..M, N.. or ..M", hint="dreamdock steps")
+        raise UsageError(
+            f"{steps!r} names no steps", cause="it has to be N, N..M, N.. or ..M", hint="dreamdock steps RUN"
+        )
     if dots:
         return (int(first) if first else None), (int(last) if last else None)
     moment = timeline.at(int(first))

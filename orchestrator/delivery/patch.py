@@ -50,7 +50,7 @@ def apply_patch(repo: Path, patch: bytes, files: tuple[FileChange, ...], *, allo
         raise DeniedError(
             "the patch changes files that run elsewhere",
             cause=", ".join(asks),
-            hint="read them with dreamdock diff; then dreamdock apply with --allow-elsewhere",
+            hint="read them with: dreamdock diff RUN; then: dreamdock apply RUN --allow-elsewhere",
         )
     if patch:
         top = Path(os.fsdecode(_git(repo, b"", "rev-parse", "--show-toplevel").rstrip(b"\n")))

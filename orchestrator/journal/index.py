@@ -10,10 +10,10 @@ from orchestrator.journal import keys
 from orchestrator.journal.connection import available
 from orchestrator.journal.fold import fold
 from orchestrator.journal.stream import load_view, read
-from orchestrator.runs import State
+from orchestrator.runs import RUN_ID, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from redis import Redis
 
@@ -44,7 +44,7 @@ def newest(client: Redis, *, live: bool, limit: int) -> list[str]:
     found: Any
     with available():
         found = client.zrevrange(keys.LIVE if live else keys.RUNS, 0, limit - 1)
-    return [run_id.decode() for run_id in found]
+    return _ids(found)
 
 
 def matching(client: Redis, prefix: str) -> list[str]:
@@ -52,7 +52,7 @@ def matching(client: Redis, prefix: str) -> list[str]:
     found: Any
     with available():
         found = client.zrevrange(keys.RUNS, 0, -1)
-    return [run_id.decode() for run_id in found if run_id.decode().startswith(prefix)]
+    return [run_id for run_id in _ids(found) if run_id.startswith(prefix)]
 
 
 def pending(client: Redis) -> list[str]:
@@ -60,7 +60,12 @@ def pending(client: Redis) -> list[str]:
     found: Any
     with available():
         found = client.zrange(keys.PENDING, 0, -1)
-    return [run_id.decode() for run_id in found]
+    return _ids(found)
+
+
+def _ids(found: Iterable[bytes]) -> list[str]:
+    """Return what can be a run's id: what else somebody put there must not stop the others."""
+    return [text for text in (raw.decode(errors="replace") for raw in found) if RUN_ID.match(text)]
 
 
 def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
@@ -72,10 +77,10 @@ def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
             pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until"])
-        rows = pipe.execute()
+        rows = pipe.execute(raise_on_error=False)
     found = []
     for run_id, row in zip(run_ids, rows, strict=True):
-        with suppress(JournalError):
+        with suppress(JournalError, TypeError, ValueError):
             found += [Record(_view(client, run_id, row), *map(int, row[2:]))] if row[0] else []
     return found
 
@@ -86,9 +91,10 @@ def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
     Raises JournalError where that can't be read either.
     """
     try:
-        return load_view(row[0], row[1])
+        view = load_view(row[0], row[1])
     except ValueError:
         return _folded(client, run_id)
+    return view if view.id == run_id else _folded(client, run_id)
 
 
 def _folded(client: Redis, run_id: str) -> RunView:
@@ -105,10 +111,10 @@ def tenures(client: Redis, run_ids: Sequence[str]) -> list[Tenure]:
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
             pipe.hmget(keys.record(run_id), ["state", "attempt", "fence", "lease_until"])
-        rows = pipe.execute()
+        rows = pipe.execute(raise_on_error=False)
     found = []
     for run_id, row in zip(run_ids, rows, strict=True):
-        with suppress(ValueError, TypeError):  # TypeError: a field is missing.
+        with suppress(ValueError, TypeError):  # TypeError: a field is missing, or the record is no record.
             found.append(Tenure(run_id, State((row[0] or b"").decode(errors="replace")), *map(int, row[1:])))
     return found
 
@@ -121,6 +127,7 @@ def record(client: Redis, run_id: str) -> Record:
             damaged = client.exists(keys.record(run_id))
         if damaged:
             _folded(client, run_id)
+            raise JournalError(f"the record of run {run_id} is damaged", hint=f"dreamdock audit {run_id} --verify")
         raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
     return found[0]
 
