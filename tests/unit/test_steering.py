@@ -121,6 +121,16 @@ def test_a_step_that_is_given_up_for_a_pause_is_told(client: Redis, run_id: str,
     assert view(client, run_id).state is State.WAITING
 
 
+def test_a_pause_that_was_only_heard_of_is_told_as_one(client: Redis, run_id: str, ann: Steering) -> None:
+    journal = carried(client, run_id)
+    journal.append(e.Replied(step=1, reply=Reply(calls=(SUBMIT,))))
+    ann.pause(run_id, now=True)
+    park(journal)
+    lost = [event.body for event in read(client, run_id) if isinstance(event.body, e.AttemptLost)]
+    assert [(body.void_step, body.reason) for body in lost] == [(1, "paused")]
+    assert view(client, run_id).state is State.WAITING
+
+
 def test_a_pause_is_taken_back_before_it_comes(client: Redis, run_id: str, ann: Steering) -> None:
     journal = carried(client, run_id)
     ann.pause(run_id)
