@@ -165,7 +165,7 @@ def _unavailable(error: Exception) -> EngineUnavailable:
     return EngineUnavailable(
         f"no container engine answers at {address()}",
         cause=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
-        hint="dreamdock up",
+        hint="start it, or unset DOCKER_HOST" if os.environ.get("DOCKER_HOST") else "dreamdock up",
     )
 
 

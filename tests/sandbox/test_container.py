@@ -188,7 +188,7 @@ def test_an_engine_that_isnt_there_says_what_to_type(
     for attempt in (lambda: Container.start(spec, workspace=tmp_path), leftovers):
         with pytest.raises(EngineUnavailable) as error:
             attempt()
-        assert error.value.hint == "dreamdock up"
+        assert error.value.hint == "start it, or unset DOCKER_HOST"
         del error
     gc.collect()
 
