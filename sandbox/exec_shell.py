@@ -59,12 +59,13 @@ class ExecShell:
         if b"\0" in text:
             raise ValueError("a command can't contain a NUL byte")
         place = self._lay_down(stdin)
-        result, saved = self._shell(text, place, timeout_s)
+        # Where a bomb has left no room, the shell says nothing and leaves.
+        result, saved = self._shell(text, place, timeout_s, most=int(0.9 * self._limits.pids))
         if not saved and not result.timed_out:
             self.kill_all()
             self._untold = [*result.notes, "every process was ended and the shell starts afresh: it couldn't start"]
             self._began.pop()
-            result, saved = self._shell(text, place, timeout_s)
+            result, saved = self._shell(text, place, timeout_s, most=self._limits.pids)
         if not saved and not result.timed_out:
             raise WorkspaceError("the sandbox can't run a command now", cause="no shell can be started")
         kept = self._take_state(saved)
@@ -191,9 +192,14 @@ class ExecShell:
             number=len(self._began),
         ), saved.result()
 
-    def _shell(self, command: bytes, stdin: bytes, timeout_s: float | None) -> tuple[CommandResult, bytes]:
-        """Run a shell from the state that was kept; return what it left from its mark on: nothing if it never began."""
-        words = {b"state": self._state, b"cwd": self._cwd, b"command": command, b"stdin": stdin}
+    def _shell(
+        self, command: bytes, stdin: bytes, timeout_s: float | None, *, most: int
+    ) -> tuple[CommandResult, bytes]:
+        """Run a shell from the state that was kept; return what it left from its mark on: nothing if it never began.
+
+        It doesn't where more than `most` processes are there.
+        """
+        words = {b"state": self._state, b"cwd": self._cwd, b"command": command, b"stdin": stdin, b"most": b"%d" % most}
         program = b"\n".join(b"__dd_%s=%s" % (name, scripts.quoted(value)) for name, value in words.items())
         program += (scripts.BASH if self._bash else scripts.SH).encode()
         shell = ["bash", "--norc", "--noprofile"] if self._bash else ["sh"]
