@@ -121,7 +121,7 @@ def opening(bench: Bench) -> None:
         began = time.perf_counter()
         workspace = Workspace.create(bench.store, bench.big, bench.root, name=f"bench-{number}", uid=JOB_UID)
         spaces.append((time.perf_counter() - began) * _MS)
-        disks.append(disk_bytes(workspace.room / "layer") / 1e6)
+        disks.append(disk_bytes(workspace.upper.parent) / 1e6)
         workspace.remove()
     bench.told(f"workspace of {FILES:,} files, cached checkout", spaces, "ms", 50.0)
     bench.told("its disk, nothing changed", disks, "MB", 1.0)
