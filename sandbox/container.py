@@ -200,7 +200,7 @@ class Container:
     @property
     def is_attached(self) -> bool:
         """Whether commands go through the engine."""
-        return not (isinstance(self._channel, Channel) and not self._channel.attached)
+        return not isinstance(self._channel, Channel) or self._channel.attached
 
     def is_quiet(self) -> bool:
         """Whether its runner is there, and nothing came from it that wasn't asked for."""

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.git import printable
+from sandbox.installed import inside, opened
 from sandbox.materialise import USER, Marks, is_whiteout
 from sandbox.objects import EMPTY_TREE, GITLINK, Entry, Objects
 from sandbox.pristine import RESERVED
@@ -202,15 +203,8 @@ class Survivors:
     @contextmanager
     def _base(self, path: bytes) -> Iterator[int]:
         """Open a directory of what lies below: step by step, for a link in it may lead to the host's files."""
-        here = os.open(self._lower, _FOLDER)
-        try:
-            for name in path.split(b"/") if path else ():
-                inner = os.open(name, _FOLDER, dir_fd=here)
-                os.close(here)
-                here = inner
-            yield here
-        finally:
-            os.close(here)
+        with opened(self._lower) as top, inside(top, path) as folder:
+            yield folder
 
     @contextmanager
     def _made(self, path: bytes) -> Iterator[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from repos import UID, Repo
+from steps import Steps
 
 from sandbox.store import Store
 from sandbox.workspace import Workspace
@@ -29,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def store(tmp_path: Path) -> Store:
     """Return an empty store."""
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def steps(store: Store, base: Base) -> Steps:
+    """Return a maker of commits on the test's own base."""
+    return Steps(store, base)
 
 
 @pytest.fixture

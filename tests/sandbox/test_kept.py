@@ -27,11 +27,6 @@ def base(store: Store, repo: Repo) -> Base:
     return store.import_commit(repo.path)
 
 
-@pytest.fixture
-def steps(store: Store, base: Base) -> Steps:
-    return Steps(store, base)
-
-
 def test_a_run_keeps_its_steps_those_left_by_a_rewind_and_its_blobs(store: Store, base: Base, steps: Steps) -> None:
     first = steps.take(b"one")
     left = steps.take(b"left behind")

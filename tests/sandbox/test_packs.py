@@ -33,11 +33,6 @@ def base(store: Store, repo: Repo) -> Base:
     return store.import_commit(repo.path)
 
 
-@pytest.fixture
-def steps(store: Store, base: Base) -> Steps:
-    return Steps(store, base)
-
-
 def test_many_packs_become_few_and_nothing_is_lost(store: Store, base: Base, steps: Steps) -> None:
     early = store.objects(base.project)
     for number in range(60):
