@@ -95,27 +95,27 @@ def carry(
         return
     keys = secrets(catalog(settings.families), os.environ)
     seconds = settings.lease_seconds
-    broken = _broken(client, settings, run_id)
-    signer = None if broken else signer or Signer.load(settings.state_dir)
-    told: dict[str, Any] = {"secrets": keys, "signer": signer, "stop": stop}
-    try:
-        journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, **told)
-    except JournalError as error:  # Damaged, or a newer version's: left as it is.
-        _log.error("a journal can't be read", run=run_id, why=error.message, cause=error.cause)
-        return
-    lease = Lease(client, run_id, fence, lease_seconds=seconds, stop=stop)
-    with lease, watched(redis_url(settings), journal, stop):
+    with Lease(client, run_id, fence, lease_seconds=seconds, stop=stop):  # From here on: a long journal takes its time.
+        broken = _broken(client, settings, run_id)
+        signer = None if broken else signer or Signer.load(settings.state_dir)
+        told: dict[str, Any] = {"secrets": keys, "signer": signer, "stop": stop}
         try:
-            if broken:  # Whoever carried it on would sign what somebody else wrote.
-                reason = f"the journal isn't as it was written: {broken}"
-                journal.append(e.Finished(outcome=Outcome.ERROR, reason=reason), operation="finish")
-                return
-            claimed = e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node())
-            Attempt(journal, settings, fence, stop, pool).carry(claimed)
-        except FencedError as error:
-            _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
-        except (RedisAwayError, Stopped) as error:
-            _log.warning("left to a keeper", run=run_id, attempt=number, why=str(error))
+            journal = Writer(client, run_id, who=worker, fence=fence, lease_seconds=seconds, **told)
+        except JournalError as error:  # Damaged, or a newer version's: left as it is.
+            _log.error("a journal can't be read", run=run_id, why=error.message, cause=error.cause)
+            return
+        with watched(redis_url(settings), journal, stop):
+            try:
+                if broken:  # Whoever carried it on would sign what somebody else wrote.
+                    reason = f"the journal isn't as it was written: {broken}"
+                    journal.append(e.Finished(outcome=Outcome.ERROR, reason=reason), operation="finish")
+                    return
+                claimed = e.Claimed(attempt=number, fence=fence, worker=worker, host=platform.node())
+                Attempt(journal, settings, fence, stop, pool).carry(claimed)
+            except FencedError as error:
+                _log.warning("fenced off", run=run_id, attempt=number, why=error.message)
+            except (RedisAwayError, Stopped) as error:
+                _log.warning("left to a keeper", run=run_id, attempt=number, why=str(error))
 
 
 def _broken(client: Redis, settings: Settings, run_id: str) -> str:
