@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 PODMAN = ("podman", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "none")
-DOCKER = ("dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false")
+# Without a bridge a daemon removes the machine's docker0, another daemon's too: it has a network of its own.
+DOCKER = ("unshare", "--net", "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false")
 
 
 @contextlib.contextmanager
