@@ -80,9 +80,10 @@ def channel(bench: Bench) -> None:
         container = engine.client().containers.get(box.container_id)
         box.run("cd src 2>/dev/null; export KEPT=1; f() { :; }")
         ours, theirs = [], []
-        for _ in range(100):
-            ours.append(timed(lambda: box.run("true")))
-            theirs.append(timed(lambda: container.exec_run(["true"])))
+        for _ in range(10):  # In turns, so that both meet the same machine.
+            ours += [timed(lambda: box.run("true")) for _ in range(10)]
+            theirs += [timed(lambda: container.exec_run(["true"])) for _ in range(10)]
+            time.sleep(0.5)  # The engine clears an exec away after it has answered: that is no work of ours.
         bench.told("one true, state kept", ours, "ms", 2.0)
         shares = [one / other for one, other in zip(ours, theirs, strict=True)]
         bench.told("one true, of the SDK's exec", shares, "of it", 1 / 30)

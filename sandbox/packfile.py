@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KINDS = {b"commit": 1, b"tree": 2, b"blob": 3}
 _LEVEL = 1  # Of compression: a step waits for it, and the consolidation does it again.
+_PLAIN_BYTES = 1 << 13  # What is no longer isn't compressed at all: making ready for it takes longer than writing it.
 _MOST_BYTES = 1 << 31  # Offsets beyond that are written in another way.
 
 
@@ -59,7 +60,7 @@ def _write_objects(
         check.update(piece)
         write(piece)
         place += len(piece)
-        piece = _size(_KINDS[kind], len(data)) + zlib.compress(data, _LEVEL)
+        piece = _size(_KINDS[kind], len(data)) + _deflated(data)
         entries.append((bytes.fromhex(oid), zlib.crc32(piece), place))
     check.update(piece)
     write(piece)
@@ -67,6 +68,14 @@ def _write_objects(
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     write(check.digest())
     return check.digest(), entries
+
+
+def _deflated(data: bytes) -> bytes:
+    """Return data as zlib's format has it (RFC 1950), small ones in one block that is stored."""
+    if len(data) > _PLAIN_BYTES:
+        return zlib.compress(data, _LEVEL)
+    head = struct.pack("<3sHH", b"\x78\x01\x01", len(data), len(data) ^ 0xFFFF)
+    return head + data + struct.pack(">I", zlib.adler32(data))
 
 
 def _size(kind: int, size: int) -> bytes:

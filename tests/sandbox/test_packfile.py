@@ -38,7 +38,7 @@ def write(repository: Path, objects: Objects) -> None:
 
 def test_git_finds_every_object_of_a_pack_as_it_was(repository: Path) -> None:
     rolls = random.Random(1)  # noqa: S311  # The same bytes each time.
-    sizes = [0, 1, 15, 16, 17, 2047, 2048, 2049, 70_000, 300_000]
+    sizes = [0, 1, 15, 16, 17, 2047, 2048, 2049, 8191, 8192, 8193, 70_000, 300_000]
     objects = [blob(rolls.randbytes(size)) for size in sizes] + [blob(b"%d" % number) for number in range(600)]
     write(repository, objects)
     for name in (item.name for item in (repository / "objects/pack").glob("*.idx")):
