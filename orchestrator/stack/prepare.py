@@ -18,6 +18,9 @@ from orchestrator.stack.report import PlainReporter
 from orchestrator.stack.up import environment, make_folders
 from sandbox.errors import SandboxError
 
+_PACKAGES = {"podman": "podman", "qemu-system-x86": "qemu-system-x86_64", "busybox-static": "busybox"}
+"""Debian packages, and a program of each."""
+
 
 def main() -> int:
     """Do it, or say in three lines why not and what to type."""
@@ -31,8 +34,9 @@ def main() -> int:
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
         ensure_disks(reporter)
         ensure_image(settings, reporter)
-        if shutil.which("podman") is None:
-            packages.install(["podman"], reporter, why="test the sandbox over Podman")
+        lacking = [package for package, program in _PACKAGES.items() if shutil.which(program) is None]
+        if lacking:
+            packages.install(lacking, reporter, why="test the sandbox over Podman, and on an emulated kernel")
     except (DreamdockError, SandboxError) as error:
         reporter.line(f"error: {error.message}\ncause: {error.cause}\ntry: {error.hint}")
         return error.exit_code
