@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ("test_container.py", "test_pause.py")
+pytestmark = pytest.mark.timeout(1600)  # Emulated, all of it takes ten times as long.
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
     tests = " ".join(f"tests/sandbox/{name}" for name in TESTS)
     commands = [
         f"{python} -m orchestrator.cli doctor --attack",
-        f"{python} -m pytest -q -p no:cacheprovider --basetemp=/scratch/tests {tests}",
+        f"{python} -m pytest -q -p no:cacheprovider --timeout=900 --basetemp=/scratch/tests {tests}",
     ]
     return emulated.run(tmp_path_factory.mktemp("emulated"), commands)
 
