@@ -87,8 +87,12 @@ def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) 
 
 
 def machine_key(settings: Settings) -> signing.Key:
-    """Return the public key that this machine's workers sign with; made where there is none. Raises ConfigError."""
-    return signing.own_key(settings.state_dir) or signing.Signer.load(settings.state_dir).key
+    """Return the public key that this machine's workers sign with. Raises NotFoundError before there is one, ConfigError."""
+    key = signing.own_key(settings.state_dir)
+    if key is None:
+        cause = f"its first worker makes one; none has started with the state folder {settings.state_dir}"
+        raise NotFoundError("this machine has no signing key yet", cause=cause, hint="dreamdock up")
+    return key
 
 
 class Door:

@@ -31,7 +31,9 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option("--bundle", "source", metavar="FILE", type=_FILE, help="Audit such a file; no RUN, no Redis.")
 @click.option("--key", "keys", metavar="PUBLIC", multiple=True, help="With --bundle: the key that counts; repeatable.")
 @click.option(
-    "--show-key", is_flag=True, help="Print the public key that this machine's workers sign with, and no more."
+    "--show-key",
+    is_flag=True,
+    help="Print this machine's public key, as lines for the settings of whoever verifies, and no more.",
 )
 @with_screen
 def audit(
@@ -194,7 +196,7 @@ def _show_key(screen: Screen) -> int:
         return 0
     screen.line("[signers]")
     screen.line(f'"{host}" = "{key.text}"')
-    screen.say("put these lines into the settings file of whoever verifies")
+    screen.say("for the settings file of whoever verifies; where [signers] is there already, the second line is enough")
     return 0
 
 

@@ -186,7 +186,16 @@ def test_a_run_that_nobody_carried_is_said_to_be_unsigned(cli: Cli, run_id: str)
     assert "not signed: no worker has carried the run" in done.stdout
 
 
+def test_a_key_is_shown_and_never_made(cli: Cli, tmp_path: Path) -> None:
+    shown = cli("--show-key")
+    assert (shown.returncode, shown.stdout) == (3, "")
+    assert "error: this machine has no signing key yet\n" in shown.stderr
+    assert shown.stderr.endswith("try:   dreamdock up\n")
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_key_is_shown_ready_to_paste_and_never_its_private_half(cli: Cli, tmp_path: Path) -> None:
+    Signer.load(tmp_path / "state")
     shown = cli("--show-key")
     private = (tmp_path / "state" / "signer" / "key").read_text().strip()
     assert shown.stdout.startswith("[signers]\n")
