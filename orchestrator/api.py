@@ -87,7 +87,10 @@ def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) 
 
 
 def machine_key(settings: Settings) -> signing.Key:
-    """Return the public key that this machine's workers sign with. Raises NotFoundError before there is one, ConfigError."""
+    """Return the public key that this machine's workers sign with.
+
+    Raises NotFoundError where no worker has made it yet, ConfigError.
+    """
     key = signing.own_key(settings.state_dir)
     if key is None:
         cause = f"its first worker makes one; none has started with the state folder {settings.state_dir}"

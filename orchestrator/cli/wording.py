@@ -85,6 +85,11 @@ def _model(spec: RunSpec) -> str:
     return f"{visible(spec.model)}{address}{fallback}"
 
 
+def reached(step: int, counted: int, limit: int) -> str:
+    """Return which step a run is at, and what counts against its limit: a rewind or a fork makes them differ."""
+    return f"step {step}/{limit}" if step == counted else f"step {step} ({counted} of {limit} count)"
+
+
 def judged(verdict: Verdict) -> list[Text]:
     """Return the end of an acceptance command's output, and what it proves."""
     told = [Text(f"  {row}", "dim") for row in tail(verdict.output, 2 if verdict.passed else ACCEPTANCE_LINES)]

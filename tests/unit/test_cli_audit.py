@@ -60,12 +60,12 @@ def test_the_audit_lists_what_ran_and_says_who_vouches_for_it(cli: Cli, run: Car
     assert "verified" not in listed.stdout
     said = cli(run.run, "--verify")
     assert said.returncode == 0
-    last = said.stdout.splitlines()[-2:]
-    assert last[0].startswith("✓ verified · 16 events chained · head ")
-    assert last[1] == (
-        f"  signed by this machine's own key ({run.signer.key.id}): 5 signatures, the last one at event 16"
-    )
     told = json.loads(cli(run.run, "--json").stdout)
+    assert said.stdout.splitlines()[-3:] == [
+        "✓ verified · 16 events chained",
+        f"  head {told['head']}",
+        f"  signed by this machine's own key ({run.signer.key.id}): 5 signatures, the last one at event 16",
+    ]
     assert (told["verified"], told["broken_at"], told["kind"], told["over"]) == (True, None, None, True)
     assert told["signers"] == [{"name": "this machine's own key", "id": run.signer.key.id, "key": run.signer.key.text}]
 
