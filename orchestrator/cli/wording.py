@@ -144,8 +144,7 @@ def changes(files: Sequence[FileChange], *, limit: int | None = FILES) -> list[T
     told = []
     for file in files[:limit]:
         letter = (file.status, _STATUS_STYLES.get(file.status, "yellow"))
-        counted = f" +{file.added} -{file.removed}" if file.added or file.removed else ""
-        told.append(Text.assemble(letter, f" {visible(file.path)}", (counted, "dim")))
+        told.append(Text.assemble(letter, f" {visible(file.path)}", (f" {file.extent}" if file.extent else "", "dim")))
     if limit is not None and len(files) > limit:
         told.append(Text(f"… and {plural(len(files) - limit, 'file')} more", "dim"))
     return told
