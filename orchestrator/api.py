@@ -307,10 +307,10 @@ class Door:
         self._require_kept(run_id)
         while True:
             journal = Writer(self._client, run_id, who=self._who)
-            step = find(Timeline(journal.events))
+            timeline = Timeline(journal.events)
+            step = find(timeline)
             if step is None:
-                cause = "it is where it began" if asked.why == "undo" else "nothing was undone"
-                raise UsageError(f"there is nothing to {asked.why}", cause=cause, hint=f"dreamdock steps {run_id}")
+                raise _nothing_to(asked.why, run_id, timeline.dropped)
             request = asked.model_copy(update={"step": step})
             try:
                 if journal.view.state is not State.DONE:
@@ -441,6 +441,15 @@ class Door:
         if len(mine) <= back:
             raise NotFoundError("there is no such run of this repository", hint='dreamdock ps -a, or dreamdock run "…"')
         return mine[back]
+
+
+def _nothing_to(why: str, run_id: str, dropped: Moment | None) -> UsageError:
+    """Return why there is nothing to undo or redo; `dropped` came after the last undo."""
+    cause = "it is where it began" if why == "undo" else "nothing was undone"
+    if why == "redo" and dropped is not None:
+        came = f"step {dropped.step}" if dropped.to is None else f"the {dropped.kind} to step {dropped.to}"
+        cause = f"{came} came after the undo, as in an editor; `rewind` still leads to each step of before"
+    return UsageError(f"there is nothing to {why}", cause=cause, hint=f"dreamdock steps {run_id}")
 
 
 def _is_last_word(body: e.Body) -> bool:

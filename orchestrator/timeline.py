@@ -45,12 +45,16 @@ class Moment(Value):
 
 
 class Timeline:
-    """A fold of the journal: all moments, and which of them undo and redo lead to."""
+    """A fold of the journal: all moments, and which of them undo and redo lead to.
+
+    `dropped` is what came after the last undo, so that there is nothing to redo any more, as in an editor; else None.
+    """
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.moments: dict[int, Moment] = {}
         self._past: list[int] = []
         self._future: list[int] = []
+        self.dropped: Moment | None = None
         self._reply: e.Replied | None = None
         for event in events:
             self._take(event)
@@ -72,7 +76,7 @@ class Timeline:
 
     @property
     def redo(self) -> int | None:
-        """The moment that redo leads to, or None where nothing was undone."""
+        """The moment that redo leads to, or None where nothing was undone, or something came after."""
         return self._future[-1] if self._future else None
 
     def at(self, step: int) -> Moment:
@@ -135,8 +139,7 @@ class Timeline:
             calls=said.calls if said else (),
             cost_usd=said.cost_usd if said else None,
         )
-        self._past.append(body.step)
-        self._future.clear()
+        self._go_on(body.step)
 
     def _rewind(self, event: Event, body: e.Rewound) -> None:
         before, to = self.now.step, self.moments[body.to]
@@ -152,8 +155,15 @@ class Timeline:
         self.moments[body.step] = to.model_copy(update=update | none)
         if body.why == "undo" and self.undo == body.to:
             self._future.append(self._past.pop())
+            self.dropped = None
         elif body.why == "redo" and self.redo == body.to:
             self._past.append(self._future.pop())
         else:
-            self._past.append(body.step)
-            self._future.clear()
+            self._go_on(body.step)
+
+    def _go_on(self, step: int) -> None:
+        """Move to a new moment: what was undone before it can't be redone any more."""
+        self._past.append(step)
+        if self._future:
+            self.dropped = self.now
+        self._future.clear()

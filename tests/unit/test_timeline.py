@@ -136,9 +136,13 @@ def test_undo_and_redo_walk_as_in_an_editor(story: Story) -> None:
         story.back(to, why)
         walked.append(story.timeline.now.step)
     assert walked == [2, 1, 2, 1, 0]
+    assert story.timeline.dropped is None
     assert story.timeline.undo is None
     story.step("new")
     assert story.timeline.redo is None, "a new step ends what could be redone"
+    dropped = story.timeline.dropped
+    assert dropped is not None
+    assert dropped.step == 9
     story.back(2)
     undo = story.timeline.undo
     assert undo == 9, "a rewind is undone as a step is: to where it was"
