@@ -71,7 +71,9 @@ def report(screen: Screen, checks: Iterable[HostCheck]) -> int:
             continue
         glyph = ("✓ ok   ", "green") if check.ok else ("✗ wrong", "red")
         name = visible(check.name).ljust(LABEL)
-        beside(screen, Text.assemble(glyph, f"  {name}  "), Text(" ".join(visible(check.found).split()), "dim"))
+        again = not check.ok and any(check.found == before["found"] for before in told[:-1])
+        found = "as above" if again else " ".join(visible(check.found).split())
+        beside(screen, Text.assemble(glyph, f"  {name}  "), Text(found, "dim"))
         if remedy and remedy not in {before["try"] for before in told[:-1]}:  # What mends several is said once.
             beside(screen, Text(f"{'try:':>{len(glyph[0])}}  "), Text(visible(remedy)))
     wrong = sum(not check["ok"] for check in told)

@@ -160,7 +160,8 @@ class Narrator:
         told = [_note(Text(self.doing, "bold"))] if body.call.name == "bash" else []
         if self._reused:
             self._header, self._reused = self._heading(), False
-            told.insert(0, _note(Text("again, by the reply in the journal: it isn't asked or paid for twice", "dim")))
+            again = Text("again, by the reply in the journal: it isn't asked or paid for twice", "dim")
+            told.insert(0, Line("", again, prose=True))
         return self._under_header(told)
 
     def _call_finished(self, _event: e.Event, body: e.CallFinished) -> list[Line]:

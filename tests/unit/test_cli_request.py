@@ -125,7 +125,7 @@ def test_the_doctor_says_what_is_wrong_and_what_to_type() -> None:
         "   try:  prune",
         "✗ wrong  redis           away",
         "   try:  up",
-        "✗ wrong  clock           away",
+        "✗ wrong  clock           as above",
     ]
 
 
