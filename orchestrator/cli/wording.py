@@ -52,7 +52,7 @@ def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
-    limits = f"{spec.limits.steps} steps · {spendable} · {duration(spec.limits.seconds)}"
+    limits = f"{plural(spec.limits.steps, 'step')} · {spendable} · {duration(spec.limits.seconds)}"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
