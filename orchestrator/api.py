@@ -286,7 +286,7 @@ class Door:
 
     def timeline(self, run_id: str) -> Timeline:
         """Return the moments that a run has been at."""
-        return Timeline(stream.read(self._client, run_id))
+        return Timeline(stream.read(self._client, run_id), run_id)
 
     def rewind(self, run_id: str, step: int, *, message: str = "") -> Asked:
         """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
@@ -307,7 +307,7 @@ class Door:
         self._require_kept(run_id)
         while True:
             journal = Writer(self._client, run_id, who=self._who)
-            timeline = Timeline(journal.events)
+            timeline = Timeline(journal.events, run_id)
             step = find(timeline)
             if step is None:
                 raise _nothing_to(asked.why, run_id, timeline.dropped)
@@ -349,7 +349,7 @@ class Door:
         self._require_kept(run_id)
         self._require_room()
         events = list(stream.read(self._client, run_id))
-        moment = Timeline(events).at(step)
+        moment = Timeline(events, run_id).at(step)
         context = Projection().follow(events[: moment.seq])
         forked = e.Forked(
             run=run_id,
@@ -374,7 +374,7 @@ class Door:
         if old is new is None and isinstance(last, e.Finished) and last.patch:
             return stream.blob(self._client, run_id, last.patch)
         self._require_kept(run_id)
-        timeline = Timeline(journal)
+        timeline = Timeline(journal, run_id)
         repo = index.record(self._client, run_id).view.spec.repo
         before = repo.tree if old is None else self._tree(run_id, timeline, timeline.at(old))
         after = self._tree(run_id, timeline, timeline.now if new is None else timeline.at(new))

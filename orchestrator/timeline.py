@@ -47,10 +47,12 @@ class Moment(Value):
 class Timeline:
     """A fold of the journal: all moments, and which of them undo and redo lead to.
 
-    `dropped` is what came after the last undo, so that there is nothing to redo any more, as in an editor; else None.
+    `run` is the run's id, for hints. `dropped` is what came after the last undo, so that there is nothing to redo any
+    more, as in an editor; else None.
     """
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Iterable[Event], run: str = "RUN") -> None:
+        self.run = run
         self.moments: dict[int, Moment] = {}
         self._past: list[int] = []
         self._future: list[int] = []
@@ -84,7 +86,7 @@ class Timeline:
         if step not in self.moments:
             first, last = min(self.moments, default=0), max(self.moments, default=0)
             cause = f"it has been at {first} to {last}" if last else "no step of it is committed yet"
-            raise NotFoundError(f"the run has no step {step}", cause=cause, hint="dreamdock steps RUN")
+            raise NotFoundError(f"the run has no step {step}", cause=cause, hint=f"dreamdock steps {self.run}")
         return self.moments[step]
 
     def line(self, moment: Moment) -> list[Moment]:
