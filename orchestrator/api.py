@@ -13,7 +13,7 @@ from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
-from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, PrunedError, UsageError
+from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, PrunedError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
@@ -56,10 +56,11 @@ class Listed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request to go back, and its number in the journal."""
+    """A request to go back, its number in the journal, and whether it took up a run that was over."""
 
     request: e.RewindRequested
     seq: int
+    reopened: bool = False
 
 
 class LackingKey(NamedTuple):
@@ -320,24 +321,29 @@ class Door:
             except HeadMovedError:
                 continue  # It ended, or was reopened, meanwhile.
             dispatch(self._client, run_id, journal.view.attempt)
-            return Asked(request, written[0].seq)
+            return Asked(request, written[0].seq, reopened=True)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:
         """Wait until a run went back as it was asked to; None where that takes longer than a minute, or it is parked.
 
-        A run that ends before it came to it is asked once more, and taken up again by that.
+        A run that ends before it came to it is asked once more, and taken up again by that. Raises DreamdockError where
+        one that was taken up again ends so: it can't begin at all.
         """
-        deadline, request, after = time.monotonic() + _REWIND_SECONDS, asked.request, asked.seq
+        deadline = time.monotonic() + _REWIND_SECONDS
         while time.monotonic() < deadline and index.record(self._client, run_id).view.state is not State.WAITING:
-            for event in stream.follow(self._client, run_id, after=after):
+            for event in stream.follow(self._client, run_id, after=asked.seq):
                 if time.monotonic() >= deadline:
                     return None
                 if event is not None and isinstance(event.body, e.Parked):
                     return None
-                if event is not None and isinstance(event.body, e.Rewound) and event.body.asked >= after:
+                if event is not None and isinstance(event.body, e.Rewound) and event.body.asked >= asked.seq:
                     return self.timeline(run_id).at(event.body.step)
                 if event is not None and isinstance(event.body, e.Finished):
-                    request, after = self._rewind(run_id, lambda _: request.step, request)  # noqa: B023  # Called at once.
+                    if asked.reopened:
+                        why, hint = f"{event.body.outcome}: {event.body.reason}", f"dreamdock logs {run_id}"
+                        raise DreamdockError(f"run {run_id} ended before it could go back", cause=why, hint=hint)
+                    step = asked.request.step
+                    asked = self._rewind(run_id, lambda _: step, asked.request)  # noqa: B023  # Called at once.
                     break
         return None
 
