@@ -120,10 +120,10 @@ def _console(stream: TextIO, color: str) -> Console:
     """Return rich's console, told everything, so that it reads no variable of the environment itself but the size."""
     tty = stream.isatty()
     colour = wants_colour(color, os.environ, tty=tty)  # Standards of every terminal program, not settings of ours.
-    dumb = os.environ.get("TERM") == "dumb"
+    tty = tty and os.environ.get("TERM") != "dumb"  # That one gets what a pipe gets, and breaks lines itself.
     return Console(
         file=stream,
-        force_terminal=tty and not dumb,
+        force_terminal=tty,
         color_system="standard" if colour else None,
         no_color=not colour,
         width=None if tty else _ENDLESS,

@@ -85,6 +85,13 @@ def test_a_terminal_gets_prose_under_its_own_column() -> None:
     assert [line.rstrip() for line in answer.getvalue().splitlines()] == ["disk  four words are too", "      long here"]
 
 
+def test_a_dumb_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    answer = Terminal()
+    layout.beside(Screen(json=False, color="auto", answer=answer, talk=StringIO()), Text("disk  "), Text("word " * 50))
+    assert answer.getvalue() == "disk  " + "word " * 50 + "\n"
+
+
 def test_colour_can_be_forced_into_a_pipe() -> None:
     answer = StringIO()
     Screen(json=False, color="always", answer=answer, talk=StringIO()).line(Text("x", "green"))
