@@ -13,7 +13,7 @@ from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
 from orchestrator.delivery.patch import Applied, apply_patch
-from orchestrator.errors import ConfigError, HeadMovedError, NotFoundError, PrunedError, UsageError
+from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, PrunedError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
@@ -56,10 +56,11 @@ class Listed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request to go back, and its number in the journal."""
+    """A request to go back, its number in the journal, and whether it took up a run that was over."""
 
     request: e.RewindRequested
     seq: int
+    reopened: bool = False
 
 
 class LackingKey(NamedTuple):
@@ -87,8 +88,15 @@ def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) 
 
 
 def machine_key(settings: Settings) -> signing.Key:
-    """Return the public key that this machine's workers sign with; made where there is none. Raises ConfigError."""
-    return signing.own_key(settings.state_dir) or signing.Signer.load(settings.state_dir).key
+    """Return the public key that this machine's workers sign with.
+
+    Raises NotFoundError where no worker has made it yet, ConfigError.
+    """
+    key = signing.own_key(settings.state_dir)
+    if key is None:
+        cause = f"its first worker makes one; none has started with the state folder {settings.state_dir}"
+        raise NotFoundError("this machine has no signing key yet", cause=cause, hint="dreamdock up")
+    return key
 
 
 class Door:
@@ -279,7 +287,7 @@ class Door:
 
     def timeline(self, run_id: str) -> Timeline:
         """Return the moments that a run has been at."""
-        return Timeline(stream.read(self._client, run_id))
+        return Timeline(stream.read(self._client, run_id), run_id)
 
     def rewind(self, run_id: str, step: int, *, message: str = "") -> Asked:
         """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
@@ -300,10 +308,10 @@ class Door:
         self._require_kept(run_id)
         while True:
             journal = Writer(self._client, run_id, who=self._who)
-            step = find(Timeline(journal.events))
+            timeline = Timeline(journal.events, run_id)
+            step = find(timeline)
             if step is None:
-                cause = "it is where it began" if asked.why == "undo" else "nothing was undone"
-                raise UsageError(f"there is nothing to {asked.why}", cause=cause, hint=f"dreamdock steps {run_id}")
+                raise _nothing_to(asked.why, run_id, timeline.dropped)
             request = asked.model_copy(update={"step": step})
             try:
                 if journal.view.state is not State.DONE:
@@ -313,24 +321,29 @@ class Door:
             except HeadMovedError:
                 continue  # It ended, or was reopened, meanwhile.
             dispatch(self._client, run_id, journal.view.attempt)
-            return Asked(request, written[0].seq)
+            return Asked(request, written[0].seq, reopened=True)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:
         """Wait until a run went back as it was asked to; None where that takes longer than a minute, or it is parked.
 
-        A run that ends before it came to it is asked once more, and taken up again by that.
+        A run that ends before it came to it is asked once more, and taken up again by that. Raises DreamdockError where
+        one that was taken up again ends so: it can't begin at all.
         """
-        deadline, request, after = time.monotonic() + _REWIND_SECONDS, asked.request, asked.seq
+        deadline = time.monotonic() + _REWIND_SECONDS
         while time.monotonic() < deadline and index.record(self._client, run_id).view.state is not State.WAITING:
-            for event in stream.follow(self._client, run_id, after=after):
+            for event in stream.follow(self._client, run_id, after=asked.seq):
                 if time.monotonic() >= deadline:
                     return None
                 if event is not None and isinstance(event.body, e.Parked):
                     return None
-                if event is not None and isinstance(event.body, e.Rewound) and event.body.asked >= after:
+                if event is not None and isinstance(event.body, e.Rewound) and event.body.asked >= asked.seq:
                     return self.timeline(run_id).at(event.body.step)
                 if event is not None and isinstance(event.body, e.Finished):
-                    request, after = self._rewind(run_id, lambda _: request.step, request)  # noqa: B023  # Called at once.
+                    if asked.reopened:
+                        why, hint = f"{event.body.outcome}: {event.body.reason}", f"dreamdock logs {run_id}"
+                        raise DreamdockError(f"run {run_id} ended before it could go back", cause=why, hint=hint)
+                    step = asked.request.step
+                    asked = self._rewind(run_id, lambda _: step, asked.request)  # noqa: B023  # Called at once.
                     break
         return None
 
@@ -342,7 +355,7 @@ class Door:
         self._require_kept(run_id)
         self._require_room()
         events = list(stream.read(self._client, run_id))
-        moment = Timeline(events).at(step)
+        moment = Timeline(events, run_id).at(step)
         context = Projection().follow(events[: moment.seq])
         forked = e.Forked(
             run=run_id,
@@ -367,7 +380,7 @@ class Door:
         if old is new is None and isinstance(last, e.Finished) and last.patch:
             return stream.blob(self._client, run_id, last.patch)
         self._require_kept(run_id)
-        timeline = Timeline(journal)
+        timeline = Timeline(journal, run_id)
         repo = index.record(self._client, run_id).view.spec.repo
         before = repo.tree if old is None else self._tree(run_id, timeline, timeline.at(old))
         after = self._tree(run_id, timeline, timeline.now if new is None else timeline.at(new))
@@ -434,6 +447,15 @@ class Door:
         if len(mine) <= back:
             raise NotFoundError("there is no such run of this repository", hint='dreamdock ps -a, or dreamdock run "…"')
         return mine[back]
+
+
+def _nothing_to(why: str, run_id: str, dropped: Moment | None) -> UsageError:
+    """Return why there is nothing to undo or redo; `dropped` came after the last undo."""
+    cause = "it is where it began" if why == "undo" else "nothing was undone"
+    if why == "redo" and dropped is not None:
+        came = f"step {dropped.step}" if dropped.to is None else f"the {dropped.kind} to step {dropped.to}"
+        cause = f"{came} came after the undo, as in an editor; `rewind` still leads to each step of before"
+    return UsageError(f"there is nothing to {why}", cause=cause, hint=f"dreamdock steps {run_id}")
 
 
 def _is_last_word(body: e.Body) -> bool:

@@ -15,7 +15,7 @@ from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import prove
+from orchestrator.delivery.acceptance import prove, why_failed
 from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
@@ -305,10 +305,7 @@ class Attempt:
         verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
         if all(verdict.passed for verdict in verdicts):
             return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        if verdicts[0].passed:
-            reason = "the acceptance command passes only with the run's own changes to the tests"
-            return self._submitted(Outcome.FAILED, reason, ending.summary)
-        return self._submitted(Outcome.FAILED, "the acceptance command fails on the final tree", ending.summary)
+        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""

@@ -106,7 +106,7 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 )
             case e.Checkpointed(step=step, files=files):
                 for file in files:
-                    text = f"{file.status} {file.path} +{file.added} -{file.removed}"
+                    text = f"{file.status} {file.path} {file.extent}".rstrip()
                     yield AuditEntry(**line, step=step, kind="file", text=text)
                 yield from (AuditEntry(**line, step=step, **told) for told in _installs(event.body))
             case e.Built() | e.SetUp() as body:

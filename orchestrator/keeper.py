@@ -161,7 +161,6 @@ class Keeper:
             if journal.view.attempt != attempt:
                 return  # Somebody else was quicker.
             if hand_over(journal, "its worker died, or lost its lease"):
-                self._end_old(run_id)
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
             return  # As above.
@@ -170,26 +169,18 @@ class Keeper:
             return
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)
 
-    def _end_old(self, run_id: str) -> None:
-        """Remove what the last attempt left here before the next one begins: if it only stood still, it may run on."""
-        try:
-            self._sweep_containers(run_id)
-        except SandboxError as error:  # Without an engine the run can still go on elsewhere.
-            _log.warning("can't look for containers", run=run_id, why=error.message, cause=error.cause)
-
     def _sweep(self) -> None:
         """Remove this host's containers and mounts of runs whose fence is dead."""
         self._sweep_containers()
         for name in Workspace.sweep(self._settings.state_dir / "workspaces"):
             _log.info("removed a workspace", workspace=name)
 
-    def _sweep_containers(self, run_id: str | None = None) -> None:
-        """Remove the containers of dead fences, of one run or of all.
+    def _sweep_containers(self) -> None:
+        """Remove the containers of dead fences. The next attempt of a run on the same host does so itself, at once.
 
         The containers are listed before the leases are read: a container can't be younger than its lease.
         """
         found = [left for left in leftovers() if left.labels.get(STACK_LABEL) == self._settings.stack_id]
-        found = [left for left in found if run_id is None or left.labels.get(RUN_LABEL) == run_id]
         if not found:
             return
         live = index.tenures(self._client, index.newest(self._client, live=True, limit=_MOST))

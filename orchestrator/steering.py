@@ -96,8 +96,8 @@ class Steering:
                     dispatch(self._client, run_id, journal.view.attempt)
                     return journal.view
             elif not view.pausing:
-                hint = f"dreamdock {'retry' if view.state is State.DONE else 'logs -f'} {run_id}"
-                raise UsageError(f"run {run_id} isn't paused", cause=f"it is {view.label}", hint=hint)
+                hint = _retry(view) if view.state is State.DONE else f"dreamdock logs -f {run_id}"
+                raise UsageError(f"run {run_id} isn't paused", cause=_stands(view), hint=hint)
             elif _appended(journal, e.ResumeRequested()):
                 return journal.view
         raise _crowded(run_id)
@@ -111,7 +111,7 @@ class Steering:
         for _ in range(_CROWDED):
             if journal.view.state is State.DONE:
                 hint = f'dreamdock retry {run_id} -m "…"'
-                raise UsageError(f"run {run_id} is over", cause=f"it is {journal.view.label}", hint=hint)
+                raise UsageError(f"run {run_id} is over", cause=_stands(journal.view), hint=hint)
             if _appended(journal, said):
                 return journal.view
         raise _crowded(run_id)
@@ -128,7 +128,7 @@ class Steering:
             if view.state is not State.DONE:
                 parked = view.state is State.WAITING
                 hint = f"dreamdock {'resume' if parked else 'logs -f'} {run_id}"
-                raise UsageError(f"run {run_id} isn't over", cause=f"it is {view.label}", hint=hint)
+                raise UsageError(f"run {run_id} isn't over", cause=_stands(view), hint=hint)
             if view.outcome is Outcome.SUCCEEDED and not said:
                 hint = f'dreamdock retry {run_id} -m "…"'
                 raise UsageError(f"run {run_id} succeeded", cause="nothing says what is left to do", hint=hint)
@@ -153,9 +153,26 @@ def _appended(journal: Writer, *bodies: e.Body, operation: Operation = "none") -
     return True
 
 
+def _stands(view: RunView) -> str:
+    """Return where a run is, as the cause of a refusal."""
+    return f"its outcome is {view.label}" if view.outcome else f"it is {view.label}"
+
+
+def _retry(view: RunView) -> str:
+    """Return the command that takes up a run that is over: with what it can't go on without."""
+    more = ""
+    if view.outcome is Outcome.SUCCEEDED:
+        more = ' -m "…"'
+    elif view.depth >= view.limits.steps:
+        more = " --steps 50"
+    elif (view.cost_usd or 0) >= view.limits.money_usd:
+        more = " --money 5"
+    return f"dreamdock retry {view.id}{more}"
+
+
 def _refuse_over(view: RunView) -> None:
     if view.state is State.DONE:
-        raise UsageError(f"run {view.id} is over", cause=f"it is {view.label}", hint=f"dreamdock show {view.id}")
+        raise UsageError(f"run {view.id} is over", cause=_stands(view), hint=f"dreamdock show {view.id}")
 
 
 def _message(text: str) -> e.Steered:
@@ -181,8 +198,8 @@ def _extended(journal: Writer, more: More) -> RunLimits | None:
         raise UsageError("the run can't get so much", cause=reasons(error)) from error
     used_up = "steps" if view.depth >= limits.steps else "money" if spent >= limits.money_usd else ""
     if used_up:
-        hint = f"dreamdock retry {view.id} --{used_up} N gives it N more"
-        raise UsageError(f"the run's limit of {used_up} is reached", cause="it would end at once", hint=hint)
+        cause = f"it would end at once; --{used_up} N gives it N more"
+        raise UsageError(f"the run's limit of {used_up} is reached", cause=cause, hint=_retry(view))
     return limits if changes else None
 
 

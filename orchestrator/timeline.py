@@ -45,12 +45,18 @@ class Moment(Value):
 
 
 class Timeline:
-    """A fold of the journal: all moments, and which of them undo and redo lead to."""
+    """A fold of the journal: all moments, and which of them undo and redo lead to.
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    `run` is the run's id, for hints. `dropped` is what came after the last undo, so that there is nothing to redo any
+    more, as in an editor; else None.
+    """
+
+    def __init__(self, events: Iterable[Event], run: str = "RUN") -> None:
+        self.run = run
         self.moments: dict[int, Moment] = {}
         self._past: list[int] = []
         self._future: list[int] = []
+        self.dropped: Moment | None = None
         self._reply: e.Replied | None = None
         for event in events:
             self._take(event)
@@ -72,7 +78,7 @@ class Timeline:
 
     @property
     def redo(self) -> int | None:
-        """The moment that redo leads to, or None where nothing was undone."""
+        """The moment that redo leads to, or None where nothing was undone, or something came after."""
         return self._future[-1] if self._future else None
 
     def at(self, step: int) -> Moment:
@@ -80,7 +86,7 @@ class Timeline:
         if step not in self.moments:
             first, last = min(self.moments, default=0), max(self.moments, default=0)
             cause = f"it has been at {first} to {last}" if last else "no step of it is committed yet"
-            raise NotFoundError(f"the run has no step {step}", cause=cause, hint="dreamdock steps RUN")
+            raise NotFoundError(f"the run has no step {step}", cause=cause, hint=f"dreamdock steps {self.run}")
         return self.moments[step]
 
     def line(self, moment: Moment) -> list[Moment]:
@@ -135,8 +141,7 @@ class Timeline:
             calls=said.calls if said else (),
             cost_usd=said.cost_usd if said else None,
         )
-        self._past.append(body.step)
-        self._future.clear()
+        self._go_on(body.step)
 
     def _rewind(self, event: Event, body: e.Rewound) -> None:
         before, to = self.now.step, self.moments[body.to]
@@ -152,8 +157,15 @@ class Timeline:
         self.moments[body.step] = to.model_copy(update=update | none)
         if body.why == "undo" and self.undo == body.to:
             self._future.append(self._past.pop())
+            self.dropped = None
         elif body.why == "redo" and self.redo == body.to:
             self._past.append(self._future.pop())
         else:
-            self._past.append(body.step)
-            self._future.clear()
+            self._go_on(body.step)
+
+    def _go_on(self, step: int) -> None:
+        """Move to a new moment: what was undone before it can't be redone any more."""
+        self._past.append(step)
+        if self._future:
+            self.dropped = self.now
+        self._future.clear()

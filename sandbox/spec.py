@@ -115,7 +115,7 @@ class FileChange(BaseModel):
     """One changed path, fit to be shown and stored: unprintable characters of the name are escaped.
 
     `status` is A(dded), M(odified), D(eleted) or T (another type: file, link, submodule).
-    `added` and `removed` count lines; both are 0 for a binary file.
+    `added` and `removed` count lines; both are 0 for a binary file, whose `sizes` are its bytes before and after.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -124,6 +124,14 @@ class FileChange(BaseModel):
     status: Literal["A", "M", "D", "T"]
     added: int
     removed: int
+    sizes: tuple[int, int] | None = None
+
+    @property
+    def extent(self) -> str:
+        """How much of it changed, in words: `+3 -1`, or `binary, 0 -> 512 bytes`; empty where no line did."""
+        if self.sizes is not None:
+            return f"binary, {self.sizes[0]} -> {self.sizes[1]} bytes"
+        return f"+{self.added} -{self.removed}" if self.added or self.removed else ""
 
 
 class Install(BaseModel):

@@ -118,14 +118,23 @@ def patch(objects: Objects, old: str, new: str, *, most: int | None = None) -> t
     # A link that became a file is two deltas for git: both go to one line of the list.
     parts: list[bytes] = []
     lines: dict[bytes, tuple[int, int]] = {}
+    binary: set[bytes] = set()
     for piece in objects.diff(before, after):
         parts.append(_appliable(piece))
         path = piece.delta.new_file.raw_path
         _, added, removed = piece.line_stats
         known = lines.get(path, (0, 0))
         lines[path] = known[0] + added, known[1] + removed
+        if piece.delta.is_binary:
+            binary.add(path)
     listed = tuple(
-        FileChange(path=printable(item.path), status=_status(item), added=counts[0], removed=counts[1])
+        FileChange(
+            path=printable(item.path),
+            status=_status(item),
+            added=counts[0],
+            removed=counts[1],
+            sizes=(_size(objects, item.old), _size(objects, item.new)) if item.path in binary else None,
+        )
         for item in differing
         for counts in (lines.get(item.path, (0, 0)),)
     )
@@ -133,8 +142,11 @@ def patch(objects: Objects, old: str, new: str, *, most: int | None = None) -> t
 
 
 def _bytes(objects: Objects, differing: Iterable[Change]) -> int:
-    sides = (entry for item in differing for entry in (item.old, item.new))
-    return sum(objects.size(entry.oid) for entry in sides if entry is not None and entry.mode != GITLINK)
+    return sum(_size(objects, entry) for item in differing for entry in (item.old, item.new))
+
+
+def _size(objects: Objects, entry: Entry | None) -> int:
+    return 0 if entry is None or entry.mode == GITLINK else objects.size(entry.oid)
 
 
 def _appliable(piece: pygit2.Patch) -> bytes:

@@ -33,7 +33,7 @@ def apply(screen: Screen, /, run: str, repo: str, allow_elsewhere: bool) -> None
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
-        done = _apply(screen, door, run_id, Path(repo), allow_elsewhere=allow_elsewhere)
+        done = _apply(screen, door, run_id, Path(repo).absolute(), allow_elsewhere=allow_elsewhere)
     if screen.json:
         files = [file.model_dump(mode="json") for file in done.files]
         document.write("dreamdock.apply/1", {"run": run_id, "files": files, "elsewhere": list(done.asks)})

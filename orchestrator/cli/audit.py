@@ -31,7 +31,9 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option("--bundle", "source", metavar="FILE", type=_FILE, help="Audit such a file; no RUN, no Redis.")
 @click.option("--key", "keys", metavar="PUBLIC", multiple=True, help="With --bundle: the key that counts; repeatable.")
 @click.option(
-    "--show-key", is_flag=True, help="Print the public key that this machine's workers sign with, and no more."
+    "--show-key",
+    is_flag=True,
+    help="Print this machine's public key, as lines for the settings of whoever verifies, and no more.",
 )
 @with_screen
 def audit(
@@ -80,8 +82,19 @@ def show(screen: Screen, told: Audit, *, verify: bool) -> None:
     """Print the entries; with `verify`, or where something is wrong, also what the check found."""
     screen.lines(table(told))
     if verify or not told.check.ok:
-        for line in verdict(told):
-            screen.whole(line)
+        conclude(screen, told)
+
+
+def conclude(screen: Screen, told: Audit) -> None:
+    """Print what the check found; on a terminal long lines are broken under their own beginning."""
+    from rich.text import Text
+
+    from orchestrator.cli.layout import beside
+
+    first, *rest = verdict(told)
+    beside(screen, Text(), first)
+    for line in rest:
+        beside(screen, Text("  "), line)
 
 
 def table(told: Audit) -> list[Text]:
@@ -108,7 +121,7 @@ def table(told: Audit) -> list[Text]:
 
 
 def verdict(told: Audit) -> list[Text]:
-    """Return what the check found: in the first line whether all is well, then who vouches for what."""
+    """Return what the check found: whether all is well; below that, indented where it's shown, who vouches for what."""
     from rich.text import Text
 
     from orchestrator.cli.text import plural, visible
@@ -116,13 +129,13 @@ def verdict(told: Audit) -> list[Text]:
     check = told.check
     if not check.ok:
         said = Text.assemble((f"✗ {check.kind}", "red"), f" · {visible(check.why)}")
-        return [said, *(Text(f"  {line}") for line in _unpinned(told))]
-    chained = f" · {plural(check.events, 'event')} chained · head {check.head}"
-    said = Text.assemble(("✓ verified", "green"), chained)
+        return [said, *map(Text, _unpinned(told))]
+    said = Text.assemble(("✓ verified", "green"), f" · {plural(check.events, 'event')} chained")
+    head = f"head {check.head}"
     if not check.signatures:
-        return [said, Text("  not signed: no worker has carried the run")]
+        return [said, Text(head), Text("not signed: no worker has carried the run")]
     who = ", ".join(f"{visible(key.name)} ({key.id})" for key in check.signers)
-    lines = [f"signed by {who}: {plural(check.signatures, 'signature')}, the last one at event {check.signed_to}"]
+    lines = [head, f"signed by {who}: {plural(check.signatures, 'signature')}, the last one at event {check.signed_to}"]
     if check.checkpoints:
         lines.append(f"{plural(check.checkpoints, 'checkpoint')} in the store carry the heads that they were taken at")
     if check.signed_to < check.events:
@@ -133,7 +146,7 @@ def verdict(told: Audit) -> list[Text]:
         lines.append("the run isn't over: there may be more of it")
     if told.unread:
         lines.append(f"{plural(told.unread, 'event')} can't be read by this version; the chain holds over their bytes")
-    return [said, *(Text(f"  {line}") for line in lines)]
+    return [said, *map(Text, lines)]
 
 
 def _unpinned(told: Audit) -> list[str]:
@@ -194,7 +207,7 @@ def _show_key(screen: Screen) -> int:
         return 0
     screen.line("[signers]")
     screen.line(f'"{host}" = "{key.text}"')
-    screen.say("put these lines into the settings file of whoever verifies")
+    screen.say("for the settings file of whoever verifies; where [signers] is there already, the second line is enough")
     return 0
 
 

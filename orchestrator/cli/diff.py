@@ -49,7 +49,7 @@ def diff(screen: Screen, /, run: str, steps: str) -> None:
         else:
             screen.say("no committed step has changed anything yet")
         return
-    if screen.tty:
+    if screen.tty and not steps:
         screen.next(f"dreamdock apply {screen.id(run_id)}")
 
 
@@ -60,7 +60,9 @@ def between(steps: str, timeline: Timeline) -> tuple[int | None, int | None]:
         from orchestrator.errors import UsageError
 
         raise UsageError(
-            f"{steps!r} names no steps", cause="it has to be N, N..M, N.. or ..M", hint="dreamdock steps RUN"
+            f"{steps!r} names no steps",
+            cause="it has to be N, N..M, N.. or ..M",
+            hint=f"dreamdock steps {timeline.run}",
         )
     if dots:
         return (int(first) if first else None), (int(last) if last else None)

@@ -60,7 +60,7 @@ def report(screen: Screen, checks: Iterable[HostCheck]) -> int:
     from rich.text import Text
 
     from orchestrator.cli import document
-    from orchestrator.cli.layout import LABEL
+    from orchestrator.cli.layout import LABEL, beside
     from orchestrator.cli.text import visible
 
     told: list[dict[str, Any]] = []
@@ -71,9 +71,11 @@ def report(screen: Screen, checks: Iterable[HostCheck]) -> int:
             continue
         glyph = ("✓ ok   ", "green") if check.ok else ("✗ wrong", "red")
         name = visible(check.name).ljust(LABEL)
-        screen.whole(Text.assemble(glyph, f"  {name}  ", (" ".join(visible(check.found).split()), "dim")))
-        if remedy:
-            screen.whole(Text(f"{'try:':>{len(glyph[0])}}  {visible(remedy)}"))
+        again = not check.ok and any(check.found == before["found"] for before in told[:-1])
+        found = "as above" if again else " ".join(visible(check.found).split())
+        beside(screen, Text.assemble(glyph, f"  {name}  "), Text(found, "dim"))
+        if remedy and remedy not in {before["try"] for before in told[:-1]}:  # What mends several is said once.
+            beside(screen, Text(f"{'try:':>{len(glyph[0])}}  "), Text(visible(remedy)))
     wrong = sum(not check["ok"] for check in told)
     if screen.json:
         document.write("dreamdock.doctor/1", {"ok": not wrong, "checks": told})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.stack.image import Listed
     from orchestrator.stack.image_trial import Trial
 
-_HEADER: Final = ("IMAGE", "STATE", "SIZE", "NAME", "COMMANDS GO THROUGH")
+_HEADER: Final = ("IMAGE", "STATE", "SIZE", "NAME", "COMMANDS VIA")
 
 
 @click.group()
@@ -72,9 +72,8 @@ def build(screen: Screen, /, names: tuple[str, ...], every: bool) -> None:
 
     wanted = FAMILIES if every else names
     if unknown := [name for name in names if name not in FAMILIES]:
-        raise UsageError(
-            f"there is no image {unknown[0]!r} of ours", cause=f"ours are {', '.join(FAMILIES)}", hint="--all"
-        )
+        cause = f"ours are {', '.join(FAMILIES)}"
+        raise UsageError(f"there is no image {unknown[0]!r} of ours", cause=cause, hint="dreamdock images build --all")
     if not wanted:
         raise UsageError("nothing says which image to build", hint=f"dreamdock images build {FAMILIES[1]}")
     loaded, reporter, built = settings.load(), TalkReporter(screen), dict[str, str]()
@@ -88,7 +87,7 @@ def build(screen: Screen, /, names: tuple[str, ...], every: bool) -> None:
     screen.next(f"dreamdock images check {wanted[0]}", f'dreamdock run --image {wanted[0]} "…"')
 
 
-@images.command()
+@images.command(short_help="Try a sealed sandbox of IMAGE; say what is there.")
 @click.argument("image")
 @with_screen
 def check(screen: Screen, /, image: str) -> None:

@@ -25,29 +25,28 @@ def put(screen: Screen, told: Iterable[Line]) -> None:
     """Print labelled lines; on a terminal prose is broken under its own column."""
     for line in told:
         label = Text(line.label.ljust(LABEL), _LABELS.get(line.label.split(" ")[0], "dim"))
-        rows = _broken(screen, line) if line.prose and screen.tty else [line.text]
-        for number, row in enumerate(rows):
-            gutter = label if number == 0 else Text(" " * LABEL)
-            screen.line(Text.assemble(gutter, row))
+        if line.prose:
+            beside(screen, label, line.text, limit=line.limit)
+        else:
+            screen.line(label + line.text)
+
+
+def beside(screen: Screen, gutter: Text, text: Text, *, limit: int | None = None) -> None:
+    """Print prose beside a gutter; on a terminal it's broken between words under its own column, into `limit` lines."""
+    rows = list(text.wrap(screen.answer, max(screen.width - gutter.cell_len, _NARROWEST))) if screen.tty else [text]
+    if limit is not None and len(rows) > limit:
+        rows = rows[:limit]
+        rows[-1].rstrip()
+        rows[-1].append(" …")
+    for number, row in enumerate(rows or [Text()]):
+        screen.line((gutter if number == 0 else Text(" " * gutter.cell_len)) + row)
 
 
 def facts(screen: Screen, values: Mapping[str, Any]) -> None:
     """Print names and values in two columns; on a terminal values are broken under their own column."""
     width = max((cell_len(name) for name in values), default=0) + _GAP
     for name, value in values.items():
-        text = Text(visible(str(value)))
-        rows = list(text.wrap(screen.answer, max(screen.width - width, _NARROWEST))) if screen.tty else [text]
-        for number, row in enumerate(rows):
-            screen.line(Text.assemble((name.ljust(width) if number == 0 else " " * width, "dim"), row))
-
-
-def _broken(screen: Screen, line: Line) -> list[Text]:
-    rows = list(line.text.wrap(screen.answer, max(screen.width - LABEL, _NARROWEST)))
-    if line.limit is not None and len(rows) > line.limit:
-        rows = rows[: line.limit]
-        rows[-1].rstrip()
-        rows[-1].append(" …")
-    return rows or [Text()]
+        beside(screen, Text(name.ljust(width), "dim"), Text(visible(str(value))))
 
 
 def table(rows: Sequence[Sequence[Text]], *, right: Sequence[int] = ()) -> list[Text]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunView
 
-_HEADER: Final = ("ID", "STATE", "STEP", "AGE", "COST", "TASK")
+_HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST", "TASK")
 _FIGURES: Final = (2, 3, 4)
 _NARROWEST: Final = 16
 _EVERY_SECONDS: Final = 1.0

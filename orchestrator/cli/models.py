@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.models.listing import ListedModel
 
-_HEADER: Final = ("MODEL", "WINDOW", "OUTPUT", "$/M IN", "CACHED", "OUT", "KEY")
+_HEADER: Final = ("KEY", "WINDOW", "OUTPUT", "$/M IN", "CACHED", "OUT", "MODEL")
 
 
 @click.command()
@@ -59,14 +59,13 @@ def _row(model: ListedModel) -> list[Text]:
 
     price = [f"{figure:.4g}" for figure in model.price] if model.price else ["?", "?", "?"]
     sizes = [count(size) if size else "?" for size in (model.window, model.output)]
-    return [Text(visible(model.name), "bold"), *map(Text, sizes), *map(Text, price), _key(model)]
+    name = Text.assemble((visible(model.name), "bold"), (f"  {model.key}", "dim"))
+    return [_key(model), *map(Text, sizes), *map(Text, price), name]
 
 
 def _key(model: ListedModel) -> Text:
     from rich.text import Text
 
     if model.key_set:
-        return Text.assemble(("✓ set", "green"), (f"  {model.key}", "dim"))
-    if model.key_optional:
-        return Text.assemble("· not needed", (f"  {model.key}", "dim"))
-    return Text.assemble(("✗ not set", "yellow"), (f"  {model.key}", "dim"))
+        return Text("✓ set", "green")
+    return Text("· optional") if model.key_optional else Text("✗ not set", "yellow")

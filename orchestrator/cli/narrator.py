@@ -22,6 +22,7 @@ from orchestrator.cli.wording import (
     installs,
     judged,
     printed,
+    reached,
     sealed,
     set_up,
     summary,
@@ -38,10 +39,15 @@ OUTPUT_LINES: Final = 5
 
 
 class Narrator:
-    """Tells a run. It keeps what the status line needs: step, time, tokens, money and what is going on."""
+    """Tells a run. It keeps what the status line needs: step, time, tokens, money and what is going on.
+
+    `step` is the number of the last one, `uncounted` how many up to it don't count against the limit: a fork's are
+    those of the run that it comes from, and a rewind's what it took back, and itself.
+    """
 
     def __init__(self) -> None:
         self.step = 0
+        self.uncounted = 0
         self.steps_limit = 0
         self.usage = Usage()
         self.cost_usd: float | None = 0.0
@@ -53,6 +59,8 @@ class Narrator:
         self._builds = False
         self._unproven = True
         self._header = ""
+        self._open = False
+        self._reused = False
         self._said: list[Said] = []
 
     def tell(self, event: e.Event) -> list[Line]:
@@ -68,7 +76,7 @@ class Narrator:
 
     def status(self) -> Text:
         """Return the line of progress: steps of the limit, what was spent, and what is going on."""
-        step = f"step {self.step}/{self.steps_limit} · " if self.step else ""
+        step = f"{self._at()} · " if self.step else ""
         return Text.assemble((f"{step}{self.spent()} · ", "dim"), self.doing, no_wrap=True, overflow="ellipsis")
 
     def hear(self, said: Said) -> None:
@@ -116,7 +124,7 @@ class Narrator:
         return [Line("set-up", set_up(body)), *(_note(Text(f"  {row}", "dim")) for row in rows), *came]
 
     def _sandbox_ready(self, _event: e.Event, body: e.SandboxReady) -> list[Line]:
-        self.doing = "asking the model"
+        self.doing, self._reused = "asking the model", self._open
         told = [Line("sandbox", Text(visible(f"{body.image}, sealed: {sealed(body.policy)}"), "dim"), prose=True)]
         if fallback := body.policy.get("commands"):
             told.append(_warning(visible(fallback)))
@@ -137,18 +145,24 @@ class Narrator:
 
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
+        self._open, self._reused = True, False
         self.step, self.usage = body.step, self.usage + body.reply.usage
         known = self.cost_usd is not None and body.reply.cost_usd is not None
         self.cost_usd = (self.cost_usd or 0) + (body.reply.cost_usd or 0) if known else None
         self.doing = "running its calls"
-        self._header = f"step {body.step}/{self.steps_limit}"
+        self._header = self._heading()
         said = " ".join(line.strip() for line in lines(body.reply.text) if line)
         return self._under_header([Line("", Text(said, "italic"), prose=True, limit=PROSE_LINES)] if said else [])
 
     def _call_started(self, _event: e.Event, body: e.CallStarted) -> list[Line]:
         self._calls[body.call.id] = body.call
         self.doing = call_line(body.call)
-        return self._under_header([_note(Text(self.doing, "bold"))]) if body.call.name == "bash" else []
+        told = [_note(Text(self.doing, "bold"))] if body.call.name == "bash" else []
+        if self._reused:
+            self._header, self._reused = self._heading(), False
+            again = Text("again, by the reply in the journal: it isn't asked or paid for twice", "dim")
+            told.insert(0, Line("", again, prose=True))
+        return self._under_header(told)
 
     def _call_finished(self, _event: e.Event, body: e.CallFinished) -> list[Line]:
         self.doing = "asking the model"
@@ -163,13 +177,13 @@ class Narrator:
         return self._under_header([_note(refusal)])
 
     def _checkpointed(self, _event: e.Event, body: e.Checkpointed) -> list[Line]:
-        self.doing = "asking the model"
+        self.doing, self._open, self._reused = "asking the model", False, False
         inexact = [_warning(f"not in the checkpoint: {visible(path)}") for path in body.inexact]
         came = [_note(text) for text in installs(body.installs)]
         return self._under_header([*(_note(text) for text in changes(body.files)), *came, *inexact])
 
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
-        self.step = body.step
+        self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
 
     def _rewind_requested(self, event: e.Event, body: e.RewindRequested) -> list[Line]:
@@ -179,9 +193,12 @@ class Narrator:
 
     def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
         self.step, self._header, self.doing = body.step, "", "asking the model"
+        self.uncounted = body.step - body.depth
+        self._open, self._reused = False, False
         self._said.clear()
-        told = Text(f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone")
-        return [Line(f"step {body.step}", told, prose=True)]
+        told = f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone"
+        counts = f"; {body.depth} of {self.steps_limit} steps count"
+        return [Line(f"step {body.step}", Text(f"{told}{counts}"), prose=True)]
 
     def _finish_started(self, _event: e.Event, body: e.FinishStarted) -> list[Line]:
         self._header = ""
@@ -237,9 +254,17 @@ class Narrator:
         unproven = " (unproven)" if body.outcome is Outcome.SUCCEEDED and self._unproven else ""
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""
-        spent = f"{plural(self.step, 'step')} · {self.spent(event.at)}"
+        steps = plural(self.step, "step") if not self.uncounted else self._at()
+        spent = f"{steps} · {self.spent(event.at)}"
         outcome = states.mark(body.outcome, f"{body.outcome}{unproven}{reason}")
         return [*summary(body.summary), Line("outcome", Text.assemble(outcome, (f" · {spent}", "dim")), prose=True)]
+
+    def _at(self) -> str:
+        return reached(self.step, self.step - self.uncounted, self.steps_limit)
+
+    def _heading(self) -> str:
+        """Return what stands in the left column at a step; how many count is said where they begin to differ."""
+        return f"step {self.step}" if self.uncounted else f"step {self.step}/{self.steps_limit}"
 
     def _under_header(self, told: list[Line]) -> list[Line]:
         """Put the step's header on the first line that the step has to say."""

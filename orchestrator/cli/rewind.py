@@ -69,5 +69,6 @@ def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], Asked]) -> i
         when = "when the run is resumed" if parked else "at the end of the step, unless the run ends with it"
         pending = f"asked for: it comes {when}"
         screen.line(f"step {done.step}: {what(done)}" if done else pending)
-        screen.next(f"dreamdock logs -f {short}", f"dreamdock steps {short}", f"dreamdock undo {short}")
+        on = f"dreamdock {'resume' if parked else 'logs -f'} {short}"
+        screen.next(on, f"dreamdock steps {short}", f"dreamdock undo {short}")
     return 0 if done else _PENDING

@@ -64,18 +64,18 @@ class Screen:
             self.answer.out("\n".join(row.plain for row in rows), highlight=False)
 
     def whole(self, text: Text | str) -> None:
-        """Print one line of the answer that is never cut: the terminal breaks it."""
+        """Print one line of the answer that is never cut, and copied in one piece: the terminal breaks it."""
         self.answer.print(_text(text), soft_wrap=True)
 
     def say(self, text: Text | str) -> None:
-        """Print one line of talk; nothing with `--json`."""
+        """Print one sentence of talk, which a terminal gets broken between words; nothing with `--json`."""
         if not self.json:
-            self.talk.print(_text(text), soft_wrap=True)
+            self.talk.print(_text(text), overflow="fold")
 
     def next(self, *commands: str) -> None:
-        """Say what to type next, ready to paste."""
-        for number, command in enumerate(commands):
-            self.say(Text.assemble(("next: " if number == 0 else "      ", "dim"), command))
+        """Say what to type next, ready to paste: the terminal itself breaks a long one, and copies it in one piece."""
+        for number, command in enumerate(() if self.json else commands):
+            self.talk.print(Text.assemble(("next: " if number == 0 else "      ", "dim"), command), soft_wrap=True)
 
     @contextmanager
     def progress(self, status: Callable[[], Text] | None, *, above: Callable[[], Text] | None = None) -> Iterator[None]:
@@ -120,10 +120,10 @@ def _console(stream: TextIO, color: str) -> Console:
     """Return rich's console, told everything, so that it reads no variable of the environment itself but the size."""
     tty = stream.isatty()
     colour = wants_colour(color, os.environ, tty=tty)  # Standards of every terminal program, not settings of ours.
-    dumb = os.environ.get("TERM") == "dumb"
+    tty = tty and os.environ.get("TERM") != "dumb"  # That one gets what a pipe gets, and breaks lines itself.
     return Console(
         file=stream,
-        force_terminal=tty and not dumb,
+        force_terminal=tty,
         color_system="standard" if colour else None,
         no_color=not colour,
         width=None if tty else _ENDLESS,

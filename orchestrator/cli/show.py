@@ -59,7 +59,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     waited = ((view.ended_at or now) - view.created_at).total_seconds()
     took = text.duration(view.spent_s(now) if view.started_at else waited)
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
-    steps = f"step {view.depth}/{view.limits.steps}"
+    steps = wording.reached(view.step, view.depth, view.limits.steps)
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
     told.append(wording.Line("spent", Text(spent)))
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))

@@ -75,8 +75,7 @@ def _forge(screen: Screen, loaded: Settings, run_id: str, journal: bytes) -> boo
         screen.say(f"in a copy of the journal, event {copy.seq} is edited from {copy.was} to {copy.now}{also};")
         screen.say(f"what `dreamdock audit --verify --bundle {path}` says, below the same list:")
         told = audit_bundle(loaded, BytesIO(copy.data))
-        for line in audit.verdict(told):
-            screen.whole(line)
+        audit.conclude(screen, told)
         screen.say(f"exit code {audit.exit_code(told)}")
         caught.append(not told.check.ok)
     return all(caught)
@@ -108,7 +107,10 @@ def _with_a_crash(screen: Screen, loaded: Settings, events: Iterator[Event | Sai
             case CallStarted() as body if body.call.name == "bash" and not crashed:
                 crashed = True
                 name = kill_worker(loaded, int(worker.rpartition(":")[2] or 0))
-                then = f"once the lease has run out ({loaded.lease_seconds:.0f} s), that step is undone and done again"
+                then = (
+                    f"once the lease has run out ({loaded.lease_seconds:.0f} s), that step is undone and done again, "
+                    "by the model's reply in the journal: it isn't paid for twice"
+                )
                 screen.say(
                     f"demo: kill -9 of {name}, in the middle of step {body.step}; {then}"
                     if name

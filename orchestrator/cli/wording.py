@@ -52,7 +52,7 @@ def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
-    limits = f"{spec.limits.steps} steps · {spendable} · {duration(spec.limits.seconds)}"
+    limits = f"{plural(spec.limits.steps, 'step')} · {spendable} · {duration(spec.limits.seconds)}"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
@@ -83,6 +83,11 @@ def _model(spec: RunSpec) -> str:
     address = f" at {visible(spec.base_url)}" if spec.base_url else ""
     fallback = f", else {visible(spec.fallback)}" if spec.fallback else ""
     return f"{visible(spec.model)}{address}{fallback}"
+
+
+def reached(step: int, counted: int, limit: int) -> str:
+    """Return which step a run is at, and what counts against its limit: a rewind or a fork makes them differ."""
+    return f"step {step}/{limit}" if step == counted else f"step {step} ({counted} of {limit} count)"
 
 
 def judged(verdict: Verdict) -> list[Text]:
@@ -139,8 +144,7 @@ def changes(files: Sequence[FileChange], *, limit: int | None = FILES) -> list[T
     told = []
     for file in files[:limit]:
         letter = (file.status, _STATUS_STYLES.get(file.status, "yellow"))
-        counted = f" +{file.added} -{file.removed}" if file.added or file.removed else ""
-        told.append(Text.assemble(letter, f" {visible(file.path)}", (counted, "dim")))
+        told.append(Text.assemble(letter, f" {visible(file.path)}", (f" {file.extent}" if file.extent else "", "dim")))
     if limit is not None and len(files) > limit:
         told.append(Text(f"… and {plural(len(files) - limit, 'file')} more", "dim"))
     return told

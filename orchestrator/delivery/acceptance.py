@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from sandbox.store import Store
 
 _KEPT_OUTPUT: Final = 8000
+_NEVER_RAN: Final = {
+    126: "the acceptance command, or one that it calls, is no executable file (chmod +x it, or name its interpreter)",
+    127: "the acceptance command, or one that it calls, isn't in the sandbox",
+}
+"""What a shell says with these exit codes."""
+_OTHERWISE: Final = "name another by run --accept or in dreamdock.toml, or an image that has it by run --image"
 _TEST_FILE: Final = re.compile(
     r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.py|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
 )
@@ -54,6 +60,16 @@ def prove(spec: RunSpec, accept: Acceptance, journal: Writer, store: Store, open
         journal.append(e.Judged(verdict=verdict))
         verdicts.append(verdict)
     return tuple(verdicts)
+
+
+def why_failed(verdicts: Sequence[Verdict]) -> str:
+    """Return why the work isn't accepted; a command that can't be run there is told from one that says no."""
+    first = verdicts[0]
+    if first.passed:
+        return "the acceptance command passes only with the run's own changes to the tests"
+    if first.exit_code in _NEVER_RAN:
+        return f"exit {first.exit_code}: {_NEVER_RAN[first.exit_code]}; {_OTHERWISE}"
+    return "the acceptance command fails on the final tree"
 
 
 def _judge(command: str, box: Sandbox, tree: str, *, base_tests: bool) -> Verdict:

@@ -1,6 +1,6 @@
 """Who vouches for a journal: Ed25519 signatures over its head, by keys that a verifier has pinned.
 
-<state>/signer/key         this machine's key: made at first use, for its owner alone, on no other host, in no sandbox
+<state>/signer/key         this machine's key: made by its first worker, for its owner alone, in no sandbox
 <state>/signer/key.pub     its public half, as it is pinned elsewhere
 <state>/signer/heads/RUN   the last head of a run that this machine signed: its number and its hash
 
@@ -122,14 +122,25 @@ class Signer:
             for place in (folder, folder / "heads"):
                 place.mkdir(parents=True, exist_ok=True)
                 place.chmod(0o755)  # Whoever may see the state may verify; the key alone is its owner's.
+            _make(folder / "key")
             signer = cls(_private(folder / "key"), folder)
             if not public.is_file() or public.read_text("ascii", "replace").strip() != signer.key.text:
                 _write(public, f"{signer.key.text}\n".encode(), mode=0o644)
                 public.chmod(0o644)
         except OSError as error:
-            hint = "the key belongs to the account that the workers run as"
-            raise ConfigError("the signer's key can't be had", cause=str(error), hint=hint) from error
+            raise _not_had(error) from error
         return signer
+
+    @classmethod
+    def existing(cls, state_dir: Path) -> Signer | None:
+        """Return this machine's signer; None where no worker has made its key yet. Raises ConfigError."""
+        folder = state_dir / "signer"
+        try:
+            return cls(_private(folder / "key"), folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _not_had(error) from error
 
     def sign(self, run_id: str, head: Head) -> str:
         """Return this key's signature over a head: its id, a colon, base64."""
@@ -171,11 +182,20 @@ def _payload(run_id: str, head: Head) -> bytes:
     return f"dreamdock journal 1\n{run_id}\n{head.seq}\n{head.hash}\n".encode("utf-8", "surrogateescape")
 
 
-def _private(path: Path) -> bytes:
-    """Return the key's 32 bytes, made by whoever comes first. Raises ConfigError, OSError."""
+def _not_had(error: OSError) -> ConfigError:
+    hint = "the key belongs to the account that the workers run as"
+    return ConfigError("the signer's key can't be had", cause=str(error), hint=hint)
+
+
+def _make(path: Path) -> None:
+    """Make a key where there is none; whoever comes first does. Raises OSError."""
     if not os.path.lexists(path):
         with suppress(FileExistsError):
             _write(path, base64.b64encode(os.urandom(32)) + b"\n", mode=0o600, replace=False)
+
+
+def _private(path: Path) -> bytes:
+    """Return the key's 32 bytes. Raises ConfigError, OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(file).st_mode & 0o077:

@@ -80,8 +80,17 @@ def main() -> int:
         path = os.environ.get("PATH", "")  # A question about the shell, not a setting.
         link, command = link_command(root, Path.home(), path, euid=os.geteuid())
         if link is None:
-            reporter.line(f"dreamdock is not on PATH here; type {command}")
+            reporter.line(not_linked(command, shutil.which("dreamdock", path=path)))
     return 0
+
+
+def not_linked(command: str, there: str | None) -> str:
+    """Return what to type where this project's command has no link; `there` is another `dreamdock` on PATH, if any."""
+    if there is None:
+        return f"dreamdock is not on PATH here; type {command}"
+    other = Path(there).resolve()
+    of = there if other == Path(there) else f"{there} (a link to {other})"
+    return f"the dreamdock on PATH is another one: {of}\nfor this one type {command}"
 
 
 _STAMP_NAME = ".dreamdock-stamp"

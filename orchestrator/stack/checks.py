@@ -174,10 +174,17 @@ def _disk(settings: Settings) -> HostCheck:
 def _signer(settings: Settings) -> HostCheck:
     """Sign something with this machine's key, and check it as a verifier does."""
     own = signing.own_key(settings.state_dir)
-    if own is not None and not os.access(settings.state_dir / "signer" / "key", os.R_OK):
+    if own is None:
+        found = "no key yet: this machine's first worker makes it"
+        return HostCheck("signer", ok=True, found=found, remedy="dreamdock up")
+    private = settings.state_dir / "signer" / "key"
+    if private.exists() and not os.access(private, os.R_OK):
         found = f"{own.text}, not tried: its private half is the workers' alone"
         return HostCheck("signer", ok=True, found=found, remedy="sudo dreamdock doctor")
-    signer = signing.Signer.load(settings.state_dir)
+    signer = signing.Signer.existing(settings.state_dir)
+    if signer is None:
+        found = f"the private half of {own.text} is gone: the next worker makes another key"
+        return HostCheck("signer", ok=False, found=found, remedy=f"put {private} back, or dreamdock up")
     run_id, head = "0" * 12, signing.Head(1, "0" * 64)
     key = signing.pinned(settings.state_dir, settings.signers).get(signer.key.id)
     works = key is not None and key.has_signed(signer.sign(run_id, head), run_id, head)

@@ -76,7 +76,9 @@ def test_undo_and_redo_take_a_run_back_and_forth(stack: Stack, repo: Path, scrip
     run_id = done(stack, script("echo one > one.txt", MEND, SUBMIT), repo)
     assert "undo to 2" in stack("undo", run_id).stdout
     assert stack("wait", run_id).returncode == 0
-    assert stack("redo", run_id).returncode == 2, "it went on: nothing is left to be redone"
+    again = stack("redo", run_id)
+    assert again.returncode == 2, "it went on: nothing is left to be redone"
+    assert "came after the undo, as in an editor" in again.stderr
     moments = stack.json("steps", run_id)["steps"]
     assert [(moment["step"], moment["kind"], moment["to"]) for moment in moments] == [
         (0, "begin", None),

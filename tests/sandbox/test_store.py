@@ -244,6 +244,7 @@ def test_a_patch_says_what_changed_and_composes_to_the_same_tree(store: Store, r
         ("src/a.py", "M", 2, 1),
         ("src/deep/b.py", "D", 0, 1),
     ]
+    assert {item.path: item.extent for item in changed if item.sizes} == {"data.bin": "binary, 0 -> 256 bytes"}
     there = store.diff(base.project, base.tree, after.tree)
     back = store.diff(base.project, after.tree, base.tree)
     assert store.compose(base.project, base.tree, [there]) == after.tree

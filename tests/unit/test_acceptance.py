@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.delivery.acceptance import guess, is_test
+from orchestrator.delivery.acceptance import guess, is_test, why_failed
+from orchestrator.runs import Verdict
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,17 @@ def test_the_guess_is_what_the_repo_shows(files: dict[str, bytes], command: str 
     found = guess(list(files), files.get)
     assert (found.command if found else None) == command
     assert found is None or found.origin == "guess"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (1, "the acceptance command fails on the final tree"),
+        (126, "is no executable file"),
+        (127, "isn't in the sandbox; name another by run --accept"),
+        (None, "the acceptance command fails on the final tree"),
+    ],
+)
+def test_a_command_that_never_ran_is_told_from_one_that_says_no(code: int | None, words: str) -> None:
+    verdict = Verdict(command="x", exit_code=code, timed_out=code is None, output="", duration_s=0.1, tree="t")
+    assert words in why_failed([verdict])

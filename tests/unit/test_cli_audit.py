@@ -60,12 +60,12 @@ def test_the_audit_lists_what_ran_and_says_who_vouches_for_it(cli: Cli, run: Car
     assert "verified" not in listed.stdout
     said = cli(run.run, "--verify")
     assert said.returncode == 0
-    last = said.stdout.splitlines()[-2:]
-    assert last[0].startswith("✓ verified · 16 events chained · head ")
-    assert last[1] == (
-        f"  signed by this machine's own key ({run.signer.key.id}): 5 signatures, the last one at event 16"
-    )
     told = json.loads(cli(run.run, "--json").stdout)
+    assert said.stdout.splitlines()[-3:] == [
+        "✓ verified · 16 events chained",
+        f"  head {told['head']}",
+        f"  signed by this machine's own key ({run.signer.key.id}): 5 signatures, the last one at event 16",
+    ]
     assert (told["verified"], told["broken_at"], told["kind"], told["over"]) == (True, None, None, True)
     assert told["signers"] == [{"name": "this machine's own key", "id": run.signer.key.id, "key": run.signer.key.text}]
 
@@ -186,7 +186,16 @@ def test_a_run_that_nobody_carried_is_said_to_be_unsigned(cli: Cli, run_id: str)
     assert "not signed: no worker has carried the run" in done.stdout
 
 
+def test_a_key_is_shown_and_never_made(cli: Cli, tmp_path: Path) -> None:
+    shown = cli("--show-key")
+    assert (shown.returncode, shown.stdout) == (3, "")
+    assert "error: this machine has no signing key yet\n" in shown.stderr
+    assert shown.stderr.endswith("try:   dreamdock up\n")
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_key_is_shown_ready_to_paste_and_never_its_private_half(cli: Cli, tmp_path: Path) -> None:
+    Signer.load(tmp_path / "state")
     shown = cli("--show-key")
     private = (tmp_path / "state" / "signer" / "key").read_text().strip()
     assert shown.stdout.startswith("[signers]\n")

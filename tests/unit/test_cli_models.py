@@ -55,10 +55,10 @@ def test_the_end_says_what_it_cost_and_what_it_would_have_cost() -> None:
 def test_models_are_listed_with_window_price_and_key() -> None:
     own = {"lab": {"wire": "chat", "base_url": "http://127.0.0.1:1", "models": {"m": {}}}}
     rows = [line.plain.split() for line in models.table(listed(catalog(own), {"MIMO_API_KEY": "k"}))]
-    assert rows[0] == ["MODEL", "WINDOW", "OUTPUT", "$/M", "IN", "CACHED", "OUT", "KEY"]
-    assert ["mimo/mimo-v2.5", "1.0M", "131.1k", "0.14", "0.0028", "0.28", "✓", "set", "MIMO_API_KEY"] in rows
-    assert ["lab/m", "?", "?", "?", "?", "?", "·", "not", "needed"] in rows
-    assert any(row[0] == "glm/glm-4.7" and row[-3:] == ["not", "set", "ZAI_API_KEY"] for row in rows)
+    assert rows[0] == ["KEY", "WINDOW", "OUTPUT", "$/M", "IN", "CACHED", "OUT", "MODEL"]
+    assert ["✓", "set", "1.0M", "131.1k", "0.14", "0.0028", "0.28", "mimo/mimo-v2.5", "MIMO_API_KEY"] in rows
+    assert ["·", "optional", "?", "?", "?", "?", "?", "lab/m"] in rows
+    assert any(row[:3] == ["✗", "not", "set"] and row[-2:] == ["glm/glm-4.7", "ZAI_API_KEY"] for row in rows)
 
 
 def test_models_in_json_are_one_document_without_a_key(

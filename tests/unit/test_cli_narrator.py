@@ -126,6 +126,44 @@ def test_money_and_tokens_add_up_and_an_unknown_price_stays_unknown(spec: RunSpe
     assert narrator.spent().endswith("$?")
 
 
+def test_behind_a_rewind_a_step_has_its_number_and_the_limit_what_counts(spec: RunSpec) -> None:
+    narrator = Narrator()
+    done = [e.Checkpointed(step=step, commit="c", tree="t") for step in (1, 2, 4)]
+    told = tell(
+        e.Submitted(spec=spec),
+        *(*bash(1, "a", ""), done[0], *bash(2, "b", ""), done[1]),
+        e.Rewound(step=3, to=1, why="rewind", commit="c", tree="t", depth=1),
+        *(*bash(4, "c", ""), done[2]),
+        narrator=narrator,
+    )
+    assert "step 2/200|$ b" in told
+    assert next(line for line in told if line.startswith("step 3|")).endswith("; 1 of 200 steps count")
+    assert "step 4|$ c" in told
+    assert narrator.status().plain.startswith("step 4 (2 of 200 count) · ")
+    last = tell(e.Finished(outcome=Outcome.SUCCEEDED), narrator=narrator)[-1]
+    assert " · step 4 (2 of 200 count) · " in last
+
+
+def test_a_fork_counts_its_own_steps(spec: RunSpec) -> None:
+    told = tell(e.Submitted(spec=spec), e.Forked(run="x", step=5, head="", commit="", tree=""), *bash(6, "a", ""))
+    assert "step 6|$ a" in told
+
+
+def test_a_reply_of_a_lost_attempt_is_said_to_be_used_again(spec: RunSpec) -> None:
+    narrator = Narrator()
+    begun = bash(1, "a", "")
+    ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})
+    told = tell(
+        *(e.Submitted(spec=spec), ready, *begun[:2]),
+        e.AttemptLost(attempt=1, reason="its worker died", void_step=1),
+        *(e.Dispatched(attempt=2), ready, *begun[1:]),
+        narrator=narrator,
+    )
+    again = "step 1/200|again, by the reply in the journal: it isn't asked or paid for twice"
+    assert told[-3:] == [again, "|$ a", "|✓ exit 0 · 0.8 s"]
+    assert narrator.spent().endswith(" · 1.0k tokens · $0.5000")
+
+
 def test_an_undone_step_is_named_and_what_proved_it_forgotten(spec: RunSpec) -> None:
     told = tell(
         e.Submitted(spec=spec),

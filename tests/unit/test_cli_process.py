@@ -143,3 +143,8 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         done = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
         os.close(write)
         assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--model"]) == 2
+    assert capsys.readouterr().err.endswith("try:   dreamdock doctor --help\n")

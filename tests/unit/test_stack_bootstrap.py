@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.stack.bootstrap import _STAMP_NAME, _is_current, _stamp, ensure_venv, link_command
+from orchestrator.stack.bootstrap import _STAMP_NAME, _is_current, _stamp, ensure_venv, link_command, not_linked
 from orchestrator.stack.engine import stale_pid_file
 from orchestrator.stack.report import PlainReporter
 
@@ -79,6 +79,15 @@ def test_without_a_folder_on_path_the_full_path_is_what_to_type(project: Path, t
         str(project / ".venv/bin/dreamdock"),
     )
     assert not (tmp_path / "home").exists()
+
+
+def test_another_command_on_path_is_named(tmp_path: Path) -> None:
+    assert not_linked("/here/dreamdock", None) == "dreamdock is not on PATH here; type /here/dreamdock"
+    other, link = tmp_path / "other", tmp_path / "dreamdock"
+    other.touch()
+    link.symlink_to(other)
+    said = f"the dreamdock on PATH is another one: {link} (a link to {other})\nfor this one type /here/dreamdock"
+    assert not_linked("/here/dreamdock", str(link)) == said
 
 
 def test_a_pid_file_of_a_daemon_that_is_gone_is_stale(tmp_path: Path) -> None:

@@ -296,8 +296,10 @@ def test_only_what_is_over_is_retried_and_what_succeeded_needs_a_reason(
     for refused in (lambda: ann.pause(run_id), lambda: ann.cancel(run_id)):
         with pytest.raises(UsageError, match="is over"):
             refused()
-    with pytest.raises(UsageError, match="isn't paused"):
+    with pytest.raises(UsageError, match="isn't paused") as caught:
         ann.resume(run_id)
+    assert caught.value.cause == "its outcome is succeeded (unproven)"
+    assert caught.value.hint == f'dreamdock retry {run_id} -m "…"', "it works when it's pasted"
     ann.retry(run_id, More(), message="and the docs")
     assert view(client, run_id).state is State.QUEUED
 

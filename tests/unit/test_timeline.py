@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
+from orchestrator.api import connect
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Turn
-from orchestrator.errors import HeadMovedError, NotFoundError
+from orchestrator.errors import DreamdockError, HeadMovedError, NotFoundError
 from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import claim
 from orchestrator.journal.stream import Writer, create
 from orchestrator.journal.verify import verify
 from orchestrator.runs import Outcome, State, new_run_id
+from orchestrator.settings import Settings
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis import Redis
 
     from orchestrator.runs import RunSpec
@@ -136,9 +141,13 @@ def test_undo_and_redo_walk_as_in_an_editor(story: Story) -> None:
         story.back(to, why)
         walked.append(story.timeline.now.step)
     assert walked == [2, 1, 2, 1, 0]
+    assert story.timeline.dropped is None
     assert story.timeline.undo is None
     story.step("new")
     assert story.timeline.redo is None, "a new step ends what could be redone"
+    dropped = story.timeline.dropped
+    assert dropped is not None
+    assert dropped.step == 9
     story.back(2)
     undo = story.timeline.undo
     assert undo == 9, "a rewind is undone as a step is: to where it was"
@@ -248,3 +257,20 @@ def test_what_a_person_adds_to_a_submitted_dialogue_reopens_it() -> None:
     assert projection.follow([]).summary == "done"
     projection._say(Turn(text="no, go on"))
     assert projection.follow([]).summary is None
+
+
+def test_a_run_that_cannot_begin_again_is_not_asked_without_end(
+    story: Story, redis_server: str, tmp_path: Path
+) -> None:
+    story.step("one")
+    story.journal.append(e.Finished(outcome=Outcome.SUCCEEDED), operation="finish")
+    settings = Settings(redis_url=redis_server, state_dir=tmp_path / "state", runtime_dir=tmp_path / "run")
+    with closing(connect(settings)) as door:
+        asked = door.rewind(story.id, 0)
+        failed = e.Finished(outcome=Outcome.ERROR, reason="a set-up command failed")
+        Writer(story.client, story.id, who="w").append(failed, operation="finish")
+        with pytest.raises(DreamdockError, match="ended before it could go back") as caught:
+            door.rewound(story.id, asked)
+    assert caught.value.cause == "error: a set-up command failed"
+    kinds = [event.body.type for event in Writer(story.client, story.id, who="w").events]
+    assert kinds.count("rewind_requested") == 1
