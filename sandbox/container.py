@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, images, podman, sealed
+from sandbox import engine, freezer, images, podman, sealed
 from sandbox.channel import Channel
 from sandbox.errors import (
     ChannelLost,
@@ -29,6 +29,7 @@ from sandbox.errors import (
 )
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
+from sandbox.freezer import Freezer
 from sandbox.line import taken
 from sandbox.mounts import mount_memory
 from sandbox.objects import disk_error
@@ -77,6 +78,7 @@ class Container:
         self._channel: Channel | ExecShell | None = None
         self._attached: Any = None
         self._removal = threading.Lock()
+        self._freezer = Freezer(None, pause=self._engine_pauses, unpause=self._engine_unpauses)
 
     @property
     def _client(self) -> Any:
@@ -88,14 +90,23 @@ class Container:
 
     @classmethod
     def adopt(
-        cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, *, attached: bool, uid: int
+        cls,
+        stream: socket.socket,
+        container_id: str,
+        image_id: str,
+        limits: Limits,
+        *,
+        attached: bool,
+        uid: int,
+        freezer: Path | None,
     ) -> Container:
         """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
         container = cls(None, container_id, image_id)
         container.uid = uid
         container._attached = stream
-        container.shell = Shell(channel := Channel(stream, attached=attached, reason=container._why_ended), limits)
-        container._channel = channel
+        container._freezer.control = freezer
+        container._channel = channel = Channel(stream, attached=attached, reason=container._why_ended)
+        container.shell = Shell(channel, limits, container._freezer)
         return container
 
     @classmethod
@@ -161,22 +172,22 @@ class Container:
         if self._channel is not None:
             self._channel.close("it was ended on request")
         with self._removal, _translated(""):  # The one who comes second waits until it's really gone.
+            self._freezer.let_die()
             _remove(self._client, self.id)
 
     def pause(self) -> None:
         """Freeze every process of it, the runner's too, from any thread; a call that waits goes on waiting.
 
+        Where a checkpoint is just reading the workspace, nothing runs already; it's paused after that.
         Raises EngineUnavailable, ChannelLost where it's gone.
         """
         if self._channel is not None:
             self._channel.hold()
-        with _translated(""):
-            self._client.api.pause(self.id)
+        self._freezer.pause()
 
     def resume(self) -> None:
         """Let a frozen container run on. Raises as `pause` does."""
-        with _translated(""):
-            self._client.api.unpause(self.id)
+        self._freezer.resume()
         if self._channel is not None:
             self._channel.go_on()
 
@@ -202,6 +213,11 @@ class Container:
         """Whether commands go through the engine."""
         return not isinstance(self._channel, Channel) or self._channel.attached
 
+    @property
+    def freezer(self) -> Path | None:
+        """The kernel's file that freezes it from this host; None where it can't be had."""
+        return self._freezer.control
+
     def is_quiet(self) -> bool:
         """Whether its runner is there, and nothing came from it that wasn't asked for."""
         return isinstance(self._channel, Channel) and self._channel.is_quiet()
@@ -222,7 +238,8 @@ class Container:
             raise
         if lacking:
             self._client.api.start(self.id)
-            self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
+            self._freezer.control = freezer.control(self._pid(), self.id)
+            self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, self._freezer, why=lacking)
             self.fallback = self.shell.fallback
             return self.shell.seen(sealed.SEEN)
         self._channel = Channel(self.stream, attached=True, reason=self._why_ended)
@@ -237,12 +254,14 @@ class Container:
             hello = self._channel.hello(timeout_s=START_S)
             if not hello.get("bash"):
                 raise _NoRunnerError("no bash in the image")
-            self._take_line(hello)
+            pid = self._pid()
+            self._freezer.control = freezer.control(pid, self.id)
+            self._take_line(pid, hello)
         except ChannelLost as lost:
             raise ImageUnusable(
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
             ) from lost
-        self.shell = Shell(self._channel, spec.limits)
+        self.shell = Shell(self._channel, spec.limits, self._freezer)
         return hello.get("seen")
 
     def _require_sealed(self, settings: dict[str, Any], seen: Any) -> None:
@@ -254,9 +273,21 @@ class Container:
             cause = f"what it says of itself can't be understood: {error}"
             raise ImageUnusable("the container's first words make no sense", cause=cause) from error
 
-    def _take_line(self, hello: dict[str, Any]) -> None:
+    def _pid(self) -> int:
+        """Return the number of PID 1 on the engine's host; 0 where it has ended."""
+        return int(self._client.api.inspect_container(self.id)["State"]["Pid"])
+
+    def _engine_pauses(self) -> None:
+        with _translated(""):
+            self._client.api.pause(self.id)
+
+    def _engine_unpauses(self) -> None:
+        with _translated(""):
+            self._client.api.unpause(self.id)
+
+    def _take_line(self, pid: int, hello: dict[str, Any]) -> None:
         """Leave the engine's stream for the runner's line, where that can be had. Raises ChannelLost."""
-        line = taken(self._client.api.inspect_container(self.id)["State"]["Pid"], hello)
+        line = taken(pid, hello)
         if line is None:
             return
         with contextlib.closing(self._attached), self.stream:
@@ -293,6 +324,7 @@ class Leftover:
     def remove(self) -> None:
         """Remove the container, then unmount and delete its workspace. Raises EngineUnavailable, WorkspaceError."""
         with _translated(""), contextlib.closing(engine.client()) as client:
+            _let_die(client, self.id)
             _remove(client, self.id)
         room = self.workspace.parent
         if room.parent.name == "open":  # Workspace's layout; anything else isn't ours to delete.
@@ -362,6 +394,15 @@ def _source(item: dict[str, Any]) -> str:
     return next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
 
 
+def _let_die(client: Any, container_id: str) -> None:
+    """Thaw a container whose worker may have died while it read the workspace: the engine knows nothing of that."""
+    with contextlib.suppress(docker.errors.NotFound):
+        state = client.api.inspect_container(container_id)["State"]
+        control = freezer.control(state["Pid"], container_id)
+        if control is not None and not state["Paused"]:
+            freezer.thaw(control)
+
+
 def _remove(client: Any, container_id: str) -> None:
     """Remove a container; where somebody else is already at it, wait until it's gone."""
     deadline = time.monotonic() + REMOVAL_S
@@ -418,7 +459,7 @@ def _meaning(error: Any, image: str) -> SandboxError:
         )
     if "bind source" in lower or "not a shared or slave mount" in lower:
         return WorkspaceError("the engine can't mount the workspace", cause=text, hint="dreamdock doctor")
-    if error.status_code == _NOT_FOUND:
+    if error.status_code == _NOT_FOUND or any(sign in lower for sign in _PASSING):
         return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
     rule = _rule(text)
     return PolicyRefused(f"the engine refuses a rule of the policy: {rule}", rule=rule, cause=text)
