@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, freezer, images, podman, sealed
+from sandbox import engine, freezer, images, outside, podman, sealed
 from sandbox.channel import Channel
 from sandbox.errors import (
     ChannelLost,
@@ -77,6 +77,7 @@ class Container:
         """Why and how commands don't go through the runner, where the image has no python3 or bash; else empty."""
         self._channel: Channel | ExecShell | None = None
         self._attached: Any = None
+        self._pid = 0
         self._removal = threading.Lock()
         self._freezer = Freezer(None, pause=self._engine_pauses, unpause=self._engine_unpauses)
 
@@ -238,7 +239,7 @@ class Container:
             raise
         if lacking:
             self._client.api.start(self.id)
-            self._freezer.control = freezer.control(self._pid(), self.id)
+            self._find()
             self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, self._freezer, why=lacking)
             self.fallback = self.shell.fallback
             return self.shell.seen(sealed.SEEN)
@@ -254,9 +255,8 @@ class Container:
             hello = self._channel.hello(timeout_s=START_S)
             if not hello.get("bash"):
                 raise _NoRunnerError("no bash in the image")
-            pid = self._pid()
-            self._freezer.control = freezer.control(pid, self.id)
-            self._take_line(pid, hello)
+            self._find()
+            self._take_line(hello)
         except ChannelLost as lost:
             raise ImageUnusable(
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
@@ -267,15 +267,17 @@ class Container:
     def _require_sealed(self, settings: dict[str, Any], seen: Any) -> None:
         """Refuse a container that isn't what the engine was told, before anything is done in it."""
         try:
+            seen = outside.seen(self._pid, self.id, seen)
             sealed.require(settings, seen)
             self.uid = sealed.host_id(seen, int(settings["User"].partition(":")[0]))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             cause = f"what it says of itself can't be understood: {error}"
             raise ImageUnusable("the container's first words make no sense", cause=cause) from error
 
-    def _pid(self) -> int:
-        """Return the number of PID 1 on the engine's host; 0 where it has ended."""
-        return int(self._client.api.inspect_container(self.id)["State"]["Pid"])
+    def _find(self) -> None:
+        """Ask which process of the engine's host PID 1 is (0 where it has ended), and look for its freezer."""
+        self._pid = int(self._client.api.inspect_container(self.id)["State"]["Pid"])
+        self._freezer.control = freezer.control(self._pid, self.id)
 
     def _engine_pauses(self) -> None:
         with _translated(""):
@@ -285,9 +287,9 @@ class Container:
         with _translated(""):
             self._client.api.unpause(self.id)
 
-    def _take_line(self, pid: int, hello: dict[str, Any]) -> None:
+    def _take_line(self, hello: dict[str, Any]) -> None:
         """Leave the engine's stream for the runner's line, where that can be had. Raises ChannelLost."""
-        line = taken(pid, hello)
+        line = taken(self._pid, hello)
         if line is None:
             return
         with contextlib.closing(self._attached), self.stream:

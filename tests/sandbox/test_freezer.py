@@ -144,7 +144,7 @@ def test_whoever_holds_it_may_be_killed(which: str, slot: Path, box: Container) 
         from sandbox import cgroup
         spec = SandboxSpec(image=sys.argv[1], labels={sys.argv[2]: "r"})
         box = Container.start(spec, workspace=Path(sys.argv[3]))
-        found = cgroup.folders(box._pid(), box.id)
+        found = cgroup.folders(box._pid, box.id)
         names = {"v1": ("freezer", "freezer.state"), "v2": ("", "cgroup.freeze")}
         box._freezer.control = found[names[sys.argv[4]][0]] / names[sys.argv[4]][1]
         box.shell.run("sleep 1000 &")
