@@ -179,7 +179,7 @@ class Container:
     def pause(self) -> None:
         """Freeze every process of it, the runner's too, from any thread; a call that waits goes on waiting.
 
-        Where a checkpoint is just reading the workspace, nothing runs already; it's paused after that.
+        Where a checkpoint is just reading the workspace, nothing runs already; the engine pauses it after that.
         Raises EngineUnavailable, ChannelLost where it's gone.
         """
         if self._channel is not None:
@@ -188,7 +188,7 @@ class Container:
 
     def resume(self) -> None:
         """Let a frozen container run on. Raises as `pause` does."""
-        self._freezer.resume()
+        self._freezer.pause(wanted=False)
         if self._channel is not None:
             self._channel.go_on()
 

@@ -1,7 +1,7 @@
 """Every process of a container frozen from the host, PID 1 too: nothing that a process has prepared can wake it.
 
 While a workspace is read, by the kernel's freezer; for a pause, by the engine, which uses the same and shows it.
-One object has both, since to the kernel they are one state: what begins during the other waits for it, or lies inside.
+One object has both, since to the kernel they are one state, and neither may end the other.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Freezer:
     def __init__(self, control: Path | None, *, pause: Callable[[], None], unpause: Callable[[], None]) -> None:
         """Take the engine's ways to freeze it and to let it go; see `control`."""
         self.control = control
-        self._engine = pause, unpause
+        self._engine = {True: pause, False: unpause}
         self._turn = threading.Lock()
-        self._paused = False
+        self._held = False
+        self._wanted = self._paused = False
 
     @contextlib.contextmanager
     def held(self, *, always: bool) -> Iterator[None]:
@@ -41,33 +42,45 @@ class Freezer:
 
         Raises WorkspaceError where a process can't be frozen, ChannelLost, and what the engine's ways raise.
         """
-        with self._turn:
-            if self._paused or not (self.control or always):
-                yield
-                return
-            pause, unpause = self._engine
-            try:
-                freeze(self.control) if self.control else pause()
-                yield
-            finally:
-                thaw(self.control) if self.control else unpause()
+        if not (self.control or always):
+            yield
+            return
+        frozen = False
+        try:
+            with self._turn:
+                self._held = True
+                if self.control and not self._paused:
+                    frozen = True  # Or on the way to it.
+                    freeze(self.control)
+                elif not self._paused:
+                    self._engine[True]()
+                    frozen = True
+            yield
+        finally:
+            with self._turn:
+                self._held = False
+                if frozen:
+                    thaw(self.control) if self.control else self._engine[False]()
+                self._settle()
 
     def let_die(self) -> None:
         """Thaw it, since v1 lets no kill through; but not what the engine has paused and can kill as it is."""
         if self.control is not None and not self._paused:
             thaw(self.control)
 
-    def pause(self) -> None:
-        """Freeze it by the engine until `resume`; raises what the engine's way raises."""
-        with self._turn:
-            self._engine[0]()
-            self._paused = True
+    def pause(self, *, wanted: bool = True) -> None:
+        """Freeze it by the engine, or let it run on; what is held already is left alone until it's let go.
 
-    def resume(self) -> None:
-        """Let it run on; raises what the engine's way raises."""
+        Raises what the engine's ways raise.
+        """
         with self._turn:
-            self._engine[1]()
-            self._paused = False
+            self._wanted = wanted
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._held and self._wanted != self._paused:
+            self._engine[self._wanted]()
+            self._paused = self._wanted
 
 
 def control(pid: int, container_id: str) -> Path | None:
