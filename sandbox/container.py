@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, freezer, images, outside, podman, sealed
+from sandbox import engine, freezer, outside, podman, sealed
 from sandbox.channel import Channel
-from sandbox.errors import (
-    ChannelLost,
-    DiskFull,
-    EngineUnavailable,
-    ImageUnusable,
-    PolicyRefused,
-    SandboxError,
-    WorkspaceError,
-)
+from sandbox.errors import ChannelLost, EngineUnavailable, ImageUnusable, WorkspaceError
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
 from sandbox.freezer import Freezer
@@ -34,6 +26,7 @@ from sandbox.line import taken
 from sandbox.mounts import mount_memory
 from sandbox.objects import disk_error
 from sandbox.policy import LABEL, PLACE_LABEL, RUN_LABEL, SANDBOX, container_settings
+from sandbox.refusals import NOT_FOUND, PASSING, has_no_python, refuse_warnings, translated
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
 from sandbox.spec import JOB_UID, WORKSPACE
@@ -41,7 +34,6 @@ from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from sandbox.spec import Limits, SandboxSpec
 
@@ -54,10 +46,7 @@ REMOVAL_S = 30.0
 POOL_LABEL = "dreamdock.pool"
 """The label that says which pool started a container ahead; whose it is by now, its room tells."""
 
-_NOT_FOUND = 404
 _REMOVAL_RUNS = 409
-_PASSING = ("container state improper", "is not running")  # Of one that ends between the engine's look and its kill.
-_RULES = ("swap", "memory", "cpu", "pids", "seccomp", "no-new-privileges", "capabilit", "ulimit", "tmpfs", "sysctl")
 
 
 class Container:
@@ -119,7 +108,7 @@ class Container:
         Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
         WorkspaceError. Nothing half-made stays.
         """
-        with _translated(spec.image), contextlib.closing(engine.client()) as client:
+        with translated(spec.image), contextlib.closing(engine.client()) as client:
             image = client.api.inspect_image(spec.image)
         settings = container_settings(
             spec,
@@ -154,13 +143,13 @@ class Container:
     @classmethod
     def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
-        with _translated(spec.image):
+        with translated(spec.image):
             body = _in_podmans_words(settings) if engine.is_podman() else settings
             made = client.api.create_container_from_config(body, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
-            _refuse_warnings(made.get("Warnings") or [], spec.image)
-            with _translated(spec.image):
+            refuse_warnings(made.get("Warnings") or [], spec.image)
+            with translated(spec.image):
                 seen = container._attach_and_start(spec, lacking)
             container._require_sealed(settings, seen)
         except BaseException:
@@ -172,7 +161,7 @@ class Container:
         """Remove the container, from any thread and as often as you like: a call that waits raises ChannelLost."""
         if self._channel is not None:
             self._channel.close("it was ended on request")
-        with self._removal, _translated(""):  # The one who comes second waits until it's really gone.
+        with self._removal, translated():  # The one who comes second waits until it's really gone.
             self._freezer.let_die()
             _remove(self._client, self.id)
 
@@ -234,7 +223,7 @@ class Container:
         try:
             self._attached = self._client.api.attach_socket(self.id, streams)
         except docker.errors.APIError as error:  # Podman makes everything ready here, and it shows.
-            if not lacking and _has_no_python(str(error.explanation or error)):
+            if not lacking and has_no_python(str(error.explanation or error)):
                 raise _NoRunnerError("no python3 in the image") from error
             raise
         if lacking:
@@ -247,7 +236,7 @@ class Container:
         try:
             self._client.api.start(self.id)
         except docker.errors.APIError as error:
-            if _has_no_python(str(error.explanation or error)):
+            if has_no_python(str(error.explanation or error)):
                 raise _NoRunnerError("no python3 in the image") from error
             raise
         hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
@@ -280,11 +269,11 @@ class Container:
         self._freezer.control = freezer.control(self._pid, self.id)
 
     def _engine_pauses(self) -> None:
-        with _translated(""):
+        with translated():
             self._client.api.pause(self.id)
 
     def _engine_unpauses(self) -> None:
-        with _translated(""):
+        with translated():
             self._client.api.unpause(self.id)
 
     def _take_line(self, hello: dict[str, Any]) -> None:
@@ -325,7 +314,7 @@ class Leftover:
 
     def remove(self) -> None:
         """Remove the container, then unmount and delete its workspace. Raises EngineUnavailable, WorkspaceError."""
-        with _translated(""), contextlib.closing(engine.client()) as client:
+        with translated(), contextlib.closing(engine.client()) as client:
             _let_die(client, self.id)
             _remove(client, self.id)
         room = self.workspace.parent
@@ -338,7 +327,7 @@ def leftovers() -> list[Leftover]:
 
     One that was claimed from a pool has the labels of its room beside its own. Raises EngineUnavailable.
     """
-    with _translated(""), contextlib.closing(engine.client()) as client:
+    with translated(), contextlib.closing(engine.client()) as client:
         found = client.api.containers(all=True, filters={"label": f"{LABEL}={SANDBOX}"})
     lefts = [(item["State"], _leftover(item)) for item in found]
     return [
@@ -412,64 +401,11 @@ def _remove(client: Any, container_id: str) -> None:
         try:
             client.api.remove_container(container_id, force=True, v=True)
         except docker.errors.APIError as error:
-            if error.status_code == _NOT_FOUND:
+            if error.status_code == NOT_FOUND:
                 return
-            passing = error.status_code == _REMOVAL_RUNS or any(sign in str(error.explanation) for sign in _PASSING)
+            passing = error.status_code == _REMOVAL_RUNS or any(sign in str(error.explanation) for sign in PASSING)
             if not passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
             return
-
-
-def _refuse_warnings(warnings: list[str], image: str) -> None:
-    """Refuse an engine that can't enforce a limit: it makes the container without it, and only warns."""
-    for warning in warnings:
-        if "platform" in warning:
-            raise ImageUnusable(f"the image {image} is for another architecture", cause=warning)
-        rule = _rule(warning)
-        raise PolicyRefused(
-            f"the engine can't enforce a rule of the policy: {rule}",
-            rule=rule,
-            cause=warning,
-            hint="enable the kernel's cgroup controller for it, for example with swapaccount=1 on its command line",
-        )
-
-
-@contextlib.contextmanager
-def _translated(image: str) -> Iterator[None]:
-    try:
-        yield
-    except docker.errors.ImageNotFound as error:
-        raise images.missing(image) from error
-    except docker.errors.APIError as error:
-        raise _meaning(error, image) from error
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise EngineUnavailable(
-            "the container engine doesn't answer", cause=str(error)[:200], hint="dreamdock up"
-        ) from error
-
-
-def _meaning(error: Any, image: str) -> SandboxError:
-    text = str(error.explanation or error)
-    lower = text.lower()
-    if "no space left" in lower:
-        return DiskFull("the engine's disk is full", cause=text, hint="free some space: docker system df shows where")
-    if any(sign in lower for sign in ("exec format", "executable file not found", "python3", "/bin/sh")):
-        return ImageUnusable(
-            f"the image {image} can't be started", cause=text, hint="use an image with python3 and bash"
-        )
-    if "bind source" in lower or "not a shared or slave mount" in lower:
-        return WorkspaceError("the engine can't mount the workspace", cause=text, hint="dreamdock doctor")
-    if error.status_code == _NOT_FOUND or any(sign in lower for sign in _PASSING):
-        return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
-    rule = _rule(text)
-    return PolicyRefused(f"the engine refuses a rule of the policy: {rule}", rule=rule, cause=text)
-
-
-def _has_no_python(text: str) -> bool:
-    return "python3" in text and any(sign in text for sign in ("not found", "no such file"))
-
-
-def _rule(text: str) -> str:
-    return next((word for word in _RULES if word in text.lower()), "container settings")
