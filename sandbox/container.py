@@ -16,23 +16,17 @@ from typing import TYPE_CHECKING, Any
 import docker
 import requests
 
-from sandbox import engine, images, podman, sealed
+from sandbox import engine, freezer, outside, podman, sealed
 from sandbox.channel import Channel
-from sandbox.errors import (
-    ChannelLost,
-    DiskFull,
-    EngineUnavailable,
-    ImageUnusable,
-    PolicyRefused,
-    SandboxError,
-    WorkspaceError,
-)
+from sandbox.errors import ChannelLost, EngineUnavailable, ImageUnusable, WorkspaceError
 from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
+from sandbox.freezer import Freezer
 from sandbox.line import taken
 from sandbox.mounts import mount_memory
 from sandbox.objects import disk_error
 from sandbox.policy import LABEL, PLACE_LABEL, RUN_LABEL, SANDBOX, container_settings
+from sandbox.refusals import NOT_FOUND, PASSING, has_no_python, refuse_warnings, translated
 from sandbox.shell import Shell
 from sandbox.slot import is_abandoned, told
 from sandbox.spec import JOB_UID, WORKSPACE
@@ -40,7 +34,6 @@ from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from sandbox.spec import Limits, SandboxSpec
 
@@ -53,10 +46,7 @@ REMOVAL_S = 30.0
 POOL_LABEL = "dreamdock.pool"
 """The label that says which pool started a container ahead; whose it is by now, its room tells."""
 
-_NOT_FOUND = 404
 _REMOVAL_RUNS = 409
-_PASSING = ("container state improper", "is not running")  # Of one that ends between the engine's look and its kill.
-_RULES = ("swap", "memory", "cpu", "pids", "seccomp", "no-new-privileges", "capabilit", "ulimit", "tmpfs", "sysctl")
 
 
 class Container:
@@ -76,7 +66,9 @@ class Container:
         """Why and how commands don't go through the runner, where the image has no python3 or bash; else empty."""
         self._channel: Channel | ExecShell | None = None
         self._attached: Any = None
+        self._pid = 0
         self._removal = threading.Lock()
+        self._freezer = Freezer(None, pause=self._engine_pauses, unpause=self._engine_unpauses)
 
     @property
     def _client(self) -> Any:
@@ -88,14 +80,23 @@ class Container:
 
     @classmethod
     def adopt(
-        cls, stream: socket.socket, container_id: str, image_id: str, limits: Limits, *, attached: bool, uid: int
+        cls,
+        stream: socket.socket,
+        container_id: str,
+        image_id: str,
+        limits: Limits,
+        *,
+        attached: bool,
+        uid: int,
+        freezer: Path | None,
     ) -> Container:
         """Take over a container that another process started, has a runner and did nothing yet; see `stream`."""
         container = cls(None, container_id, image_id)
         container.uid = uid
         container._attached = stream
-        container.shell = Shell(channel := Channel(stream, attached=attached, reason=container._why_ended), limits)
-        container._channel = channel
+        container._freezer.control = freezer
+        container._channel = channel = Channel(stream, attached=attached, reason=container._why_ended)
+        container.shell = Shell(channel, limits, container._freezer)
         return container
 
     @classmethod
@@ -107,7 +108,7 @@ class Container:
         Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
         WorkspaceError. Nothing half-made stays.
         """
-        with _translated(spec.image), contextlib.closing(engine.client()) as client:
+        with translated(spec.image), contextlib.closing(engine.client()) as client:
             image = client.api.inspect_image(spec.image)
         settings = container_settings(
             spec,
@@ -142,13 +143,13 @@ class Container:
     @classmethod
     def _launch(cls, settings: dict[str, Any], spec: SandboxSpec, *, lacking: str = "") -> Container:
         client = engine.client()
-        with _translated(spec.image):
+        with translated(spec.image):
             body = _in_podmans_words(settings) if engine.is_podman() else settings
             made = client.api.create_container_from_config(body, f"{LABEL}-{secrets.token_hex(6)}")
         container = cls(client, made["Id"], settings["Image"])
         try:
-            _refuse_warnings(made.get("Warnings") or [], spec.image)
-            with _translated(spec.image):
+            refuse_warnings(made.get("Warnings") or [], spec.image)
+            with translated(spec.image):
                 seen = container._attach_and_start(spec, lacking)
             container._require_sealed(settings, seen)
         except BaseException:
@@ -160,23 +161,23 @@ class Container:
         """Remove the container, from any thread and as often as you like: a call that waits raises ChannelLost."""
         if self._channel is not None:
             self._channel.close("it was ended on request")
-        with self._removal, _translated(""):  # The one who comes second waits until it's really gone.
+        with self._removal, translated():  # The one who comes second waits until it's really gone.
+            self._freezer.let_die()
             _remove(self._client, self.id)
 
     def pause(self) -> None:
         """Freeze every process of it, the runner's too, from any thread; a call that waits goes on waiting.
 
+        Where a checkpoint is just reading the workspace, nothing runs already; the engine pauses it after that.
         Raises EngineUnavailable, ChannelLost where it's gone.
         """
         if self._channel is not None:
             self._channel.hold()
-        with _translated(""):
-            self._client.api.pause(self.id)
+        self._freezer.pause()
 
     def resume(self) -> None:
         """Let a frozen container run on. Raises as `pause` does."""
-        with _translated(""):
-            self._client.api.unpause(self.id)
+        self._freezer.pause(wanted=False)
         if self._channel is not None:
             self._channel.go_on()
 
@@ -202,6 +203,11 @@ class Container:
         """Whether commands go through the engine."""
         return not isinstance(self._channel, Channel) or self._channel.attached
 
+    @property
+    def freezer(self) -> Path | None:
+        """The kernel's file that freezes it from this host; None where it can't be had."""
+        return self._freezer.control
+
     def is_quiet(self) -> bool:
         """Whether its runner is there, and nothing came from it that wasn't asked for."""
         return isinstance(self._channel, Channel) and self._channel.is_quiet()
@@ -217,19 +223,20 @@ class Container:
         try:
             self._attached = self._client.api.attach_socket(self.id, streams)
         except docker.errors.APIError as error:  # Podman makes everything ready here, and it shows.
-            if not lacking and _has_no_python(str(error.explanation or error)):
+            if not lacking and has_no_python(str(error.explanation or error)):
                 raise _NoRunnerError("no python3 in the image") from error
             raise
         if lacking:
             self._client.api.start(self.id)
-            self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, why=lacking)
+            self._find()
+            self.shell = self._channel = ExecShell(self._client.api, self.id, spec.limits, self._freezer, why=lacking)
             self.fallback = self.shell.fallback
             return self.shell.seen(sealed.SEEN)
         self._channel = Channel(self.stream, attached=True, reason=self._why_ended)
         try:
             self._client.api.start(self.id)
         except docker.errors.APIError as error:
-            if _has_no_python(str(error.explanation or error)):
+            if has_no_python(str(error.explanation or error)):
                 raise _NoRunnerError("no python3 in the image") from error
             raise
         hint = "use an image with python3 (3.8 or later) and bash, for example the base image"
@@ -237,26 +244,41 @@ class Container:
             hello = self._channel.hello(timeout_s=START_S)
             if not hello.get("bash"):
                 raise _NoRunnerError("no bash in the image")
+            self._find()
             self._take_line(hello)
         except ChannelLost as lost:
             raise ImageUnusable(
                 f"the image {spec.image} doesn't start as a sandbox", cause=lost.cause, hint=hint
             ) from lost
-        self.shell = Shell(self._channel, spec.limits)
+        self.shell = Shell(self._channel, spec.limits, self._freezer)
         return hello.get("seen")
 
     def _require_sealed(self, settings: dict[str, Any], seen: Any) -> None:
         """Refuse a container that isn't what the engine was told, before anything is done in it."""
         try:
+            seen = outside.seen(self._pid, self.id, seen)
             sealed.require(settings, seen)
             self.uid = sealed.host_id(seen, int(settings["User"].partition(":")[0]))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             cause = f"what it says of itself can't be understood: {error}"
             raise ImageUnusable("the container's first words make no sense", cause=cause) from error
 
+    def _find(self) -> None:
+        """Ask which process of the engine's host PID 1 is (0 where it has ended), and look for its freezer."""
+        self._pid = int(self._client.api.inspect_container(self.id)["State"]["Pid"])
+        self._freezer.control = freezer.control(self._pid, self.id)
+
+    def _engine_pauses(self) -> None:
+        with translated():
+            self._client.api.pause(self.id)
+
+    def _engine_unpauses(self) -> None:
+        with translated():
+            self._client.api.unpause(self.id)
+
     def _take_line(self, hello: dict[str, Any]) -> None:
         """Leave the engine's stream for the runner's line, where that can be had. Raises ChannelLost."""
-        line = taken(self._client.api.inspect_container(self.id)["State"]["Pid"], hello)
+        line = taken(self._pid, hello)
         if line is None:
             return
         with contextlib.closing(self._attached), self.stream:
@@ -292,7 +314,8 @@ class Leftover:
 
     def remove(self) -> None:
         """Remove the container, then unmount and delete its workspace. Raises EngineUnavailable, WorkspaceError."""
-        with _translated(""), contextlib.closing(engine.client()) as client:
+        with translated(), contextlib.closing(engine.client()) as client:
+            _let_die(client, self.id)
             _remove(client, self.id)
         room = self.workspace.parent
         if room.parent.name == "open":  # Workspace's layout; anything else isn't ours to delete.
@@ -304,7 +327,7 @@ def leftovers() -> list[Leftover]:
 
     One that was claimed from a pool has the labels of its room beside its own. Raises EngineUnavailable.
     """
-    with _translated(""), contextlib.closing(engine.client()) as client:
+    with translated(), contextlib.closing(engine.client()) as client:
         found = client.api.containers(all=True, filters={"label": f"{LABEL}={SANDBOX}"})
     lefts = [(item["State"], _leftover(item)) for item in found]
     return [
@@ -362,6 +385,15 @@ def _source(item: dict[str, Any]) -> str:
     return next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
 
 
+def _let_die(client: Any, container_id: str) -> None:
+    """Thaw a container whose worker may have died while it read the workspace: the engine knows nothing of that."""
+    with contextlib.suppress(docker.errors.NotFound):
+        state = client.api.inspect_container(container_id)["State"]
+        control = freezer.control(state["Pid"], container_id)
+        if control is not None and not state["Paused"]:
+            freezer.thaw(control)
+
+
 def _remove(client: Any, container_id: str) -> None:
     """Remove a container; where somebody else is already at it, wait until it's gone."""
     deadline = time.monotonic() + REMOVAL_S
@@ -369,64 +401,11 @@ def _remove(client: Any, container_id: str) -> None:
         try:
             client.api.remove_container(container_id, force=True, v=True)
         except docker.errors.APIError as error:
-            if error.status_code == _NOT_FOUND:
+            if error.status_code == NOT_FOUND:
                 return
-            passing = error.status_code == _REMOVAL_RUNS or any(sign in str(error.explanation) for sign in _PASSING)
+            passing = error.status_code == _REMOVAL_RUNS or any(sign in str(error.explanation) for sign in PASSING)
             if not passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
             return
-
-
-def _refuse_warnings(warnings: list[str], image: str) -> None:
-    """Refuse an engine that can't enforce a limit: it makes the container without it, and only warns."""
-    for warning in warnings:
-        if "platform" in warning:
-            raise ImageUnusable(f"the image {image} is for another architecture", cause=warning)
-        rule = _rule(warning)
-        raise PolicyRefused(
-            f"the engine can't enforce a rule of the policy: {rule}",
-            rule=rule,
-            cause=warning,
-            hint="enable the kernel's cgroup controller for it, for example with swapaccount=1 on its command line",
-        )
-
-
-@contextlib.contextmanager
-def _translated(image: str) -> Iterator[None]:
-    try:
-        yield
-    except docker.errors.ImageNotFound as error:
-        raise images.missing(image) from error
-    except docker.errors.APIError as error:
-        raise _meaning(error, image) from error
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise EngineUnavailable(
-            "the container engine doesn't answer", cause=str(error)[:200], hint="dreamdock up"
-        ) from error
-
-
-def _meaning(error: Any, image: str) -> SandboxError:
-    text = str(error.explanation or error)
-    lower = text.lower()
-    if "no space left" in lower:
-        return DiskFull("the engine's disk is full", cause=text, hint="free some space: docker system df shows where")
-    if any(sign in lower for sign in ("exec format", "executable file not found", "python3", "/bin/sh")):
-        return ImageUnusable(
-            f"the image {image} can't be started", cause=text, hint="use an image with python3 and bash"
-        )
-    if "bind source" in lower or "not a shared or slave mount" in lower:
-        return WorkspaceError("the engine can't mount the workspace", cause=text, hint="dreamdock doctor")
-    if error.status_code == _NOT_FOUND:
-        return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
-    rule = _rule(text)
-    return PolicyRefused(f"the engine refuses a rule of the policy: {rule}", rule=rule, cause=text)
-
-
-def _has_no_python(text: str) -> bool:
-    return "python3" in text and any(sign in text for sign in ("not found", "no such file"))
-
-
-def _rule(text: str) -> str:
-    return next((word for word in _RULES if word in text.lower()), "container settings")

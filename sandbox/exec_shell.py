@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sandbox.freezer import Freezer
     from sandbox.spec import Limits
 
 _T = TypeVar("_T")
@@ -37,11 +38,12 @@ _KINDS[scripts.DENIED] = "denied"
 class ExecShell:
     """Commands and files of one sandbox, without a runner inside it. See Shell: every method does the same."""
 
-    def __init__(self, api: Any, container_id: str, limits: Limits, *, why: str) -> None:
+    def __init__(self, api: Any, container_id: str, limits: Limits, freezer: Freezer, *, why: str) -> None:
         """Look for bash. `why` says what the image lacks. Raises ChannelLost."""
         self._api = api
         self._container = container_id
         self._limits = limits
+        self._freezer = freezer
         self._lost = ""
         self._cwd, self._state = _FIRST
         self._began: list[int] = []
@@ -132,12 +134,11 @@ class ExecShell:
 
     @contextmanager
     def held(self) -> Iterator[bytes]:
-        """See `Shell.held`: the engine freezes the container."""
-        self._engine(lambda: self._api.pause(self._container))
-        try:
+        """See `Shell.held`: all is frozen from outside."""
+        with self._freezer.held(always=True):
             yield b"" if (self._cwd, self._state) == _FIRST else self._cwd + b"\0" + self._state
-        finally:
-            self._engine(lambda: self._api.unpause(self._container))
+        if self._lost:  # Who removed it meanwhile has thawed it.
+            raise self._loss(self._lost)
 
     def kill_all(self) -> None:
         """See `Shell.kill_all`."""

@@ -77,6 +77,7 @@ class Offer(BaseModel):
     room: str
     attached: bool
     uid: int
+    freezer: Path | None
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Pool:
             spec.limits,
             attached=offer.attached,
             uid=offer.uid,
+            freezer=offer.freezer,
         )
         try:
             slot.tell(spec.labels)

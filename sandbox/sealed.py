@@ -1,8 +1,8 @@
 """Whether the policy is in force: what PID 1 sees of its own container, compared with what the engine was told.
 
-Engines pass over settings that they don't know, some without a word. So each container's first words are these files
-of the kernel's, read before anything else has run in it; they also tell which user of the host the job's is. Pure but
-for one look at which paths this host's kernel has.
+Engines pass over settings that they don't know, some without a word. So these files of the kernel's are read before
+anything else has run in a container: from the host (`sandbox.outside`), or as its first words tell them where that
+can't be. They also tell which user of the host the job's is. Pure but for one look at which paths the kernel here has.
 """
 
 from __future__ import annotations
@@ -17,15 +17,24 @@ from sandbox.spec import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CGROUP = "/sys/fs/cgroup"
-_STATUS, _MOUNTS, _LIMITS = "/proc/1/status", "/proc/1/mountinfo", "/proc/1/limits"
-_UIDS, _GIDS, _NETWORK = "/proc/1/uid_map", "/proc/1/gid_map", "/proc/net/dev"
-_SHM_FORCED = "/proc/sys/kernel/shm_rmid_forced"
-_MEMORY = (f"{_CGROUP}/memory.max", f"{_CGROUP}/memory/memory.limit_in_bytes")
-_SWAP, _BOTH = f"{_CGROUP}/memory.swap.max", f"{_CGROUP}/memory/memory.memsw.limit_in_bytes"
-_PIDS = (f"{_CGROUP}/pids.max", f"{_CGROUP}/pids/pids.max")
-_CPU = (f"{_CGROUP}/cpu.max", f"{_CGROUP}/cpu/cpu.cfs_quota_us", f"{_CGROUP}/cpu,cpuacct/cpu.cfs_quota_us")
-SEEN = (_STATUS, _MOUNTS, _LIMITS, _UIDS, _GIDS, _NETWORK, _SHM_FORCED, *_MEMORY, _SWAP, _BOTH, *_PIDS, *_CPU)
+CGROUP = "/sys/fs/cgroup"
+STATUS, _MOUNTS, _LIMITS = "/proc/1/status", "/proc/1/mountinfo", "/proc/1/limits"
+UIDS, GIDS, _NETWORK = "/proc/1/uid_map", "/proc/1/gid_map", "/proc/net/dev"
+SHM_FORCED = "/proc/sys/kernel/shm_rmid_forced"
+_MEMORY = (f"{CGROUP}/memory.max", f"{CGROUP}/memory/memory.limit_in_bytes")
+_SWAP, _BOTH = f"{CGROUP}/memory.swap.max", f"{CGROUP}/memory/memory.memsw.limit_in_bytes"
+_PIDS = (f"{CGROUP}/pids.max", f"{CGROUP}/pids/pids.max")
+_CPU = (f"{CGROUP}/cpu.max", f"{CGROUP}/cpu/cpu.cfs_quota_us", f"{CGROUP}/cpu,cpuacct/cpu.cfs_quota_us")
+PROCESS = {
+    STATUS: "status",
+    _MOUNTS: "mountinfo",
+    _LIMITS: "limits",
+    UIDS: "uid_map",
+    GIDS: "gid_map",
+    _NETWORK: "net/dev",
+}
+"""Those of them that are of PID 1, and their names in its directory in /proc."""
+SEEN = (*PROCESS, SHM_FORCED, *_MEMORY, _SWAP, _BOTH, *_PIDS, *_CPU)
 """The files whose text is compared, of cgroup v2 and of v1; those that aren't there are left out."""
 
 _EMPTY = ("tmpfs", "devtmpfs")  # An empty directory, or /dev/null.
@@ -59,7 +68,7 @@ def host_id(seen: Mapping[str, str], inside: int) -> int:
 
     With the engine's userns-remap it's another one; without, it's the same.
     """
-    users, groups = (_mapped(seen.get(path, ""), inside) for path in (_UIDS, _GIDS))
+    users, groups = (_mapped(seen.get(path, ""), inside) for path in (UIDS, GIDS))
     if users is None or users != groups:
         raise PolicyRefused(
             f"the engine doesn't give the job a user and a group of one number: {users}, {groups}",
@@ -73,7 +82,7 @@ def host_id(seen: Mapping[str, str], inside: int) -> int:
 def _differences(settings: Mapping[str, Any], seen: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Yield each rule's name, what was asked for and what was found."""
     host = settings["HostConfig"]
-    status = dict(line.split(":\t", 1) for line in seen.get(_STATUS, "").splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in seen.get(STATUS, "").splitlines() if ":\t" in line)
     user, group = settings["User"].split(":")
     yield "user", user, " ".join(sorted(set(status.get("Uid", "").split())))
     yield "group", group, " ".join(sorted({*status.get("Gid", "").split(), *status.get("Groups", "").split()}))
@@ -87,7 +96,7 @@ def _differences(settings: Mapping[str, Any], seen: Mapping[str, str]) -> Iterat
     if host["NetworkMode"] == "none":
         yield "network", "lo", " ".join(re.findall(r"^\s*(\S+):", seen.get(_NETWORK, ""), re.MULTILINE))
     if host["Sysctls"].get("kernel.shm_rmid_forced"):
-        yield "sysctl", "1", seen.get(_SHM_FORCED, "").strip()
+        yield "sysctl", "1", seen.get(SHM_FORCED, "").strip()
     yield from _limits(host, seen)
     yield from _mounted(host, dict(_mounts(seen.get(_MOUNTS, ""))))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.channel import Channel
+    from sandbox.freezer import Freezer
     from sandbox.spec import Limits
 
 GRACE_S = 15.0
@@ -40,9 +41,10 @@ _TEXT = 4096
 class Shell:
     """The resident shell of one sandbox, and its files."""
 
-    def __init__(self, channel: Channel, limits: Limits) -> None:
+    def __init__(self, channel: Channel, limits: Limits, freezer: Freezer) -> None:
         self._channel = channel
         self._limits = limits
+        self._freezer = freezer
 
     def run(self, command: str, *, timeout_s: float | None = None, stdin: bytes = b"") -> CommandResult:
         """Run a command of the shell; working directory, variables and functions persist to the next one.
@@ -115,7 +117,10 @@ class Shell:
         """
         state = self._do("hold", most=STATE_BYTES)
         try:
-            yield state
+            # The runner's stop would be ended by a signal that a process has sent to itself later; this one isn't.
+            # It comes second: cgroup v1 never comes to an end with processes that fork on and on.
+            with self._freezer.held(always=False):
+                yield state
         finally:
             self._channel.post({"op": "resume"})
 

@@ -178,6 +178,7 @@ class Warming:
                 room=warm.slot.room.name,
                 attached=box.is_attached,
                 uid=box.uid,
+                freezer=box.freezer,
             )
             try:
                 send(reply, offer.model_dump_json().encode(), warm.container.stream.fileno(), warm.slot.lock.fileno())

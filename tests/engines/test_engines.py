@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox import engine, images, probe
+from sandbox import engine, images, outside, probe, sealed
 from sandbox.attack.suite import CHECKS, attack
 from sandbox.container import POOL_LABEL, Container, leftovers
 from sandbox.errors import ChannelLost, ImageMissing
@@ -148,6 +148,51 @@ def test_a_killed_worker_ends_its_container_and_the_sweep_removes_the_rest(
             time.sleep(0.1)
     (left,) = [left for left in leftovers() if left.id == started]
     assert left.labels["dreamdock.run"] == "r1"
+    left.remove()
+    assert left_behind(spec, root) == []
+    assert engine_at
+
+
+def test_it_is_looked_at_and_frozen_from_here(engine_at: str, box: Sandbox) -> None:
+    container = box._container
+    told = outside.seen(container._pid, container.id, dict.fromkeys(sealed.SEEN, "a lie"))
+    assert [path for path, text in told.items() if text == "a lie"] == [sealed.SHM_FORCED]
+    assert container.freezer is not None
+    box.run("(while :; do echo tick >>/workspace/ticks; done) & sleep 0.2")
+    ticks = box._workspace.upper / "ticks"
+    with container.shell.held():
+        first = ticks.stat().st_size
+        time.sleep(0.1)
+        assert ticks.stat().st_size == first
+    deadline = time.monotonic() + 10
+    while ticks.stat().st_size == first:
+        assert time.monotonic() < deadline, "it doesn't go on"
+    assert engine_at
+
+
+def test_a_worker_that_is_killed_while_it_holds_leaves_one_that_can_be_removed(
+    engine_at: str, spec: SandboxSpec, tmp_path: Path
+) -> None:
+    root = tmp_path / "spaces"
+    program = """
+        import sys, time
+        from pathlib import Path
+        from sandbox.container import Container
+        from sandbox.slot import Slot
+        from sandbox.spec import SandboxSpec
+        spec = SandboxSpec.model_validate_json(sys.argv[1])
+        box = Container.start(spec, workspace=Slot.make(Path(sys.argv[2]), "r", size_mb=64).merged)
+        with box.shell.held():
+            print(box.id, flush=True)
+            time.sleep(600)
+    """
+    labelled = spec.model_copy(update={"labels": {**spec.labels, "dreamdock.run": "r1"}})
+    argv = [sys.executable, "-c", textwrap.dedent(program), labelled.model_dump_json(), str(root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        started = worker.stdout.readline().strip()
+        worker.kill()
+    (left,) = [left for left in leftovers() if left.id == started]
     left.remove()
     assert left_behind(spec, root) == []
     assert engine_at

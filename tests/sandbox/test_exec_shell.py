@@ -71,7 +71,7 @@ def test_the_fallback_says_so(shared: Container, shell: ExecShell) -> None:
 
 
 def test_the_first_command_tells_of_the_fallback(shared: Container) -> None:
-    again = ExecShell(shared._client.api, shared.id, LIMITS, why="no python3 in the image")
+    again = ExecShell(shared._client.api, shared.id, LIMITS, shared._freezer, why="no python3 in the image")
     assert again.run("true").notes == (again.fallback,)
     assert again.run("true").notes == ()
 

@@ -122,6 +122,8 @@ def test_no_container_is_given_twice(place: Place) -> None:
     for _ in range(3):
         claimed = place.claimed()
         seen.append(claimed.container.id)
+        assert claimed.container.freezer is not None
+        assert claimed.container.id in str(claimed.container.freezer)
         assert claimed.container.shell.run("ls -A /tmp; echo x >/tmp/x").output == b""
         claimed.remove()
         assert seen[-1] not in place.ids()

@@ -4,38 +4,66 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from launching import launched
 
-from sandbox import podman
+from sandbox import outside, podman
+from sandbox.attack.check import LIMITS
 from sandbox.container import Container, runner_source, seccomp_profile
 from sandbox.errors import PolicyRefused
 from sandbox.exec_scripts import SEE
 from sandbox.images import base_image
 from sandbox.policy import container_settings
-from sandbox.sealed import SEEN, host_id, require
+from sandbox.sealed import SEEN, SHM_FORCED, STATUS, host_id, require
 from sandbox.slot import Slot
 from sandbox.spec import JOB_UID, Limits, SandboxSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Seen = dict[str, str]
 SPEC = SandboxSpec(image="any", limits=Limits(memory_mb=256, cpus=1.5, pids=100, files=1000, tmpfs_mb=32))
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """Return what a process of a real sandbox sees; it has what PID 1 has."""
+@pytest.fixture(scope="module", params=["inside", "outside"])
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Return what a process of a real sandbox sees, which has what PID 1 has; or what is seen of PID 1 from here."""
     slot = Slot.make(tmp_path_factory.mktemp("sealed"), "r", size_mb=64)
     spec = SPEC.model_copy(update={"image": base_image()})
-    with contextlib.closing(Container.start(spec, workspace=slot.merged)) as container:
+    with contextlib.ExitStack() as stack:
+        stack.callback(slot.remove)
+        container = stack.enter_context(contextlib.closing(Container.start(spec, workspace=slot.merged)))
         assert container.uid == JOB_UID
         paths = " ".join(SEEN).replace("/proc/1/", "/proc/self/")
         words = container.shell.exec(["sh", "-c", SEE % paths]).output.decode().split("\0")[1:]
-    slot.remove()
-    return {path.replace("/proc/self/", "/proc/1/"): text for path, text in zip(words[::2], words[1::2], strict=True)}
+        pairs = zip(words[::2], words[1::2], strict=True)
+        found = {path.replace("/proc/self/", "/proc/1/"): text for path, text in pairs}
+        if request.param == "outside":
+            # Whatever is told there: what counts is seen from here, but for what is of the IPC namespace.
+            lies = dict.fromkeys(SEEN, "a lie") | {SHM_FORCED: found[SHM_FORCED]}
+            known = outside.seen(container._pid, container.id, lies)
+            differing = {path for path, text in found.items() if plain(known[path]) != plain(text)}
+            assert differing == {STATUS}, "another process's"
+            assert {path for path in known if known[path] == "a lie"} == set()
+            found = known
+    return found
+
+
+def plain(text: str) -> str:
+    """Drop what a mount of cgroups shows: each reader is told it from its own."""
+    return re.sub(r" /\S+ (/sys/fs/cgroup)", r" / \1", text)
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Iterator[Slot]:
+    made = Slot.make(tmp_path, "r", size_mb=64)
+    yield made
+    made.remove()
 
 
 @pytest.fixture
@@ -109,6 +137,34 @@ def test_the_files_of_the_unified_cgroup_count_too(settings: dict[str, Any], see
         with pytest.raises(PolicyRefused) as refused:
             require(settings, without | unified | {path: "max\n"})
         assert refused.value.rule == rule
+
+
+@pytest.mark.needs_engine
+@pytest.mark.needs_root
+def test_an_image_that_lies_about_itself_is_not_asked(slot: Slot) -> None:
+    said = '"seen": self.seen}'
+    assert said in runner_source()
+    lying = runner_source().replace(said, f'"seen": {{"{SHM_FORCED}": "1", "/proc/1/status": "Uid:\\t0"}}}}')
+    with launched(slot.merged, source=lying) as container:
+        assert container.uid == JOB_UID
+    # Nor where the engine drops a rule, and the image says what is wanted.
+    spec = SandboxSpec(image="any", limits=LIMITS)
+    settings = container_settings(spec, workspace=slot.merged, runner_source="", seccomp=seccomp_profile())
+    wanted = str(settings["HostConfig"]["Memory"])
+    told = {"/sys/fs/cgroup/memory.max": wanted, "/sys/fs/cgroup/memory/memory.limit_in_bytes": wanted}
+    with launched(slot.merged, config={"Memory": 300 << 20, "MemorySwap": 300 << 20}) as container:
+        with pytest.raises(PolicyRefused) as refused:
+            require(settings, outside.seen(container._pid, container.id, {**told, SHM_FORCED: "1"}))
+        assert refused.value.rule == "memory"
+
+
+@pytest.mark.needs_engine
+@pytest.mark.needs_root
+def test_what_can_not_be_seen_from_here_is_taken_as_it_is_told(slot: Slot) -> None:
+    told = dict.fromkeys(SEEN, "told")
+    assert outside.seen(os.getpid(), "0" * 64, told) == outside.seen(0, "0" * 64, told) == told
+    with launched(slot.merged) as container:
+        assert outside.seen(os.getpid(), container.id, told) == told, "the number is another process's here"
 
 
 @pytest.mark.parametrize(
