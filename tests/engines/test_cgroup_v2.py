@@ -11,7 +11,7 @@ import emulated
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("test_container.py", "test_pause.py")
+TESTS = ("test_container.py", "test_pause.py", "test_freezer.py")
 pytestmark = pytest.mark.timeout(1600)  # Emulated, all of it takes ten times as long.
 
 
