@@ -13,7 +13,7 @@ _MOST_TOKENS: Final = 1_000_000_000
 class Value(BaseModel):
     """A frozen value that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ToolCall(Value):

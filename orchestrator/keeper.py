@@ -15,7 +15,7 @@ import structlog
 
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
-from orchestrator.journal import archive, index
+from orchestrator.journal import archive, index, signing
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
@@ -102,7 +102,10 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
         try:
             tidy(settings)
             with connect(redis_url(settings)) as client:
-                archive.tidy(client, archive_days=settings.archive_days, keep_days=settings.journal_days)
+                archive.tidy(client, archive_days=settings.archive_days)
+                for run_id in archive.expire(client, keep_days=settings.journal_days):
+                    signing.forget(settings.state_dir, run_id)
+                    _log.info("gave up a journal", run=run_id)
                 prune_daily(client, settings)
         except UnavailableError:
             continue  # The next time; nothing is pruned of which nobody says that it's over.

@@ -162,6 +162,22 @@ def remembered(state_dir: Path, run_id: str) -> Head | None:
         return None
 
 
+def forget(state_dir: Path, run_id: str) -> None:
+    """Give up the last head of a run that is given up itself. Raises OSError."""
+    if RUN_ID.match(run_id):
+        (state_dir / "signer" / "heads" / run_id).unlink(missing_ok=True)
+
+
+def signed_until(state_dir: Path) -> dict[str, float]:
+    """Return the runs whose heads are kept, and when each was signed last, in seconds since the epoch."""
+    found = dict[str, float]()
+    with suppress(FileNotFoundError), os.scandir(state_dir / "signer" / "heads") as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                found |= {entry.name: entry.stat().st_mtime} if RUN_ID.match(entry.name) else {}
+    return found
+
+
 def _parsed(line: bytes) -> Head | None:
     found = _HEAD_LINE.fullmatch(line)
     return Head(int(found[1]), found[2].decode()) if found else None
