@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import keys
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.runs import RunView
+
+
+_PAGE: Final = 1000
 
 
 class Record(NamedTuple):
@@ -45,6 +48,23 @@ def newest(client: Redis, *, live: bool, limit: int) -> list[str]:
     with available():
         found = client.zrevrange(keys.LIVE if live else keys.RUNS, 0, limit - 1)
     return _ids(found)
+
+
+def page(client: Redis, *, live: bool, limit: int) -> tuple[list[Record], list[str]]:
+    """Return up to `limit` records, newest first, and the ids of the damaged ones among them; `live` as above.
+
+    It reads on behind what is no run, however much of that somebody put in front.
+    """
+    found, damaged, start, size = list[Record](), list[str](), 0, limit
+    while len(found) < limit:
+        with available():
+            raw: Any = client.zrevrange(keys.LIVE if live else keys.RUNS, start, start + size - 1)
+        good, bad = listed(client, _ids(raw))
+        found, damaged = found + good, damaged + bad
+        if len(raw) < size:
+            break
+        start, size = start + size, _PAGE
+    return found[:limit], damaged
 
 
 def matching(client: Redis, prefix: str) -> list[str]:
