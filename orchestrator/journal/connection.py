@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 HINT: Final = "dreamdock up"
-_DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "XADD is equal or smaller", "not a valid float")
+_DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
 """What Redis, or a script in it, says where a key holds something else than it was given."""
 
 

@@ -129,6 +129,8 @@ def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
 
     Raises JournalError where that can't be read either.
     """
+    if not (row[0] and row[1]):
+        return _folded(client, run_id)
     try:
         view = load_view(row[0], row[1])
     except ValueError:

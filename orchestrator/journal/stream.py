@@ -273,6 +273,8 @@ class Writer:
         self.view: RunView
         if not self._catch_up():
             raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
+        self.found = len(self.events)
+        """How many events were there when it was opened."""
 
     @property
     def now(self) -> datetime:
