@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from orchestrator import logs
-from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
+from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.journal import archive, index, signing
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
@@ -168,7 +168,7 @@ class Keeper:
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
             return  # As above.
-        except JournalError as error:  # Damaged, or a newer version's: it mustn't stop the others.
+        except (JournalError, NotFoundError) as error:  # Damaged, or a newer version's: it mustn't stop the others.
             _log.error("a run can't be handed over", run=run_id, why=error.message, cause=error.cause)
             return
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)

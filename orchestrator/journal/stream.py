@@ -350,7 +350,10 @@ class Writer:
         for number, body in enumerate(bodies, start=len(self.events) + 1):
             event, data = seal(number, body, at=self.now, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
-            view = apply(view, event)
+            try:
+                view = apply(view, event)
+            except ValueError as error:
+                raise _damaged(self._run_id, f"{error}, though its record says so") from error
             events.append(event)
             datas.append(data)
             entries += [*_stored(data, head)]

@@ -120,6 +120,29 @@ def test_harm_to_one_run_is_told_in_words_and_stays_its_own(
     assert all(code in {1, 2, 3} and "busy" not in message for code, message in told), told
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_keeper_that_cannot_hand_a_run_over_hands_over_the_next(
+    client: Redis, run: Carried, other: str, settings: Settings, *, gone: bool
+) -> None:
+    """The record of a run that is over says that it is under way."""
+    client.hset(keys.record(run.run), mapping={"state": "running", "lease_until": 1})
+    client.hset(keys.record(other), "lease_until", 1)
+    client.zadd(keys.LIVE, {run.run: 2e18})
+    client.delete(keys.PENDING)
+    if gone:
+        client.delete(keys.stream(run.run))
+    keeper = Keeper(client, settings)
+    for _ in range(2):
+        keeper._repair()
+    assert index.record(client, other).attempt == 2
+
+
+def test_what_a_run_cannot_do_is_refused_as_damage(client: Redis, run: Carried) -> None:
+    writer = Writer(client, run.run, who="ann")
+    with pytest.raises(JournalError, match="isn't as it was written"):
+        writer.append(e.Parked(why="lost", text="x"))
+
+
 def test_a_listing_names_what_it_cannot_read(client: Redis, run: Carried, other: str, settings: Settings) -> None:
     client.delete(keys.record(run.run))
     client.set(keys.record(run.run), "x")
