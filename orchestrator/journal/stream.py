@@ -353,7 +353,8 @@ class Writer:
             try:
                 view = apply(view, event)
             except ValueError as error:
-                raise _damaged(self._run_id, f"{error}, though its record says so") from error
+                hint = f"dreamdock audit {self._run_id} --verify"
+                raise JournalError(f"run {self._run_id} takes no such event", cause=str(error), hint=hint) from error
             events.append(event)
             datas.append(data)
             entries += [*_stored(data, head)]

@@ -137,12 +137,6 @@ def test_a_keeper_that_cannot_hand_a_run_over_hands_over_the_next(
     assert index.record(client, other).attempt == 2
 
 
-def test_what_a_run_cannot_do_is_refused_as_damage(client: Redis, run: Carried) -> None:
-    writer = Writer(client, run.run, who="ann")
-    with pytest.raises(JournalError, match="isn't as it was written"):
-        writer.append(e.Parked(why="lost", text="x"))
-
-
 def test_a_listing_names_what_it_cannot_read(client: Redis, run: Carried, other: str, settings: Settings) -> None:
     client.delete(keys.record(run.run))
     client.set(keys.record(run.run), "x")
