@@ -9,6 +9,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
+from orchestrator import redaction
 from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs
     from orchestrator.events import Event
     from orchestrator.models.cassette import Match
+    from orchestrator.redaction import Typed
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
     from orchestrator.steering import More
@@ -53,6 +55,13 @@ class Listed(NamedTuple):
 
     view: RunView
     place: int | None
+
+
+class Listing(NamedTuple):
+    """Runs, newest first, and the ids of those whose records and journals tell nothing: not as they were written."""
+
+    runs: list[Listed]
+    damaged: list[str]
 
 
 class Asked(NamedTuple):
@@ -105,7 +114,8 @@ class Door:
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        self._who = f"{getpass.getuser()}@{platform.node()}"
+        who = f"{getpass.getuser()}@{platform.node()}"
+        self._who = who.encode(errors="backslashreplace").decode()  # The environment names the user, in any bytes.
         self._steering = Steering(client, self._who)
 
     @property
@@ -141,9 +151,16 @@ class Door:
             rule: words for rule, words in told.items() if words != sealed[rule]
         }
 
+    def typed(self, text: str) -> Typed:
+        """Return what a person typed without this shell's model keys and what else is a credential beyond doubt.
+
+        Whatever is submitted or said goes through this by itself; ask it to tell how many were left out.
+        """
+        return redaction.typed(text, secrets(catalog(self._settings.families), os.environ))
+
     def submit(self, spec: RunSpec) -> RunView:
         """Queue a run. Raises ConfigError where its model needs a key that no living worker has."""
-        return self._submit(spec)
+        return self._submit(spec.model_copy(update={"task": self.typed(spec.task).text}))
 
     def _submit(self, spec: RunSpec, *begun: e.Body) -> RunView:
         for key in self.lacking(spec):
@@ -207,11 +224,12 @@ class Door:
             if not any(family_id in worker.models for worker in workers)
         ]
 
-    def runs(self, *, include_done: bool, limit: int = 50) -> list[Listed]:
+    def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
         """Return up to `limit` runs, newest first."""
         places = {job_id: number for number, job_id in enumerate(queued(self._client), start=1)}
-        found = index.records(self._client, index.newest(self._client, live=not include_done, limit=limit))
-        return [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
+        found, damaged = index.page(self._client, live=not include_done, limit=limit)
+        runs = [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
+        return Listing(runs, damaged)
 
     def find(self, ref: str, repo: Path) -> str:
         """Return the id that a reference means: a unique prefix, or `@`.
@@ -279,11 +297,11 @@ class Door:
 
     def steer(self, run_id: str, text: str) -> RunView:
         """Tell the agent something at its next step; see `steering.steer`."""
-        return self._steering.steer(run_id, text)
+        return self._steering.steer(run_id, self.typed(text).text)
 
     def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
         """Take a run up again that is over; see `steering.retry`."""
-        return self._steering.retry(run_id, more, message=message)
+        return self._steering.retry(run_id, more, message=self.typed(message).text)
 
     def timeline(self, run_id: str) -> Timeline:
         """Return the moments that a run has been at."""
@@ -294,7 +312,8 @@ class Door:
 
         Raises NotFoundError for a step that the run hasn't been at.
         """
-        return self._rewind(run_id, lambda at: at.at(step).step, e.RewindRequested(step=step, message=message))
+        request = e.RewindRequested(step=step, message=self.typed(message).text)
+        return self._rewind(run_id, lambda at: at.at(step).step, request)
 
     def undo(self, run_id: str) -> Asked:
         """Ask for a return to before the last step, or the last rewind. Raises UsageError at the beginning."""
@@ -367,7 +386,7 @@ class Door:
             system=context.system,
             dialogue=context.dialogue,
         )
-        told = (e.Prompted(text=message),) if message else ()
+        told = (e.Prompted(text=self.typed(message).text),) if message else ()
         return self._submit(index.record(self._client, run_id).view.spec, forked, *told)
 
     def diff(self, run_id: str, *, old: int | None = None, new: int | None = None) -> bytes:

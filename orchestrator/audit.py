@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator import events as e
 from orchestrator.dialogue import Value
 from orchestrator.journal import signing
+from orchestrator.journal.plain import require_plain
 from orchestrator.journal.verify import check, collect
 from sandbox.errors import SandboxError
 
@@ -84,8 +84,8 @@ def audit(journal: Journal, evidence: Evidence) -> Audit:
 
 def _unread(entry: Entry) -> AuditEntry:
     try:
-        kind = str(json.loads(entry.data)["body"]["type"])[:40]
-    except (ValueError, RecursionError, TypeError, KeyError):
+        kind = str(require_plain(entry.data)["body"]["type"])[:40]
+    except (ValueError, TypeError, KeyError):
         return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text="damaged: it is no event")
     text = f"a {kind!r} event that this version can't read: a newer dreamdock may have written it"
     return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)

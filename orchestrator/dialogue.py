@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _MOST_TOKENS: Final = 1_000_000_000
 """Of one reply; no window comes near."""
+_MOST_OF_ALL: Final = 10**15
+"""Tokens of all replies of a run; beyond it figures get lost in other readers of JSON."""
 
 
 class Value(BaseModel):
-    """A frozen value that refuses unknown fields."""
+    """A frozen value that refuses unknown fields, and numbers that are none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ToolCall(Value):
@@ -44,11 +46,11 @@ class Usage(Value):
     `reasoning_tokens` of `output_tokens`.
     """
 
-    input_tokens: int = Field(0, ge=0)
-    output_tokens: int = Field(0, ge=0)
-    cached_tokens: int = Field(0, ge=0)
-    cache_write_tokens: int = Field(0, ge=0)
-    reasoning_tokens: int = Field(0, ge=0)
+    input_tokens: int = Field(0, ge=0, le=_MOST_OF_ALL)
+    output_tokens: int = Field(0, ge=0, le=_MOST_OF_ALL)
+    cached_tokens: int = Field(0, ge=0, le=_MOST_OF_ALL)
+    cache_write_tokens: int = Field(0, ge=0, le=_MOST_OF_ALL)
+    reasoning_tokens: int = Field(0, ge=0, le=_MOST_OF_ALL)
 
     @classmethod
     def counted(cls, **tokens: int) -> Usage:

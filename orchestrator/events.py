@@ -6,10 +6,9 @@ Events of a step without its `Checkpointed` are void: the step was never committ
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.runs import Outcome, RunSpec, Verdict
@@ -307,7 +306,7 @@ class Event(Value):
     """A body in its envelope. `seq` counts from 1; `who` names a person or process; `fence` is 0 for open appends."""
 
     seq: int
-    at: datetime
+    at: AwareDatetime
     who: str
     fence: int = 0
     body: Body

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from orchestrator import logs
-from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, UnavailableError
-from orchestrator.journal import archive, index
+from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
+from orchestrator.journal import archive, index, signing
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
@@ -102,7 +102,10 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
         try:
             tidy(settings)
             with connect(redis_url(settings)) as client:
-                archive.tidy(client, archive_days=settings.archive_days, keep_days=settings.journal_days)
+                archive.tidy(client, archive_days=settings.archive_days)
+                for run_id in archive.expire(client, keep_days=settings.journal_days):
+                    signing.forget(settings.state_dir, run_id)
+                    _log.info("gave up a journal", run=run_id)
                 prune_daily(client, settings)
         except UnavailableError:
             continue  # The next time; nothing is pruned of which nobody says that it's over.
@@ -164,7 +167,7 @@ class Keeper:
                 dispatch(self._client, run_id, journal.view.attempt)
         except HeadMovedError:
             return  # As above.
-        except JournalError as error:  # Damaged, or a newer version's: it mustn't stop the others.
+        except (JournalError, NotFoundError) as error:  # Damaged, or a newer version's: it mustn't stop the others.
             _log.error("a run can't be handed over", run=run_id, why=error.message, cause=error.cause)
             return
         _log.info("handed over", run=run_id, attempt=journal.view.attempt, state=journal.view.label)

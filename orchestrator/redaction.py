@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -68,6 +68,44 @@ _PLACED: Final = (
 )
 
 
+# What people type is about credentials, too: examples, place holders, names. There only that goes which is a key to a
+# service beyond doubt; a password, a token of JSON or what stands behind `TOKEN=` stays.
+_TYPED: Final = (
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])",
+    r"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,}",
+    r"gl(?:pat|dt|rt)-[\w-]{20,}",
+    r"xox[abprs]-\d{8,}-[A-Za-z0-9-]{10,}",
+    r"sk-(?:(?:proj|svcacct|admin|ant|or)-[\w-]{20,}|[A-Za-z0-9]{32,})",
+    r"(?:hf|npm|gsk|r8)_[A-Za-z0-9]{30,}|AIza[\w-]{35}|[sr]k_live_[A-Za-z0-9]{16,}",
+    r"SG\.[\w-]{16,80}\.[\w-]{16,}|pypi-AgE[\w-]{40,}",
+)
+_DISTINCT: Final = 10
+"""Different characters of a key; `ghp_xxxx…` has fewer."""
+
+
+class Typed(NamedTuple):
+    """What a person typed, without secrets, and how many of those were left out."""
+
+    text: str
+    left_out: int
+
+
+def typed(text: str, known: Iterable[str] = ()) -> Typed:
+    """Replace these secrets, and what is a credential beyond doubt, by `[redacted]`."""
+    secrets = [secret for secret in known if len(secret) >= SHORTEST]
+    for pattern in _typed_patterns():
+        secrets += [found[0] for found in pattern.finditer(text) if not _is_example(found[0])]
+    left_out = 0
+    for secret in sorted(set(secrets), key=len, reverse=True):  # One may be the beginning of another.
+        left_out += secret in text
+        text = text.replace(secret, REDACTED)
+    return Typed(text, left_out)
+
+
+def _is_example(key: str) -> bool:
+    return "example" in key.lower() or len(set(key)) < _DISTINCT
+
+
 def find(text: str) -> Iterator[str]:
     """Yield what looks like a credential: the secret itself, without the name that gave it away."""
     for pattern in _patterns():
@@ -102,6 +140,12 @@ def _replaced(match: re.Match[str]) -> str:
         return REDACTED
     start, end = (place - match.start() for place in match.span("secret"))
     return f"{match[0][:start]}{REDACTED}{match[0][end:]}"
+
+
+@cache
+def _typed_patterns() -> tuple[re.Pattern[str], ...]:
+    prefixed = rf"(?<![A-Za-z0-9])(?:{'|'.join(_TYPED)})"
+    return tuple(re.compile(pattern) for pattern in (*_BLOCKS, prefixed))
 
 
 @cache

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Usage, Value
 from orchestrator.settings import Command, Commands, RunLimits
 from sandbox.spec import Base, Limits
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 LONGEST_TASK: Final = 100_000
 """Characters."""
-RUN_ID: Final = re.compile(r"^[0-9a-z]{12}$")
-ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})$")
+RUN_ID: Final = re.compile(r"^[0-9a-z]{12}\Z")
+ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})\Z")
 STACK_LABEL: Final = "dreamdock.stack"
 FENCE_LABEL: Final = "dreamdock.fence"
 """Labels of a run's containers, beside the sandbox's own RUN_LABEL."""
@@ -138,12 +140,12 @@ class RunView(Value):
     id: str
     spec: RunSpec
     who: str
-    created_at: datetime
+    created_at: AwareDatetime
     state: State = State.QUEUED
     outcome: Outcome | None = None
     reason: str = ""
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
     attempt: int = 0
     step: int = 0
     depth: int = 0
@@ -155,7 +157,7 @@ class RunView(Value):
     shell: str = ""
     cancel_requested: bool = False
     pausing: str = ""
-    parked_at: datetime | None = None
+    parked_at: AwareDatetime | None = None
     parked_s: float = 0.0
     steered: int = 0
     heard: int = 0

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
-from orchestrator.errors import HeadMovedError, UsageError
+from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
 from orchestrator.journal.stream import Writer
 from orchestrator.queue import dispatch
@@ -61,7 +61,7 @@ class Steering:
                 return journal.view
             if len(journal.events) == known and (not asked or _appended(journal, *asked)):
                 return journal.view  # Somebody carries it, and will end it.
-        raise _crowded(run_id)
+        raise _crowded(journal)
 
     def pause(self, run_id: str, *, now: bool = False) -> RunView:
         """Ask for a pause: the run waits, no worker is taken, and what it committed is kept.
@@ -80,7 +80,7 @@ class Steering:
                 return journal.view
             if len(journal.events) == known and _appended(journal, asked):
                 return journal.view
-        raise _crowded(run_id)
+        raise _crowded(journal)
 
     def resume(self, run_id: str) -> RunView:
         """Put a parked run in line again, or take back a pause that hasn't come yet.
@@ -100,7 +100,7 @@ class Steering:
                 raise UsageError(f"run {run_id} isn't paused", cause=_stands(view), hint=hint)
             elif _appended(journal, e.ResumeRequested()):
                 return journal.view
-        raise _crowded(run_id)
+        raise _crowded(journal)
 
     def steer(self, run_id: str, text: str) -> RunView:
         """Have the agent told something at its next step; a parked run is told when it goes on.
@@ -114,7 +114,7 @@ class Steering:
                 raise UsageError(f"run {run_id} is over", cause=_stands(journal.view), hint=hint)
             if _appended(journal, said):
                 return journal.view
-        raise _crowded(run_id)
+        raise _crowded(journal)
 
     def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
         """Take a run up again that is over: it goes on from its last step, and is told how it had ended, and `message`.
@@ -137,7 +137,7 @@ class Steering:
             if _appended(journal, asked, *said, again, operation="reopen"):
                 dispatch(self._client, run_id, journal.view.attempt)
                 return journal.view
-        raise _crowded(run_id)
+        raise _crowded(journal)
 
     def _opened(self, run_id: str) -> Writer:
         return Writer(self._client, run_id, who=self._who)
@@ -203,5 +203,10 @@ def _extended(journal: Writer, more: More) -> RunLimits | None:
     return limits if changes else None
 
 
-def _crowded(run_id: str) -> HeadMovedError:
-    return HeadMovedError(f"the journal of run {run_id} is too busy", hint="try again")
+def _crowded(journal: Writer) -> JournalError:
+    run_id = journal.view.id
+    if len(journal.events) > journal.found:
+        return HeadMovedError(f"the journal of run {run_id} is too busy", hint="try again")
+    cause = f"its record says something else than its {journal.found} events"
+    hint = f"dreamdock audit {run_id} --verify"
+    return JournalError(f"the journal of run {run_id} isn't as it was written", cause=cause, hint=hint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.dialogue import ToolCall, Value
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import JournalError, NotFoundError
 from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Timeline:
     """A fold of the journal: all moments, and which of them undo and redo lead to.
 
     `run` is the run's id, for hints. `dropped` is what came after the last undo, so that there is nothing to redo any
-    more, as in an editor; else None.
+    more, as in an editor; else None. Raises JournalError for events that are no run's: without a beginning, or with
+    numbers that don't go up.
     """
 
     def __init__(self, events: Iterable[Event], run: str = "RUN") -> None:
@@ -58,8 +59,11 @@ class Timeline:
         self._future: list[int] = []
         self.dropped: Moment | None = None
         self._reply: e.Replied | None = None
+        self._last = -1
         for event in events:
             self._take(event)
+        if not self.moments:
+            raise self._unlike_a_run("it has no beginning")
 
     @property
     def begin(self) -> Moment:
@@ -102,6 +106,12 @@ class Timeline:
 
     def _take(self, event: Event) -> None:
         match event.body:
+            case e.Checkpointed(step=step) | e.Rewound(step=step) if step <= self._last:
+                raise self._unlike_a_run(f"event {event.seq} comes back to step {step}")
+            case e.Checkpointed() if not self.moments:
+                raise self._unlike_a_run("it has no beginning")
+            case e.Rewound(to=to) if to not in self.moments:
+                raise self._unlike_a_run(f"event {event.seq} goes back to step {to}, which it hasn't been at")
             case e.Submitted(spec=spec):
                 self._begin(event, 0, spec.repo.commit, spec.repo.tree, "")
             case e.Forked() as body:
@@ -122,8 +132,10 @@ class Timeline:
             step=step, seq=event.seq, at=event.at, kind="begin", depth=0, commit=commit, tree=tree, shell=shell
         )
         self._past.append(step)
+        self._last = step
 
     def _step(self, event: Event, body: e.Checkpointed) -> None:
+        self._last = body.step
         said = self._reply.reply if self._reply and self._reply.step == body.step else None
         self.moments[body.step] = Moment(
             step=body.step,
@@ -145,6 +157,7 @@ class Timeline:
 
     def _rewind(self, event: Event, body: e.Rewound) -> None:
         before, to = self.now.step, self.moments[body.to]
+        self._last = body.step
         update = {
             "step": body.step,
             "seq": event.seq,
@@ -169,3 +182,6 @@ class Timeline:
         if self._future:
             self.dropped = self.now
         self._future.clear()
+
+    def _unlike_a_run(self, why: str) -> JournalError:
+        return JournalError("the journal tells no run", cause=why, hint=f"dreamdock audit {self.run} --verify")

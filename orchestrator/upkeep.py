@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from orchestrator.errors import DeniedError, JournalError, LimitError, NotFoundError
-from orchestrator.journal import index
+from orchestrator.journal import index, signing
 from orchestrator.runs import State
 from sandbox.cache import evict
 from sandbox.retention import prune
@@ -50,7 +50,8 @@ def give_up(client: Redis, settings: Settings, *, days: float | None = None, dry
     RedisAwayError, and the store's errors.
     """
     store = Store(settings.state_dir / "repos")
-    for folder in (settings.state_dir, store.root, settings.state_dir / "workspaces"):
+    heads = settings.state_dir / "signer" / "heads"
+    for folder in (settings.state_dir, store.root, settings.state_dir / "workspaces", heads):
         if _is_closed(folder):
             hint = "sudo dreamdock prune"
             raise DeniedError("this account may not clear up", cause=f"{folder} belongs to another one", hint=hint)
@@ -58,10 +59,26 @@ def give_up(client: Redis, settings: Settings, *, days: float | None = None, dry
     before = store.measure()
     runs = prune(store, _ended(client), retention_s=retention_s, dry_run=dry_run)
     after = before if dry_run else store.measure()
+    if not dry_run:
+        forget_heads(client, settings, retention_s=retention_s)
     gone = trim(settings, dry_run=dry_run)
     freed = before - after + sum(sum(found.values()) for found in gone.values())
     checkouts, layers = (tuple(gone[kind]) for kind in _CACHES)
     return Pruned(tuple(runs), checkouts, layers, max(freed, 0), after, dry_run)
+
+
+def forget_heads(client: Redis, settings: Settings, *, retention_s: float) -> list[str]:
+    """Give up the signed heads of runs that are gone, the last one signed `retention_s` seconds ago; return their ids.
+
+    Not before: whoever takes a run out of Redis for a moment, to put it back shorter, would have no witness against
+    him. Raises RedisAwayError, OSError.
+    """
+    until = time.time() - retention_s
+    old = [run_id for run_id, at in signing.signed_until(settings.state_dir).items() if at <= until]
+    gone = index.gone(client, old)
+    for run_id in gone:
+        signing.forget(settings.state_dir, run_id)
+    return gone
 
 
 def _is_closed(folder: Path) -> bool:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.api import Door
+    from orchestrator.cli.screen import Screen
     from orchestrator.settings import Settings
 
 
@@ -23,6 +24,16 @@ def opened() -> Iterator[Door]:
         yield door
     finally:
         door.close()
+
+
+def without_secrets(screen: Screen, door: Door, text: str, what: str) -> str:
+    """Return what a person typed without secrets, and say on stderr how many were left out of `what`."""
+    from orchestrator.cli.text import plural
+
+    typed = door.typed(text)
+    if typed.left_out:
+        screen.say(f"{plural(typed.left_out, 'secret')} {'was' if typed.left_out == 1 else 'were'} left out of {what}")
+    return typed.text
 
 
 def answering(settings: Settings) -> None:

@@ -31,6 +31,8 @@ def explain(error: Exception) -> Failure:
             return Failure(error.message, error.cause, error.hint, error.exit_code)
         case click.ClickException():
             return Failure(_uncapitalised(error.format_message()), "", _help(error), error.exit_code)
+        case UnicodeDecodeError():
+            return Failure("what was read is no UTF-8 text", str(error), "give it in UTF-8: iconv -t UTF-8", 2)
         case OSError():
             where = f": {error.filename}" if error.filename else ""
             message = f"the system refused: {(error.strerror or str(error)).lower()}{where}"

@@ -23,10 +23,10 @@ def fork(screen: Screen, /, run: str, step: int, message: str) -> None:
     It has that step's files and dialogue, and its own journal, limits and cost; the other run stays as it is.
     """
     from orchestrator.cli import document
-    from orchestrator.cli.door import found
+    from orchestrator.cli.door import found, without_secrets
 
     with found(run) as (door, run_id):
-        view = door.fork(run_id, step, message=message)
+        view = door.fork(run_id, step, message=without_secrets(screen, door, message, "the message"))
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return

@@ -15,13 +15,14 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orchestrator.api import Listed
+    from orchestrator.api import Listed, Listing
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunView
 
 _HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST", "TASK")
 _FIGURES: Final = (2, 3, 4)
 _NARROWEST: Final = 16
+_NAMED: Final = 5
 _EVERY_SECONDS: Final = 1.0
 
 
@@ -55,11 +56,18 @@ def _what(view: RunView, room: int | None) -> Text:
     return task.append(f"  {doing}", "dim")
 
 
-def show(screen: Screen, runs: Sequence[Listed], *, everything: bool) -> None:
-    """Print the runs once."""
+def show(screen: Screen, found: Listing, *, everything: bool) -> None:
+    """Print the runs once, and on stderr which ones can't be read."""
+    runs, damaged = found
     if screen.json:
-        document.write("dreamdock.ps/1", {"runs": [document.run_fields(view, place) for view, place in runs]})
+        told = [document.run_fields(view, place) for view, place in runs]
+        document.write("dreamdock.ps/1", {"runs": told, "damaged": damaged})
         return
+    for run_id in damaged[:_NAMED]:
+        why = f"run {run_id} can't be read: dreamdock audit {run_id} --verify"
+        screen.say(Text.assemble(("warning: ", "bold yellow"), why))
+    if len(damaged) > _NAMED:
+        screen.say(Text.assemble(("warning: ", "bold yellow"), f"{len(damaged) - _NAMED} more can't be read"))
     if not runs:
         screen.say("no runs yet" if everything else "nothing is running; -a shows finished runs")
         screen.next('dreamdock run "fix the failing tests"')
@@ -68,7 +76,7 @@ def show(screen: Screen, runs: Sequence[Listed], *, everything: bool) -> None:
         screen.line(line)
 
 
-def watch(screen: Screen, runs: Callable[[], Sequence[Listed]]) -> None:
+def watch(screen: Screen, runs: Callable[[], Listing]) -> None:
     """Keep the table on the terminal until q or Ctrl-C; with `--json` print it each second."""
     if screen.json:
         while True:
@@ -86,10 +94,12 @@ def watch(screen: Screen, runs: Callable[[], Sequence[Listed]]) -> None:
     with Keys() as keys, Live(console=screen.answer, screen=True, auto_refresh=False) as live:
         while True:
             now = datetime.now(UTC)
-            lines = table(screen, runs(), now)
+            found = runs()
+            lines = table(screen, found.runs, now)
             for line in lines:
                 line.no_wrap, line.overflow = True, "ellipsis"
-            foot = Text(f"{len(lines) - 1} shown at {now:%H:%M:%S}Z · q leaves", "dim")
+            unread = f" · {len(found.damaged)} can't be read" if found.damaged else ""
+            foot = Text(f"{len(lines) - 1} shown at {now:%H:%M:%S}Z{unread} · q leaves", "dim")
             live.update(Group(*lines, Text(), foot), refresh=True)
             if keys.pressed("q", within=_EVERY_SECONDS):
                 return

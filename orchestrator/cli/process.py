@@ -44,6 +44,7 @@ def run_command(arguments: Sequence[str]) -> int:
     manner = Manner.of(arguments)
     _never_fail_on_a_character()
     try:
+        _require_text(arguments)
         with _terminable():
             result = cli.main(list(arguments), prog_name="dreamdock", standalone_mode=False)
         sys.stdout.flush()
@@ -57,6 +58,20 @@ def run_command(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  # The last place that can say it in words.
         return _fail(error, manner)
     return result if isinstance(result, int) else 0
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an argument that isn't UTF-8: journal, files and terminals hold text. So does stdin."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # In the C locale it would let anything through.
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            from orchestrator.errors import UsageError
+
+            cause = f"it is {argument[:60]!r}"
+            raise UsageError(f"argument {number} is no UTF-8 text", cause=cause, hint="export LANG=C.UTF-8") from error
 
 
 def _fail(error: Exception, manner: Manner) -> int:

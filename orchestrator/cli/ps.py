@@ -29,7 +29,8 @@ def ps(screen: Screen, /, everything: bool, limit: int, watch: bool) -> None:
     """List runs.
 
     Without -a only those that aren't done.
-    With --json: {"schema": "dreamdock.ps/1", "runs": [...]}; with --watch too, such a line each second.
+    One that can't be read, because it isn't as it was written, is named on standard error.
+    With --json: {"schema": "dreamdock.ps/1", "runs": [...], "damaged": [...]}; with --watch such a line each second.
     """
     from orchestrator.cli import listing
     from orchestrator.cli.door import opened

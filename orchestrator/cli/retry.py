@@ -33,11 +33,13 @@ def retry(
     from rich.text import Text
 
     from orchestrator.cli import document, states
-    from orchestrator.cli.door import found
+    from orchestrator.cli.door import found, without_secrets
     from orchestrator.steering import More
 
     with found(run) as (door, run_id):
-        view = door.retry(run_id, More(steps, money, seconds), message=message)
+        view = door.retry(
+            run_id, More(steps, money, seconds), message=without_secrets(screen, door, message, "the message")
+        )
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return

@@ -29,7 +29,12 @@ def rewind(screen: Screen, /, run: str, step: int, message: str) -> int:
     What git ignores stays; processes and /tmp are gone. A run that is over is taken up again.
     On a run that is under way it waits for the end of the step; the exit code is 8 where that takes over a minute.
     """
-    return _carry_out(screen, run, lambda door, run_id: door.rewind(run_id, step, message=message))
+    from orchestrator.cli.door import without_secrets
+
+    def ask(door: Door, run_id: str) -> Asked:
+        return door.rewind(run_id, step, message=without_secrets(screen, door, message, "the message"))
+
+    return _carry_out(screen, run, ask)
 
 
 @click.command()

@@ -27,11 +27,12 @@ def steer(screen: Screen, /, run: str, text: str) -> None:
     from rich.text import Text
 
     from orchestrator.cli import document, states
-    from orchestrator.cli.door import found
+    from orchestrator.cli.door import found, without_secrets
     from orchestrator.runs import LONGEST_TASK, State
 
     with found(run) as (door, run_id):
-        view = door.steer(run_id, sys.stdin.read(LONGEST_TASK + 1) if text == "-" else text)
+        said = sys.stdin.read(LONGEST_TASK + 1) if text == "-" else text
+        view = door.steer(run_id, without_secrets(screen, door, said, "the message"))
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return

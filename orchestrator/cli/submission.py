@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator import settings
 from orchestrator.cli import document, layout, states, wording
-from orchestrator.cli.door import opened
+from orchestrator.cli.door import opened, without_secrets
 from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
@@ -38,7 +38,8 @@ _HINT: Final = 'dreamdock run "fix the failing tests"'
 def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_run: bool = False) -> int:
     """Resolve a request, start what is missing, submit it and follow it. Returns the exit code."""
     with opened() as door:
-        spec = door.resolve(request)
+        task = without_secrets(screen, door, request.task, "the task")
+        spec = door.resolve(request.model_copy(update={"task": task}))
         if dry_run:
             _plan(screen, door, spec)
             return 0
@@ -63,7 +64,7 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
 def _pass_keys_on(door: Door, spec: RunSpec, loaded: Settings, reporter: TalkReporter) -> None:
     """Start idle workers anew where they lack a key and this shell has it: keys travel by environment."""
     variables = [key.variable for key in door.lacking(spec) if has_key(key.variable, os.environ)]
-    if variables and not door.runs(include_done=False, limit=1):
+    if variables and not door.runs(include_done=False, limit=1).runs:
         reporter.line(f"the workers were started without {' and '.join(variables)}; starting them anew")
         take_down(loaded)
         ensure_served(loaded, reporter)

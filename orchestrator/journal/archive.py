@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import index, keys, packing
 from orchestrator.journal.connection import Scripts, available
-from orchestrator.journal.stream import entries
+from orchestrator.journal.stream import entries, unpacked
 from orchestrator.journal.verify import verify
+from orchestrator.runs import RUN_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
 _log = structlog.get_logger(__name__)
@@ -21,23 +23,36 @@ _DAY_MS: Final = 86_400_000
 _AT_ONCE: Final = 50
 
 
-def tidy(client: Redis, *, archive_days: float, keep_days: float) -> list[str]:
+def tidy(client: Redis, *, archive_days: float) -> list[str]:
     """Archive the journals of up to 50 runs that were over for `archive_days`; return the runs' ids.
 
-    Those that were over for `keep_days` are given up, with all that Redis has of the run; 0: never.
-    Raises RedisAwayError.
+    One that isn't as it was written stays as it is, and is told. Raises RedisAwayError.
     """
+    return _each(client, keys.FINISHED, archive_days, archive)
+
+
+def expire(client: Redis, *, keep_days: float) -> list[str]:
+    """Give up up to 50 journals that were over for `keep_days`, with all that Redis has of the run; 0: never.
+
+    Returns the runs' ids. Raises RedisAwayError.
+    """
+    return _each(client, keys.ARCHIVED, keep_days, forget) if keep_days else []
+
+
+def _each(client: Redis, key: str, days: float, act: Callable[[Redis, str], bool]) -> list[str]:
+    """Act on those runs of a list that are due; what can't be acted on is taken from it, or it would hold up others."""
     done = []
-    for run_id in _due(client, keys.FINISHED, archive_days):
+    for raw in _due(client, key, days):
+        run_id = raw.decode(errors="backslashreplace")
         try:
-            done += [run_id] if archive(client, run_id) else []
-        except JournalError as error:  # As it lies there it tells more than an archive of it would.
-            _log.error("a journal isn't archived", run=run_id, why=error.message, cause=error.cause)
+            done += [run_id] if RUN_ID.match(run_id) and act(client, run_id) else []
+        except (JournalError, NotFoundError) as error:  # As it lies there it tells more than an archive of it would.
+            _log.error("a journal is left as it is", run=run_id, why=error.message, cause=error.cause)
             with available():
-                client.zrem(keys.FINISHED, run_id)
-    for run_id in _due(client, keys.ARCHIVED, keep_days) if keep_days else ():
-        forget(client, run_id)
-        _log.info("gave up a journal", run=run_id)
+                client.zrem(key, raw)
+        if not RUN_ID.match(run_id):
+            with available():
+                client.zrem(key, raw)
     return done
 
 
@@ -56,10 +71,12 @@ def archive(client: Redis, run_id: str) -> bool:
     with available():
         stored = client.hvals(keys.blobs(run_id))
     try:
-        blobs = [zlib.decompress(packed) for packed in stored]
-    except zlib.error as error:
-        raise JournalError(f"a patch of run {run_id} is damaged", cause=str(error)) from error
-    parts = list(packing.pieces(lines, blobs))
+        blobs = [blob for packed in stored if (blob := unpacked(packed)) is not None]
+        parts = list(packing.pieces(lines, blobs)) if len(blobs) == len(stored) else []
+    except ValueError as error:
+        raise JournalError(f"the journal of run {run_id} can't be archived", cause=str(error)) from error
+    if not parts:
+        raise JournalError(f"a patch of run {run_id} is damaged", hint=f"dreamdock audit {run_id} --verify")
     names = [keys.record(run_id), keys.stream(run_id), keys.blobs(run_id), keys.archive(run_id)]
     status = Scripts(client)("archive", [*names, keys.FINISHED, keys.ARCHIVED], [run_id, check.head, *parts])
     return status == "OK"
@@ -72,9 +89,9 @@ def forget(client: Redis, run_id: str) -> bool:
     return Scripts(client)("forget", [*names, *lists], [run_id]) == "OK"
 
 
-def _due(client: Redis, key: str, days: float) -> list[str]:
+def _due(client: Redis, key: str, days: float) -> list[bytes]:
     found: Any
     until = index.now_ms(client) - int(days * _DAY_MS)
     with available():
         found = client.zrangebyscore(key, 0, until, start=0, num=_AT_ONCE)
-    return [run_id.decode() for run_id in found]
+    return list(found)

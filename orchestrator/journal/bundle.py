@@ -16,6 +16,8 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.errors import JournalError
+from orchestrator.journal.packing import MOST_EVENT_BYTES, MOST_RUN_BYTES
+from orchestrator.journal.plain import require_plain
 from orchestrator.journal.signing import Head
 from orchestrator.journal.stream import Entry, genesis
 from orchestrator.journal.verify import Evidence, Journal, blob_names, commits
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SCHEMA: Final = "dreamdock.bundle/1"
-MOST_BYTES: Final = 256 * 1024 * 1024
-"""Of a bundle, unpacked."""
-MOST_LINE_BYTES: Final = 32 * 1024 * 1024
-MOST_LINES: Final = 2_000_000
+_MOST_LINE_BYTES: Final = 3 * MOST_EVENT_BYTES
+"""An event's JSON is text in the line's JSON: its quotes and what isn't ASCII take up to three times their room."""
+_MOST_LINES: Final = 2_000_000
+_MOST: Final = 10**9
+"""Of a number of an event."""
 _CHUNK: Final = 1024 * 1024
 _GZIP: Final = 31
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -81,7 +84,7 @@ def read(file: IO[bytes]) -> Bundle:
     parts = _Parts([], {}, {})
     ended = False
     for count, line in enumerate(_unpacked(file)):
-        if ended or count >= MOST_LINES:
+        if ended or count >= _MOST_LINES:
             raise _broken("it goes on behind its end")
         value = _value(line, count)
         if not count:
@@ -111,7 +114,7 @@ def _check(header: Mapping[str, Any]) -> None:
         case {"run": str(run), "seq": int(seq), "end": int(end), "head": str(head), "keys": dict(keys)} if (
             RUN_ID.fullmatch(run)
             and _HASH.fullmatch(head)
-            and 0 <= seq <= end
+            and 0 <= seq <= end <= _MOST
             and all(isinstance(key, str) for key in keys.values())
         ):
             return
@@ -123,7 +126,7 @@ def _take(parts: _Parts, value: Mapping[str, Any], count: int) -> None:
     match value:
         case {"n": int(seq), "e": str(data), "h": str(hashed)}:
             minor, signature = value.get("m", 0), value.get("s", "")
-            if isinstance(minor, int) and isinstance(signature, str):
+            if isinstance(minor, int) and isinstance(signature, str) and 0 <= minor <= _MOST and 0 <= seq <= _MOST:
                 parts.entries.append(Entry(seq, _stored(data, count), hashed, signature, minor))
                 return
         case {"blob": str(name), "zlib": str(packed)}:
@@ -143,8 +146,8 @@ def _take(parts: _Parts, value: Mapping[str, Any], count: int) -> None:
 
 def _value(line: bytes, count: int) -> dict[str, Any]:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = require_plain(line)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise _broken(f"line {count + 1} is no JSON object")
@@ -181,7 +184,7 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
         *lines, rest = held.split(b"\n")
         yield from (bytes(line) for line in lines)
         held = bytearray(rest)
-        if total > MOST_BYTES or len(held) > MOST_LINE_BYTES:
+        if total > MOST_RUN_BYTES or len(held) > _MOST_LINE_BYTES:
             raise _broken("it unpacks to more than a run can have")
         packed = unpacker.unconsumed_tail or unpacker.unused_data or file.read(_CHUNK)
     if held or not unpacker.eof:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
-from orchestrator.errors import ConfigError, RedisAwayError
+from orchestrator.errors import ConfigError, JournalError, RedisAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 HINT: Final = "dreamdock up"
+_DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
+"""What Redis, or a script in it, says where a key holds something else than it was given."""
 
 
 def redis_url(settings: Settings) -> str:
@@ -62,12 +64,15 @@ def ping(url: str) -> bool:
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Turn redis-py's errors into RedisAwayError."""
+    """Turn redis-py's errors into RedisAwayError, and into JournalError where a key isn't what was put there."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisAwayError("Redis doesn't answer", cause=str(error), hint=HINT) from error
     except redis.RedisError as error:
+        if isinstance(error, redis.ResponseError) and any(words in str(error) for words in _DAMAGED):
+            hint = "dreamdock audit RUN --verify"
+            raise JournalError("a key in Redis isn't as it was written", cause=str(error), hint=hint) from error
         raise RedisAwayError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import keys
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.runs import RunView
+
+
+_PAGE: Final = 1000
 
 
 class Record(NamedTuple):
@@ -47,6 +50,23 @@ def newest(client: Redis, *, live: bool, limit: int) -> list[str]:
     return _ids(found)
 
 
+def page(client: Redis, *, live: bool, limit: int) -> tuple[list[Record], list[str]]:
+    """Return up to `limit` records, newest first, and the ids of the damaged ones among them; `live` as above.
+
+    It reads on behind what is no run, however much of that somebody put in front.
+    """
+    found, damaged, start, size = list[Record](), list[str](), 0, limit
+    while len(found) < limit:
+        with available():
+            raw: Any = client.zrevrange(keys.LIVE if live else keys.RUNS, start, start + size - 1)
+        good, bad = listed(client, _ids(raw))
+        found, damaged = found + good, damaged + bad
+        if len(raw) < size:
+            break
+        start, size = start + size, _PAGE
+    return found[:limit], damaged
+
+
 def matching(client: Redis, prefix: str) -> list[str]:
     """Return all run ids that begin with `prefix`."""
     found: Any
@@ -69,20 +89,39 @@ def _ids(found: Iterable[bytes]) -> list[str]:
 
 
 def records(client: Redis, run_ids: Sequence[str]) -> list[Record]:
-    """Return the records of these runs, in this order, without those that are gone.
+    """Return the records of these runs, in this order, without those that are gone or damaged; see `listed`."""
+    return listed(client, run_ids)[0]
 
-    One that can't be read, nor folded anew from its journal, is left out: it must not stop the others.
+
+def listed(client: Redis, run_ids: Sequence[str]) -> tuple[list[Record], list[str]]:
+    """Return the records of these runs, in this order, and the ids of those that are damaged; none of what is gone.
+
+    One that can't be read, nor folded anew from its journal, is damaged: it must not stop the others.
     """
     rows: Any
     with available(), client.pipeline(transaction=False) as pipe:
         for run_id in run_ids:
             pipe.hmget(keys.record(run_id), ["spec", "view", "attempt", "fence", "lease_until"])
         rows = pipe.execute(raise_on_error=False)
-    found = []
+    found, damaged = [], []
     for run_id, row in zip(run_ids, rows, strict=True):
-        with suppress(JournalError, TypeError, ValueError):
-            found += [Record(_view(client, run_id, row), *map(int, row[2:]))] if row[0] else []
-    return found
+        if isinstance(row, list) and not any(row):
+            continue
+        try:
+            found.append(Record(_view(client, run_id, row), *map(int, row[2:])))
+        except (JournalError, TypeError, ValueError):  # TypeError: the record is no record.
+            damaged.append(run_id)
+    return found, damaged
+
+
+def gone(client: Redis, run_ids: Sequence[str]) -> list[str]:
+    """Return those of these runs that have no record any more."""
+    rows: Any
+    with available(), client.pipeline(transaction=False) as pipe:
+        for run_id in run_ids:
+            pipe.exists(keys.record(run_id))
+        rows = pipe.execute()
+    return [run_id for run_id, row in zip(run_ids, rows, strict=True) if not row]
 
 
 def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
@@ -90,6 +129,8 @@ def _view(client: Redis, run_id: str, row: Sequence[bytes]) -> RunView:
 
     Raises JournalError where that can't be read either.
     """
+    if not (row[0] and row[1]):
+        return _folded(client, run_id)
     try:
         view = load_view(row[0], row[1])
     except ValueError:
@@ -121,13 +162,11 @@ def tenures(client: Redis, run_ids: Sequence[str]) -> list[Tenure]:
 
 def record(client: Redis, run_id: str) -> Record:
     """Return one run's record. Raises NotFoundError, or JournalError for one that can't be read."""
-    found = records(client, [run_id])
+    found, damaged = listed(client, [run_id])
+    if damaged:
+        _folded(client, run_id)
+        raise JournalError(f"the record of run {run_id} is damaged", hint=f"dreamdock audit {run_id} --verify")
     if not found:
-        with available():
-            damaged = client.exists(keys.record(run_id))
-        if damaged:
-            _folded(client, run_id)
-            raise JournalError(f"the record of run {run_id} is damaged", hint=f"dreamdock audit {run_id} --verify")
         raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
     return found[0]
 

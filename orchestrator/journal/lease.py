@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.errors import RedisAwayError
+from orchestrator.errors import JournalError, RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, hurried
 from orchestrator.stop import LOST
@@ -66,6 +66,8 @@ class Lease:
                 if time.monotonic() + 2 * wait - renewed > self._seconds * _UNSURE:  # The next answer may come later.
                     self._stop.hold()
                 continue
+            except JournalError:  # The record is none any more: nobody can own the run.
+                status = "DAMAGED"
             if status != "OK":
                 self._stop.set(LOST)
                 return

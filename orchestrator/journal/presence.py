@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.dialogue import Value
 from orchestrator.errors import UnavailableError
@@ -30,8 +31,11 @@ class Presence(Value):
     """One living process.
 
     `kind` is worker (it takes runs), dream (it takes dreams) or keeper; `models` names the families whose key it has.
-    `namespace` is the kernel's number of its pid namespace: it tells containers of one host apart.
+    `namespace` is the kernel's number of its pid namespace: it tells containers of one host apart. What a newer version
+    says beside that is left alone.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     kind: str
     name: str
@@ -80,9 +84,13 @@ class Beat:
 
 
 def alive(client: Redis, kind: str) -> list[Presence]:
-    """Return the living processes of a kind, by name."""
+    """Return the living processes of a kind, by name. A key that says something else is no process."""
     rows: Any
     with available():
         found = sorted(client.scan_iter(match=keys.process(kind, "*"), count=1000))
         rows = client.mget(found) if found else []
-    return [Presence.model_validate_json(row) for row in rows if row]
+    living = []
+    for row in rows:
+        with suppress(ValidationError):
+            living += [Presence.model_validate_json(row)] if row else []
+    return living

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import os
 import re
@@ -24,6 +25,8 @@ from orchestrator.runs import RUN_ID
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 OWN: Final = "this machine's own key"
 _PREFIX: Final = "ed25519:"
@@ -56,14 +59,21 @@ class Key(NamedTuple):
     def has_signed(self, signature: str, run_id: str, head: Head) -> bool:
         """Whether the signature is this key's, over this head of this run."""
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  # See above.
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  # As above.
 
         try:
             signed = base64.b64decode(signature.partition(":")[2], validate=True)
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signed, _payload(run_id, head))
+            _public(self.public).verify(signed, _payload(run_id, head))
         except (binascii.Error, ValueError, InvalidSignature):
             return False
         return True
+
+
+@functools.cache
+def _public(key: bytes) -> Ed25519PublicKey:
+    """Return a key ready for use: a journal has thousands of signatures, and few keys. Raises ValueError."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415  # See above.
+
+    return Ed25519PublicKey.from_public_bytes(key)
 
 
 def parse_key(name: str, text: str) -> Key:
@@ -171,6 +181,22 @@ def remembered(state_dir: Path, run_id: str) -> Head | None:
         return _parsed((state_dir / "signer" / "heads" / run_id).read_bytes())
     except OSError:
         return None
+
+
+def forget(state_dir: Path, run_id: str) -> None:
+    """Give up the last head of a run that is given up itself. Raises OSError."""
+    if RUN_ID.match(run_id):
+        (state_dir / "signer" / "heads" / run_id).unlink(missing_ok=True)
+
+
+def signed_until(state_dir: Path) -> dict[str, float]:
+    """Return the runs whose heads are kept, and when each was signed last, in seconds since the epoch."""
+    found = dict[str, float]()
+    with suppress(FileNotFoundError), os.scandir(state_dir / "signer" / "heads") as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                found |= {entry.name: entry.stat().st_mtime} if RUN_ID.match(entry.name) else {}
+    return found
 
 
 def _parsed(line: bytes) -> Head | None:

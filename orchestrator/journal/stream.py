@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import time
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from pydantic import ValidationError
-
-from orchestrator.errors import FencedError, HeadMovedError, JournalError, NotFoundError, RedisAwayError
+from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
 from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
 from orchestrator.journal import keys, packing
 from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.live import parse as parse_said
+from orchestrator.journal.plain import require_plain
 from orchestrator.journal.signing import Head
 from orchestrator.runs import RunView
 
@@ -34,6 +32,8 @@ Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 SIGNED: Final = (Claimed, Checkpointed, Rewound)
 """With these a signer signs, and with what ends an attempt."""
 MOST_BLOB_BYTES: Final = 16 * 1024 * 1024
+_FULL: Final = packing.MOST_RUN_BYTES * 3 // 4
+"""Of a journal an attempt's share; the rest is for its end, and for what people say."""
 _RETRIES: Final = 20
 _PAGE: Final = 500
 _BLOCK_MS: Final = 1000
@@ -68,18 +68,25 @@ def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
 
     Raises JournalError for a damaged archive.
     """
-    last = f"{after}-0"
-    while True:
-        page: Any = _page(client, run_id, last)
-        found = [_entry(*stored) for stored in page]
-        if not found:  # It may be archived; or it was, when the page was read, and it isn't any more.
-            found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
-            page = page if found else _page(client, run_id, last)
-            found = found or [_entry(*stored) for stored in page]
+    last, room = f"{after}-0", packing.MOST_RUN_BYTES
+    page: Any = _page(client, run_id, last)
+    if not page:  # It may be archived; or it was, when the page was read, and it isn't any more.
+        found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
         yield from found
-        if len(page) < _PAGE:
-            return
-        after, last = found[-1].seq, page[-1][0].decode()
+        page = [] if found else _page(client, run_id, last)
+    while page:
+        for stored in page:
+            entry = _entry(*stored)
+            room -= packing.weight(entry.data)
+            if room < 0:
+                raise _damaged(run_id, f"up to event {entry.seq} it unpacks to more than a run can have")
+            yield entry
+        page = _page(client, run_id, page[-1][0].decode()) if len(page) == _PAGE else []
+
+
+def _damaged(run_id: str, why: str) -> JournalError:
+    hint = f"dreamdock audit {run_id} --verify"
+    return JournalError(f"the journal of run {run_id} isn't as it was written", cause=why, hint=hint)
 
 
 def _page(client: Redis, run_id: str, last: str) -> Any:
@@ -101,14 +108,15 @@ def _archived(client: Redis, run_id: str) -> Iterator[Piece]:
     pieces: Any
     with available():
         pieces = client.lrange(keys.archive(run_id), 0, -1)
-    head = genesis(run_id)
+    first, head, room = 1, genesis(run_id), packing.MOST_RUN_BYTES
     for data in pieces:
         try:
-            part = packing.piece(data, head, chain)
-        except (ValueError, LookupError, lzma.LZMAError) as error:
+            part = packing.piece(data, first, head, chain, most=room)
+        except ValueError as error:
             hint = "bring Redis's files back from a backup"
             raise JournalError(f"the archive of run {run_id} can't be read", cause=str(error), hint=hint) from error
-        head = part.lines[-1].hash
+        first, head = first + len(part.lines), part.lines[-1].hash
+        room -= packing.weight(*(line.data for line in part.lines), *part.blobs.values())
         yield part
 
 
@@ -117,11 +125,10 @@ def restore(client: Redis, run_id: str) -> None:
     parts = list(_archived(client, run_id))
     lines = [line for part in parts for line in part.lines]
     head = genesis(run_id)
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         head = chain(head, line.data)
         if head != line.hash:
-            hint = f"dreamdock audit {run_id} --verify"
-            raise JournalError(f"the archive of run {run_id} isn't as it was written", hint=hint)
+            raise _damaged(run_id, f"event {number} was altered")
     blobs = [part for piece in parts for name, blob in piece.blobs.items() for part in (name, zlib.compress(blob))]
     stored = [part for line in lines for part in (*_stored(line.data, line.hash), line.signature)]
     names = [keys.stream(run_id), keys.blobs(run_id), keys.archive(run_id), keys.ARCHIVED]
@@ -136,8 +143,9 @@ def _stored(data: bytes, hashed: str) -> tuple[str, bytes, bytes]:
 def parse(run_id: str, entry: Entry) -> Event:
     """Return the event of an entry. Raises JournalError for what this version can't read."""
     try:
+        require_plain(entry.data)
         event = Event.model_validate_json(entry.data)
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's ValidationError is one.
         raise _unreadable(run_id, entry) from error
     if event.seq != entry.seq:
         raise _unreadable(run_id, entry)
@@ -170,6 +178,8 @@ def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> 
         yield event
         after = event.seq
     places: dict[Any, Any] = {keys.stream(run_id).encode(): f"{after}-0"}
+    with available():
+        live = live and client.type(keys.live(run_id)) in {b"stream", b"none"}  # A preview is no part of the truth.
     if live:
         places[keys.live(run_id).encode()] = "0-0"
     while True:
@@ -187,13 +197,22 @@ def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> 
 def blob(client: Redis, run_id: str, name: str) -> bytes:
     """Return a blob's bytes. Raises JournalError where it is missing or isn't what its name says."""
     packed = packed_blobs(client, run_id, [name])[name]
-    try:
-        data = zlib.decompress(packed) if packed is not None else None
-    except zlib.error:
-        data = None
+    data = unpacked(packed)
     if data is None or name != f"sha256:{hashlib.sha256(data).hexdigest()}":
         raise JournalError("a part of the journal is missing or altered", cause=f"blob {name}", hint="dreamdock audit")
     return data
+
+
+def unpacked(packed: bytes | None) -> bytes | None:
+    """Return a blob's content; None for what isn't one, or is too large to be one."""
+    if packed is None:
+        return None
+    try:
+        opened = zlib.decompressobj()
+        data = opened.decompress(packed, MOST_BLOB_BYTES + 1)
+    except zlib.error:
+        return None
+    return data if opened.eof and len(data) <= MOST_BLOB_BYTES else None
 
 
 def packed_blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, bytes | None]:
@@ -248,11 +267,14 @@ class Writer:
         self._blobs: dict[str, bytes] = {}
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
+        self._weight = 0
         self.events: list[Event] = []
         self.head = genesis(run_id)
         self.view: RunView
         if not self._catch_up():
             raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
+        self.found = len(self.events)
+        """How many events were there when it was opened."""
 
     @property
     def now(self) -> datetime:
@@ -276,12 +298,16 @@ class Writer:
         that instant too: it's one script. What others appended meanwhile is taken in first; with `strict` that raises
         HeadMovedError, so that whoever decided by what was there can decide again.
         With a `stop`, Redis may be away for a while: it's waited for, and what it had taken isn't appended again.
+        Raises LimitError where the attempt has filled the journal and may only end the run.
         Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
         open append with an operation meets a living lease, JournalError for a run that is gone; Stopped.
         """
+        if self._fence is not None and operation == "none" and self._weight > _FULL:
+            raise LimitError(f"the journal of run {self._run_id} is full", cause=f"it has {self._weight >> 20} MB")
         tried: dict[str, _Try] = {}
         moved = 0
         while moved < _RETRIES:
+            known = len(self.events)
             try:
                 status = self._try(bodies, operation, tried)
                 if status != "OK" and (landed := self._landed(tried)):
@@ -297,6 +323,8 @@ class Writer:
                 continue
             if status != "HEAD":
                 raise self._refusal(status)
+            if len(self.events) == known:  # Nobody wrote in between.
+                raise _damaged(self._run_id, f"its record isn't of what its {known} events lead to")
             moved += 1
             if strict:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
@@ -318,12 +346,17 @@ class Writer:
     def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, _Try]) -> str | int:
         """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
         head, view = self.head, self.view
-        events, entries = list[Event](), list[str | bytes]()
+        events, datas, entries = list[Event](), list[bytes](), list[str | bytes]()
         for number, body in enumerate(bodies, start=len(self.events) + 1):
             event, data = seal(number, body, at=self.now, who=self._who, fence=self._fence or 0, secrets=self._secrets)
             head = chain(head, data)
-            view = apply(view, event)
+            try:
+                view = apply(view, event)
+            except ValueError as error:
+                hint = f"dreamdock audit {self._run_id} --verify"
+                raise JournalError(f"run {self._run_id} takes no such event", cause=str(error), hint=hint) from error
             events.append(event)
+            datas.append(data)
             entries += [*_stored(data, head)]
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
@@ -346,6 +379,7 @@ class Writer:
             self._remember(tried[head])
             self.events += events
             self.head, self.view = head, view
+            self._weight += packing.weight(*datas)
             self._blobs.clear()
         return status
 
@@ -385,7 +419,9 @@ class Writer:
         """Take in what is new, and return the heads that it led over."""
         heads = set()
         for entry in entries(self._client, self._run_id, after=len(self.events)):
-            event = parse(self._run_id, entry)
+            event, head = parse(self._run_id, entry), chain(self.head, entry.data)
+            if head != entry.hash:
+                raise _damaged(self._run_id, f"event {entry.seq} was altered, or one before it taken away")
             try:
                 self.view = apply(self.view, event) if self.events else begin(self._run_id, event)
             except ValueError as error:
@@ -394,21 +430,28 @@ class Writer:
                     f"the journal of run {self._run_id} tells no run", cause=str(error), hint=hint
                 ) from error
             self.events.append(event)
-            self.head = chain(self.head, entry.data)
-            heads.add(self.head)
+            self.head, self._weight = head, self._weight + packing.weight(entry.data)
+            heads.add(head)
         return heads
 
 
 def seal(
     number: int, body: Body, *, at: datetime, who: str, fence: int = 0, secrets: Sequence[str] = ()
 ) -> tuple[Event, bytes]:
-    """Put a body into its envelope; return the event and the bytes that are hashed and stored, without secrets."""
+    """Put a body into its envelope; return the event and the bytes that are hashed and stored, without secrets.
+
+    Raises LimitError for what no reader would take.
+    """
     event = Event(seq=number, at=at, who=who, fence=fence, body=body)
     text = event.model_dump_json()
     found = [secret for secret in secrets if secret in text]
     for secret in found:
         text = text.replace(secret, "[redacted]")
-    return (Event.model_validate_json(text) if found else event), text.encode()
+    data = text.encode()
+    if len(data) > packing.MOST_EVENT_BYTES:
+        cause = f"{body.type} has {len(data) >> 20} MB of {packing.MOST_EVENT_BYTES >> 20}"
+        raise LimitError("that is too much for one event of a journal", cause=cause)
+    return (Event.model_validate_json(text) if found else event), data
 
 
 def dump_view(view: RunView) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
@@ -17,7 +16,7 @@ from orchestrator.journal import chain, keys
 from orchestrator.journal.chain import Fault
 from orchestrator.journal.connection import available
 from orchestrator.journal.signing import Head, Key, key_id
-from orchestrator.journal.stream import MOST_BLOB_BYTES, Entry, entries, packed_blobs, parse
+from orchestrator.journal.stream import Entry, entries, packed_blobs, parse, unpacked
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
@@ -285,22 +284,14 @@ def is_blob(name: str, packed: bytes | None) -> bool:
     return data is not None and name == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def unpacked(packed: bytes | None) -> bytes | None:
-    """Return a blob's content; None for what isn't one, or is too large to be one."""
-    if packed is None:
-        return None
-    try:
-        opened = zlib.decompressobj()
-        data = opened.decompress(packed, MOST_BLOB_BYTES + 1)
-    except zlib.error:
-        return None
-    return data if opened.eof and len(data) <= MOST_BLOB_BYTES else None
-
-
 def _recorded(client: Redis, run_id: str) -> Head:
     found: Any
     with available():
         found = client.hmget(keys.record(run_id), ["seq", "head"])
     if found[1] is None:
         raise NotFoundError(f"there is no run {run_id}", hint="dreamdock ps -a")
-    return Head(int(found[0] or 0), found[1].decode(errors="replace"))
+    try:
+        return Head(int(found[0] or 0), found[1].decode(errors="replace"))
+    except ValueError as error:
+        cause = "its number of events is none"
+        raise JournalError(f"the record of run {run_id} isn't as it was written", cause=cause) from error

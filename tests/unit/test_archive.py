@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 pytestmark = pytest.mark.needs_redis
+SIGNATURE = f"{'0a' * 8}:{'A' * 86}=="
 PATCH = b"diff --git a/x b/x\n" + b"+line\n" * 50
 
 
@@ -57,7 +58,7 @@ def test_an_archived_journal_reads_as_before_and_is_smaller(client: Redis, run_i
     over(client, run_id, steps=20)
     events, lines, before = list(read(client, run_id)), list(entries(client, run_id)), memory(client, run_id)
     record = index.record(client, run_id)
-    assert archive.tidy(client, archive_days=0, keep_days=0) == [run_id]
+    assert archive.tidy(client, archive_days=0) == [run_id]
     assert client.exists(keys.stream(run_id), keys.blobs(run_id)) == 0
     assert memory(client, run_id) < before / 2
     assert list(read(client, run_id)) == events
@@ -67,7 +68,7 @@ def test_an_archived_journal_reads_as_before_and_is_smaller(client: Redis, run_i
     patches = [body.patch for event in events if isinstance(body := event.body, e.Checkpointed | e.Finished)]
     assert [blob(client, run_id, name) for name in patches[:2]] == [PATCH + b"1", PATCH + b"2"]
     assert verify(client, run_id).ok
-    assert archive.tidy(client, archive_days=0, keep_days=0) == [], "once is enough"
+    assert archive.tidy(client, archive_days=0) == [], "once is enough"
     following = follow(client, run_id)
     assert [next(following) for _ in events] == events
     assert next(following) is None
@@ -97,18 +98,19 @@ def test_a_run_that_is_taken_up_again_has_its_journal_back(client: Redis, run_id
         blob(client, run_id, next(e_.body.patch for e_ in read(client, run_id) if e_.body.type == "finished")) == PATCH
     )
     assert index.record(client, run_id).view.state is State.QUEUED
-    assert archive.tidy(client, archive_days=0, keep_days=1) == []
+    assert archive.tidy(client, archive_days=0) == archive.expire(client, keep_days=1) == []
     assert client.zcard(keys.FINISHED) == client.zcard(keys.ARCHIVED) == 0
 
 
 def test_only_what_has_been_over_for_long_enough_is_archived_and_given_up(client: Redis, run_id: str) -> None:
     assert not archive.archive(client, run_id), "it isn't over"
     over(client, run_id)
-    assert archive.tidy(client, archive_days=1, keep_days=1) == []
-    assert archive.tidy(client, archive_days=0, keep_days=1) == [run_id]
+    assert archive.tidy(client, archive_days=1) == archive.expire(client, keep_days=1) == []
+    assert archive.tidy(client, archive_days=0) == [run_id]
+    assert archive.expire(client, keep_days=1) == archive.expire(client, keep_days=0) == []
     assert verify(client, run_id).ok
     time.sleep(0.01)
-    archive.tidy(client, archive_days=0, keep_days=1e-9)
+    assert archive.expire(client, keep_days=1e-9) == [run_id]
     assert client.keys("dd:*") == []
     with pytest.raises(NotFoundError):
         index.record(client, run_id)
@@ -125,7 +127,7 @@ def test_a_journal_that_was_altered_is_left_as_it_is(client: Redis, run_id: str)
     client.xdel(keys.stream(run_id), entry_id)
     with pytest.raises(JournalError, match="isn't whole"):
         archive.archive(client, run_id)
-    assert archive.tidy(client, archive_days=0, keep_days=0) == []
+    assert archive.tidy(client, archive_days=0) == []
     assert client.exists(keys.stream(run_id)) == 1
     assert fields
 
@@ -168,13 +170,12 @@ def test_a_long_journal_is_archived_in_pieces() -> None:
     for number in range(2000):
         data = (f"{number} " * 2000).encode()[:9000]
         head = chain(head, data)
-        lines.append(packing.Line(data, head, "sig" if number % 3 else ""))
+        lines.append(packing.Line(data, head, SIGNATURE if number % 3 else ""))
     made = list(packing.pieces(lines, [b"one", b"two"]))
     assert len(made) > 1
     head, found, blobs = genesis("r"), [], {}
     for data in made:
-        piece = packing.piece(data, head, chain)
-        assert piece.first == len(found) + 1
+        piece = packing.piece(data, len(found) + 1, head, chain)
         head = piece.lines[-1].hash
         found += piece.lines
         blobs |= piece.blobs

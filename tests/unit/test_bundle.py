@@ -12,13 +12,15 @@ from journals import PATCH, Carried, carried, rechained, rewrite, stored
 
 from orchestrator.errors import JournalError
 from orchestrator.journal import bundle
-from orchestrator.journal.bundle import MOST_BYTES, MOST_LINE_BYTES, Bundle
+from orchestrator.journal.packing import MOST_EVENT_BYTES, MOST_RUN_BYTES
 from orchestrator.journal.verify import Check, check, collect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
+
+    from orchestrator.journal.bundle import Bundle
 
 pytestmark = pytest.mark.needs_redis
 
@@ -177,9 +179,9 @@ def test_a_bundle_that_is_cut_off_or_goes_on_is_refused(client: Redis, run: Carr
 
 
 def test_a_bundle_that_unpacks_to_too_much_is_refused_early() -> None:
-    for size in (MOST_LINE_BYTES * 2, MOST_BYTES + MOST_LINE_BYTES):
+    for size in (MOST_EVENT_BYTES * 4, MOST_RUN_BYTES + MOST_EVENT_BYTES):
         packer, parts = zlib.compressobj(9, wbits=31), []
-        line = b"\n" if size > MOST_BYTES else b" "
+        line = b"\n" if size > MOST_RUN_BYTES else b" "
         header = b'{"schema":"dreamdock.bundle/1","run":"0123456789ab","seq":0,"end":0,"head":"%s","keys":{}}\n' % (
             b"0" * 64
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import redaction
-from orchestrator.redaction import REDACTED, find, mapped, scrub
+from orchestrator.redaction import REDACTED, find, mapped, scrub, typed
 
 # Made up, and put together here, so that no scanner of this repository takes them for real ones.
 BODY = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF8PbnGy0AHB7MaDHGh0aB1c2D3e4\n" * 3
@@ -127,3 +127,24 @@ def test_hostile_text_takes_no_longer(unit: str) -> None:
     began = time.process_time()
     scrub(text)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(set(PLANTED) - {"AWS id", "AWS secret", "GitHub, fine-grained", "JSON Web Token"})
+)
+def test_what_people_type_loses_its_keys(kind: str) -> None:
+    told = typed(f"use {PLANTED[kind]}, please; again: {PLANTED[kind]}")
+    assert told == (f"use {REDACTED}, please; again: {REDACTED}", 1)
+
+
+def test_what_people_type_keeps_what_may_be_meant() -> None:
+    for text in (
+        "make the scanner find AKIA" + "IOSFODNN7EXAMPLE",
+        "replace the placeholder ghp_" + "x" * 36 + " in the docs",
+        "set DB_PASSWORD=swordfish1 in compose.yaml",
+        "rename sk-learn-estimators-v2-migration, npm_config_registry_mirror_option_2",
+        "decode eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.dozjgNryP4J3jVmNHl0w5N",
+        "xoxo-1234567890",
+    ):
+        assert typed(text) == (text, 0)
+    assert typed("my key is hunter2hunter2", ["hunter2hunter2", "short"]) == (f"my key is {REDACTED}", 1)

@@ -1,7 +1,11 @@
--- Put an archive in place of the journal of a run that is over, if it still is and ends where the archive does.
+-- Put an archive in place of the journal of a run that is over, if it still is and ends where the archive does; one that isn't over has no
+-- place in `finished`.
 -- KEYS: record, stream, blobs, archive, finished, archived. ARGV: run id, head, then the pieces.
 local record = KEYS[1]
-if redis.call('HGET', record, 'state') ~= 'done' then return 'LIVE' end
+if redis.call('HGET', record, 'state') ~= 'done' then
+  redis.call('ZREM', KEYS[5], ARGV[1])
+  return 'LIVE'
+end
 if redis.call('HGET', record, 'head') ~= ARGV[2] then return 'HEAD' end
 local ended = redis.call('ZSCORE', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[5], ARGV[1])
