@@ -25,15 +25,19 @@ def carry_out(argv: Sequence[str | Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "no_pool", "odd_names"]
+    "name",
+    [
+        *("steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "odd_names"),
+        *("started_ahead", "other_commits", "set_up_ahead", "killed"),
+    ],
 )
 def test_without_the_right_to_mount(name: str, tmp_path: Path) -> None:
     carry_out([HERE / "unmounting.py", name, tmp_path])
 
 
 def test_other_engines(engine_at: str, tmp_path: Path) -> None:
-    name = "podman_refuses" if engine_at == "podman" else "steps_and_rewinds"
-    carry_out([HERE / "unmounting.py", name, tmp_path])
+    for name in ("podman_refuses",) if engine_at == "podman" else ("steps_and_rewinds", "started_ahead"):
+        carry_out([HERE / "unmounting.py", name, tmp_path / name])
 
 
 def test_every_promise_but_those_that_arent_made_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
