@@ -95,8 +95,8 @@ class Sandbox:
     def checkpoint(self, *, note: str) -> Checkpoint:
         """Commit the workspace as it is, with every process of the job stopped meanwhile.
 
-        `note` is the commit's message. Raises WorkspaceError, DiskFull, ChannelLost; then the checkpoint before stays
-        the last one.
+        `note` is the commit's message. Raises WorkspaceError, DiskFull, ChannelLost, and WorkspaceFull where the engine
+        mounts the workspace and more lies there than may; then the checkpoint before stays the last one.
         """
         return self._checkpointer.checkpoint(note=note, held=self._container.shell.held())
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from sandbox.cache import copy_tree, locked, remove_tree
+from sandbox.cache import copy_tree, disk_bytes, locked, remove_tree
 from sandbox.disk import unmount_disk
 from sandbox.errors import DiskFull, WorkspaceError, WorkspaceFull
 from sandbox.git import printable
@@ -212,6 +212,17 @@ class Workspace:
     def _lower(self) -> str:
         return lower_of(self.pristine, self.layer)
 
+    def require_within(self) -> None:
+        """Raise WorkspaceFull where the changes take more than their limit: only a disk of their own keeps them in it.
+
+        Takes as long as listing them.
+        """
+        if self.mounting:
+            return
+        used = disk_bytes(self.upper)
+        if used > self.size_mb << 20:
+            raise self._full("the run's workspace takes too much", f"it takes {used >> 20} MiB, ")
+
     def require_kept(self) -> None:
         """Raise DiskFull where something that was written to the workspace never got to the host's disk.
 
@@ -280,8 +291,9 @@ class Workspace:
     def keep(self, target: Path) -> None:
         """Copy the changes to `target`, out of reach; the workspace can then only be removed.
 
-        Raises DiskFull, WorkspaceError, also when a process still uses it.
+        Raises DiskFull, WorkspaceFull, WorkspaceError, also when a process still uses it.
         """
+        self.require_within()
         self.require_kept()
         unmount(self.merged)
         copy_tree(self.upper, target)
@@ -298,9 +310,13 @@ class Workspace:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            cause = f"its limit is {self.size_mb} MiB (sandbox.workspace_mb)"
-            hint = "give runs a larger workspace_mb, or go on from an earlier step"
-            raise WorkspaceFull("the run's own disk is full", cause=cause, hint=hint) from error
+            raise self._full("the run's own disk is full") from error
+
+    def _full(self, message: str, more: str = "") -> WorkspaceFull:
+        cause = f"{more}its limit is {self.size_mb} MiB (sandbox.workspace_mb)"
+        return WorkspaceFull(
+            message, cause=cause, hint="give runs a larger workspace_mb, or go on from an earlier step"
+        )
 
 
 def lower_of(below: Pristine, layer: Layer | None) -> str:

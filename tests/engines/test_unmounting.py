@@ -27,7 +27,7 @@ def carry_out(argv: Sequence[str | Path]) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "odd_names"),
+        *("steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "odd_names", "a_limit"),
         *("started_ahead", "other_commits", "set_up_ahead", "killed"),
     ],
 )
@@ -41,7 +41,7 @@ def test_other_engines(engine_at: str, tmp_path: Path) -> None:
 
 
 def test_every_promise_but_those_that_arent_made_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
-    # SECURITY.md: there, the mount table names the state folder, and a workspace has no disk of its own.
+    # SECURITY.md: there, the mount table names the state folder, and a workspace's limit is kept at a step's end.
     program = (
         "import sys; from pathlib import Path; from sandbox.attack.suite import attack; "
         "from sandbox.images import base_image; "

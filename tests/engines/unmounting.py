@@ -16,13 +16,13 @@ from repos import Repo
 from sandbox import engine
 from sandbox.cache import evict
 from sandbox.container import POOL_LABEL, leftovers
-from sandbox.errors import ChannelLost, WorkspaceError
+from sandbox.errors import ChannelLost, WorkspaceError, WorkspaceFull
 from sandbox.images import base_image
 from sandbox.mounts import may_mount, volume_options
 from sandbox.open import Sandbox, open_sandbox
 from sandbox.pool import Pool
 from sandbox.setup import SetUp
-from sandbox.spec import HOME, JOB_UID, Base, SandboxSpec, SetupSpec
+from sandbox.spec import HOME, JOB_UID, Base, Limits, SandboxSpec, SetupSpec
 from sandbox.store import Store
 from sandbox.workspace import Workspace
 
@@ -93,6 +93,29 @@ def a_kill(store: Store, base: Base, root: Path) -> None:
         box.kill()
         with pytest.raises(ChannelLost):
             box.run("true")
+
+
+def a_limit(store: Store, base: Base, root: Path) -> None:
+    """A step, or set-up, that leaves more than the limit is refused, wherever that lies; the steps before it stay."""
+    limits = Limits(workspace_mb=16, memory_mb=256)
+    fill, spec = "head -c 20000000 /dev/urandom", SPEC.model_copy(update={"limits": limits})
+    for place in ("filler", "build/x", "~/filler"):
+        with open_sandbox(spec, store, base, root) as box:
+            box.run("head -c 12000000 /dev/urandom >new")
+            step = box.checkpoint(note="1")
+            assert box.run(f"rm new; mkdir build; {fill} >{place}").exit_code == 0
+            for _ in range(2):
+                with pytest.raises(WorkspaceFull, match="takes too much") as caught:
+                    box.checkpoint(note="2")
+            assert "16 MiB" in caught.value.cause
+            box.run(f"rm {place}")
+            assert [change.path for change in box.checkpoint(note="2").changes] == ["new"]
+        with open_sandbox(spec, store, base, root, tree=step.tree) as box:
+            say(box, "stat -c %s new", "12000000\n")
+    setup = SetupSpec(**spec.model_dump(), commands=(f"mkdir build; {fill} >build/x",))
+    with pytest.raises(WorkspaceFull, match="takes too much"):
+        SetUp(setup, store, base, root).layer()
+    assert evict(root / "layers", 0) == {}
 
 
 def started_ahead(store: Store, base: Base, root: Path) -> None:
