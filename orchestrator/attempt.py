@@ -41,6 +41,7 @@ from sandbox.errors import (
     WorkspaceFull,
 )
 from sandbox.images import base_image
+from sandbox.mounts import may_mount
 from sandbox.open import open_sandbox
 from sandbox.policy import RUN_LABEL, describe
 from sandbox.repo_image import RepoImage
@@ -215,7 +216,7 @@ class Attempt:
         elif passing:
             hand_over(self._journal, error.message)
         else:
-            outcome = Outcome.LIMIT if isinstance(error, QuotaFull) else Outcome.ERROR
+            outcome = Outcome.LIMIT if isinstance(error, QuotaFull | WorkspaceFull) else Outcome.ERROR
             self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
 
     def _build(self) -> None:
@@ -373,7 +374,7 @@ class Attempt:
             image_id=box.image_id,
             container=box.container_id,
             tree=self._journal.view.tree,
-            policy=describe(spec) | ({"commands": box.fallback} if box.fallback else {}),
+            policy=describe(spec, own_disk=may_mount()) | ({"commands": box.fallback} if box.fallback else {}),
         )
 
 

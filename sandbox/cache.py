@@ -60,6 +60,15 @@ def hold(root: Path, name: str, make: Callable[[Path], None]) -> Held:
     return Held(place, lock)
 
 
+def hold_too(place: Path) -> Held:
+    """Return an entry that somebody else has in use now, in use by the caller too. Raises OSError, WorkspaceError."""
+    lock = _shared(place)
+    if not place.is_dir():
+        lock.close()
+        raise WorkspaceError(f"it's gone from the cache: {place}")
+    return Held(place, lock)
+
+
 def evict(
     root: Path, quota_bytes: int, *, in_use: Callable[[str], bool] | None = None, dry_run: bool = False
 ) -> dict[str, int]:

@@ -85,7 +85,7 @@ class Checkpointer:
     def fold(self) -> Fold:
         """Store the workspace's tree as it is now and return it; no process may be running in it.
 
-        Raises WorkspaceError, DiskFull.
+        Raises WorkspaceError, DiskFull, WorkspaceFull.
         """
         with self._all_or_nothing():
             return self._fold()
@@ -95,7 +95,7 @@ class Checkpointer:
 
         `note` is the commit's message: it carries the journal's head. `held` lets nothing run in the workspace while it
         is read, and says what the shell's state is then; see `Shell.held`.
-        Raises WorkspaceError, DiskFull; the checkpoint before stays the last one.
+        Raises WorkspaceError, DiskFull, WorkspaceFull; the checkpoint before stays the last one.
         """
         with self._all_or_nothing():
             with held or nullcontext(b"") as shell:
@@ -138,6 +138,7 @@ class Checkpointer:
         return self._objects.read(oid) if oid else b""
 
     def _fold(self) -> Fold:
+        self._workspace.require_within()
         tree, inexact = self._folder.fold()
         self._workspace.require_kept()
         if tree == EMPTY_TREE:

@@ -100,10 +100,11 @@ class Container:
         return container
 
     @classmethod
-    def start(cls, spec: SandboxSpec, *, workspace: Path, overlay: str = "") -> Container:
+    def start(cls, spec: SandboxSpec, *, workspace: Path, overlay: str = "", owner: int | None = None) -> Container:
         """Make and start a container over `workspace`: a directory of the job's uid, on a mount that is shared.
 
         With `overlay` (see `Workspace.volume`) the engine mounts it, and `workspace` only says whose it is.
+        `owner` is the host's user that its files were given to, where that's done already.
 
         Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused (it names the rule), DiskFull,
         WorkspaceError. Nothing half-made stays.
@@ -119,7 +120,12 @@ class Container:
             overlay=overlay,
         )
         settings["Image"] = image["Id"]  # The one that was looked at, even if the name moves meanwhile.
-        return cls.launch(settings, spec)
+        container = cls.launch(settings, spec)
+        if owner not in (None, container.uid):
+            container.close()
+            cause = f"the job is the host's user {container.uid}, not {owner}"
+            raise WorkspaceError("the workspace's files would be somebody else's", cause=cause)
+        return container
 
     @classmethod
     def launch(cls, settings: dict[str, Any], spec: SandboxSpec) -> Container:

@@ -10,7 +10,7 @@ SandboxError               exit code
 └── WorkspaceError         1    the workspace can't be made, read or written
     ├── QuotaFull         7    the run's checkpoints take more of the store than it may
     ├── DiskFull                the host's disk is full
-    │   └── WorkspaceFull       what has to be on a run's own disk doesn't fit
+    │   └── WorkspaceFull  7    what has to be on a run's own disk doesn't fit, or it took more than it may
     ├── FileProblem             a file inside can't be read or written as asked
     ├── NotARepository     3    the source is no git repository
     └── RevisionNotFound   3    the repository doesn't have this revision
@@ -94,7 +94,12 @@ class QuotaFull(WorkspaceError):  # noqa: N818  # As above.
 
 
 class WorkspaceFull(DiskFull):
-    """What has to be there doesn't fit on the run's own disk: its size is the limit `workspace_mb`."""
+    """What has to be there doesn't fit on the run's own disk: its size is the limit `workspace_mb`.
+
+    Without a disk of its own, it takes more than that. Checkpoints that were committed stay.
+    """
+
+    exit_code = 7
 
 
 class FileProblem(WorkspaceError):  # noqa: N818  # As above.

@@ -7,7 +7,7 @@ import secrets
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sandbox import engine
@@ -15,9 +15,10 @@ from sandbox.checkpoints import Checkpointer
 from sandbox.container import Container
 from sandbox.errors import ChannelLost, SandboxError, WorkspaceError
 from sandbox.mounts import may_mount
+from sandbox.pristine import pristine
 from sandbox.slot import Slot
 from sandbox.spec import JOB_UID
-from sandbox.workspace import Workspace
+from sandbox.workspace import Workspace, lower_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,8 +95,8 @@ class Sandbox:
     def checkpoint(self, *, note: str) -> Checkpoint:
         """Commit the workspace as it is, with every process of the job stopped meanwhile.
 
-        `note` is the commit's message. Raises WorkspaceError, DiskFull, ChannelLost; then the checkpoint before stays
-        the last one.
+        `note` is the commit's message. Raises WorkspaceError, DiskFull, ChannelLost, and WorkspaceFull where the engine
+        mounts the workspace and more lies there than may; then the checkpoint before stays the last one.
         """
         return self._checkpointer.checkpoint(note=note, held=self._container.shell.held())
 
@@ -173,13 +174,12 @@ def open_sandbox(
     `root` is the directory of all workspaces. The first checkpoint is compared with `tree`, the first command starts
     from `shell` (see `Checkpoint.shell`). `layer` is what set-up made (see `SetUp.layer`); the caller holds it.
     What it starts from and its checkpoints are kept in the store until the run of `run_id` is dropped there.
-    A container of `pool` is taken where it has one of this image and policy ready, else one is started.
+    A container of `pool` is taken where it has one of this image and policy ready, else one is started. Where the
+    engine mounts the workspace, one is ready for the commit and the layer, and none for another `tree`.
     Raises EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused, WorkspaceError, DiskFull.
     """
     opening = _Opening(spec, store, base, root, tree, shell, layer, run_id)
-    claimed = pool.claim(spec) if pool is not None else None
-    box = opening.warm(claimed) if claimed is not None else None
-    box = box or opening.cold()
+    box = (opening.ahead(pool) if pool is not None else None) or opening.cold()
     try:
         yield box
     finally:
@@ -212,10 +212,9 @@ class _Opening:
                 started.append(Container.start(self.spec, workspace=slot.merged))
                 workspace = self._prepared(slot, started[0].uid)
                 return self._joined(started[0], workspace)
-            workspace = self._prepared(slot, JOB_UID + engine.shift())
-            again = partial(_over, workspace, self.spec)
-            started.append(again())
-            return self._joined(started[0], workspace, again)
+            workspace = self._prepared(slot, self._uid)
+            started.append(self._over(workspace))
+            return self._joined(started[0], workspace)
         except BaseException:
             with suppress(SandboxError):  # The first error is the one to tell.
                 for container in started:
@@ -226,7 +225,21 @@ class _Opening:
                 workspace.pristine.held.release()
             raise
 
-    def warm(self, claimed: Claimed) -> Sandbox | None:
+    def ahead(self, pool: Pool) -> Sandbox | None:
+        """Claim a container that was started ahead; None where there is none."""
+        if may_mount():
+            claimed = pool.claim(self.spec)
+            return self._warm(claimed) if claimed is not None else None
+        if self.tree not in (None, self.base.tree):  # Its changes would have to lie there since before the start.
+            return None
+        below = pristine(self.store, self.base, self.root / "pristine", self._uid)
+        try:  # Held by us before the pool may give it up.
+            claimed = pool.claim(self.spec, lower_of(below, self.layer))
+            return self._warm(claimed) if claimed is not None else None
+        finally:
+            below.held.release()
+
+    def _warm(self, claimed: Claimed) -> Sandbox | None:
         """Use a container that was started ahead; None where something is wrong with it: nothing of it stays then."""
         workspace: Workspace | None = None
         try:
@@ -242,6 +255,11 @@ class _Opening:
             _log.warning("a container that was started ahead can't be used: %s (%s)", error.message, error.cause)
             return None
 
+    @cached_property
+    def _uid(self) -> int:
+        """The host's user that the job will be; asking takes 20 ms."""
+        return JOB_UID + engine.shift()
+
     def _prepared(self, slot: Slot, uid: int) -> Workspace:
         return Workspace.prepare(
             self.store,
@@ -255,29 +273,23 @@ class _Opening:
             size_mb=self.spec.limits.workspace_mb,
         )
 
-    def _joined(
-        self, container: Container, workspace: Workspace, again: Callable[[], Container] | None = None
-    ) -> Sandbox:
+    def _over(self, workspace: Workspace) -> Container:
+        """Start a container over a workspace that the engine mounts."""
+        place, owner = workspace.merged, workspace.uid
+        return Container.start(self.spec, workspace=place, overlay=workspace.volume, owner=owner)
+
+    def _joined(self, container: Container, workspace: Workspace) -> Sandbox:
         """Let the container see the workspace."""
         parent = _parent(self.store, self.base, self.tree)
         checkpointer = Checkpointer(self.store, workspace, parent=parent, run_id=self.run_id)
         checkpointer.limit(self.spec.limits.checkpoints_mb << 20)
         if state := checkpointer.shell_of(self.shell):
             container.shell.reset(state)
-        if again is None:
-            workspace.mount()
-            _require_seen(container, workspace)
-        return Sandbox(container, workspace, checkpointer, again)
-
-
-def _over(workspace: Workspace, spec: SandboxSpec) -> Container:
-    """Start a container over a workspace that the engine mounts."""
-    container = Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
-    if container.uid != workspace.uid:
-        container.close()
-        cause = f"the job is the host's user {container.uid}, not {workspace.uid}"
-        raise WorkspaceError("the workspace's files would be somebody else's", cause=cause)
-    return container
+        if not workspace.mounting:
+            return Sandbox(container, workspace, checkpointer, partial(self._over, workspace))
+        workspace.mount()
+        _require_seen(container, workspace)
+        return Sandbox(container, workspace, checkpointer)
 
 
 def _require_seen(container: Container, workspace: Workspace) -> None:

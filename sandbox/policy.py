@@ -236,8 +236,12 @@ def temporary_mb(limits: Limits) -> tuple[int, int, int]:
     return tmp, shm, run
 
 
-def describe(spec: SandboxSpec) -> dict[str, str]:
-    """Return the policy in words, rule by rule, in the order in which a reader asks."""
+def describe(spec: SandboxSpec, *, own_disk: bool = True) -> dict[str, str]:
+    """Return the policy in words, rule by rule, in the order in which a reader asks.
+
+    `own_disk` is whether the worker may mount the workspace's own disk.
+    """
+    disk = f"{spec.limits.workspace_mb} MiB, for what it changes"
     limits = spec.limits
     tmp_mb, shm_mb, run_mb = temporary_mb(limits)
     return {
@@ -256,7 +260,7 @@ def describe(spec: SandboxSpec) -> dict[str, str]:
         "processes": f"{limits.pids}",
         "open files": f"{limits.files} per process",
         "temporary files": f"in memory: /tmp {tmp_mb} MiB, /dev/shm {shm_mb} MiB, /run {run_mb} MiB",
-        "workspace": f"a disk of its own of {limits.workspace_mb} MiB, for what it changes",
+        "workspace": f"a disk of its own of {disk}" if own_disk else f"{disk}; more ends the run at the step's end",
         "checkpoints": f"{limits.checkpoints_mb} MiB in all, before compression; the run ends where it changes more",
         "time of a command": f"{limits.command_seconds:g} s unless the caller says otherwise",
         "output of a command": f"{limits.output_kb} KiB kept, head and tail",

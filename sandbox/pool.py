@@ -25,7 +25,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sandbox import engine
 from sandbox.container import Container, runner_source, seccomp_profile
-from sandbox.mounts import may_mount
 from sandbox.policy import container_settings
 from sandbox.slot import Slot
 from sandbox.spec import SandboxSpec
@@ -59,11 +58,16 @@ class Plan(BaseModel):
 
 
 class Request(BaseModel):
-    """A claim. `key` is the policy as the claimer makes it: the pool may run another version's code."""
+    """A claim. `key` is the kind as the claimer makes it: the pool may run another version's code.
+
+    `lower` is what the container shows below its changes, where the engine mounts that (see `lower_of`): it has to be
+    there when the container starts. Else it's empty, and the claimer mounts what it likes.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     spec: SandboxSpec
+    lower: str
     key: str
 
 
@@ -82,7 +86,7 @@ class Offer(BaseModel):
 
 @dataclass(frozen=True)
 class Claimed:
-    """A running container that nothing was done in, on a slot that nothing is mounted on."""
+    """A running container that nothing was done in, on a slot that we mounted nothing on."""
 
     container: Container
     slot: Slot
@@ -94,12 +98,16 @@ class Claimed:
 
 
 class Pool:
-    """A worker's handle on its pool. Forked processes may claim; the process that made it starts and closes it."""
+    """A worker's handle on its pool. Forked processes may claim; the process that made it starts and closes it.
+
+    Containers are kept by kind: image, limits and, where this process may not mount, what lies below the workspace.
+    """
 
     def __init__(self, root: Path, *, size: int, first: SandboxSpec | None, labels: Mapping[str, str]) -> None:
-        """Take the root of all workspaces, and how many containers are kept of each kind: image and limits.
+        """Take the root of all workspaces, and how many containers are kept of each kind.
 
-        `first` is the kind to begin with, `labels` are those of every container until it's claimed.
+        `first` is the kind to begin with where this process may mount: else nothing can be known before a first claim.
+        `labels` are those of every container until it's claimed.
         """
         self._plan = Plan(root=root.resolve(), size=size, first=first, labels=dict(labels))
         self._control: socket.socket | None = None
@@ -120,11 +128,8 @@ class Pool:
         self.close()
 
     def ensure(self) -> None:
-        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over.
-
-        Nor has a process that may not mount: what its containers show has to be there when they start.
-        """
-        if not self._plan.size or not engine.address().startswith("unix://") or not may_mount():
+        """Start the pool where it doesn't run. An engine elsewhere has none: its stream can't be handed over."""
+        if not self._plan.size or not engine.address().startswith("unix://"):
             return
         if self._process is not None and self._process.poll() is None:
             return
@@ -139,12 +144,16 @@ class Pool:
                 env={name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
             )
 
-    def claim(self, spec: SandboxSpec) -> Claimed | None:
-        """Return a container of exactly this image and policy, the caller's alone; None where none is ready."""
+    def claim(self, spec: SandboxSpec, lower: str = "") -> Claimed | None:
+        """Return a container of exactly this kind, the caller's alone; None where none is ready.
+
+        The caller holds what `lower` names; see `Request`.
+        """
         if self._control is None:
             return None
         try:
-            message, descriptors = _ask(self._control, Request(spec=spec, key=policy_key(spec)))
+            request = Request(spec=spec, lower=lower, key=kind_key(spec, lower))
+            message, descriptors = _ask(self._control, request)
             return self._taken(Offer.model_validate_json(message), descriptors, spec) if descriptors else None
         except (OSError, ValidationError) as error:
             _log.warning("the pool of containers doesn't answer: %s", error)
@@ -186,12 +195,12 @@ class Pool:
         return Claimed(container, slot)
 
 
-def policy_key(spec: SandboxSpec) -> str:
-    """Return a hash of all that is made ahead: what the engine is told, but for labels and workspace, and the disk."""
+def kind_key(spec: SandboxSpec, lower: str) -> str:
+    """Return a hash of all that is made ahead: what the engine is told, but for labels and room; the disk; `lower`."""
     unlabelled = spec.model_copy(update={"labels": {}})
     texts = {"runner_source": runner_source(), "seccomp": seccomp_profile()}
     settings = container_settings(unlabelled, workspace=Path("/"), **texts)
-    return hashlib.sha256(json.dumps([settings, spec.limits.workspace_mb], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, spec.limits.workspace_mb, lower], sort_keys=True).encode()).hexdigest()
 
 
 def send(to: socket.socket, message: bytes, *descriptors: int) -> None:

@@ -124,16 +124,14 @@ class SetUp:
         self._made = True
 
     def _run(self, spec: SetupSpec, workspace: Workspace) -> str:
-        container = Container.start(spec, workspace=workspace.merged, overlay=workspace.volume)
+        place, owner = workspace.merged, workspace.uid
+        container = Container.start(spec, workspace=place, overlay=workspace.volume, owner=owner)
         self._container = container
         try:
             if self._killed.is_set():  # Just before there was something to end.
                 container.kill()
             workspace.mount()
-            if container.uid != workspace.uid:
-                cause = f"the job is the host's user {container.uid}, not {workspace.uid}"
-                raise WorkspaceError("the set-up container's files would be somebody else's", cause=cause)
-            if workspace.mounting and not container.shell.sees(workspace.merged):
+            if workspace.mounting and not container.shell.sees(place):
                 raise WorkspaceError("the set-up container doesn't see the workspace", hint="dreamdock doctor")
             return _carry_out(container.shell, spec)
         finally:

@@ -22,6 +22,7 @@ from sandbox.installed import inside, opened
 from sandbox.materialise import USER, Marks, is_whiteout
 from sandbox.objects import EMPTY_TREE, GITLINK, Entry, Objects
 from sandbox.pristine import RESERVED
+from sandbox.upper import make_home
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -144,7 +145,7 @@ class Survivors:
             with _opened(b".dreamdock", old):
                 pass
         except OSError:
-            self._workspace.make_home(self._new)
+            make_home(self._new, self._workspace.uid)
         else:
             self._take(old, b".dreamdock", _Place(b"", EMPTY_TREE, EMPTY_TREE, b"", 0))
 

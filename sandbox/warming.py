@@ -25,14 +25,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from sandbox import engine
+from sandbox.cache import hold_too
 from sandbox.container import POOL_LABEL, Container
 from sandbox.errors import SandboxError
-from sandbox.pool import Claimed, Offer, Plan, Request, policy_key, receive, send
+from sandbox.mounts import may_mount
+from sandbox.pool import Claimed, Offer, Plan, Request, kind_key, receive, send
 from sandbox.slot import Slot
+from sandbox.spec import JOB_UID
+from sandbox.upper import lay, volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sandbox.cache import Held
     from sandbox.spec import SandboxSpec
 
 STARTS = 2
@@ -53,9 +58,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Shelf:
-    """The containers of one kind: those that are ready, and how many are being started."""
+    """The containers of one kind: those that are ready, and how many are being started.
+
+    `below` are the entries of the cache that `lower` names: while the kind is kept, nobody evicts them.
+    """
 
     spec: SandboxSpec
+    lower: str = ""
+    below: list[Held] = field(default_factory=list)
     ready: list[Claimed] = field(default_factory=list)
     starting: int = 0
     not_before: float = 0.0
@@ -81,8 +91,8 @@ class Warming:
         self._wakes.setblocking(False)
         self._selector.register(control, selectors.EVENT_READ, self._answer)
         self._selector.register(self._woken, selectors.EVENT_READ, self._collect)
-        if plan.first is not None:
-            self._first = policy_key(plan.first)
+        if plan.first is not None and may_mount():
+            self._first = kind_key(plan.first, "")
             self._shelves[self._first] = self._shelf(plan.first)
 
     def serve(self) -> None:
@@ -124,7 +134,7 @@ class Warming:
         made: Claimed | None = None
         try:
             if not self._ended:
-                made = _started(shelf.spec, self._plan)
+                made = _started(shelf, self._plan)
         except SandboxError as error:
             _log.warning("no container can be started ahead: %s (%s)", error.message, error.cause)
         finally:
@@ -191,8 +201,8 @@ class Warming:
     def _pick(self, message: bytes) -> Claimed | None:
         try:
             shelf = self._asked(Request.model_validate_json(message))
-        except ValidationError as error:
-            _log.warning("a claim makes no sense: %s", error)
+        except (ValidationError, OSError, SandboxError) as error:
+            _log.warning("a claim can't be answered: %s", error)
             return None
         if shelf is None or not shelf.ready:
             return None
@@ -209,18 +219,24 @@ class Warming:
         """Return the shelf of what was asked for, from now on the last to be given up; None where it can't be kept."""
         shelf = self._shelves.get(request.key)
         if shelf is None:
-            if policy_key(request.spec) != request.key:  # Somebody's code was changed meanwhile.
+            if kind_key(request.spec, request.lower) != request.key:  # Somebody's code was changed meanwhile.
                 return None
             shelf = self._shelf(request.spec)
+            shelf.lower = request.lower
+            for entry in filter(None, request.lower.split(":")):
+                shelf.below.append(hold_too((self._plan.root / entry).parent))
             shelf.not_before = time.monotonic() + REFILL_S
         if request.key != self._first:
             self._shelves.pop(request.key, None)
             self._shelves[request.key] = shelf
         others = [key for key in self._shelves if key != self._first]
         for key in others[: max(0, len(others) - OTHERS)]:
-            for warm in self._shelves.pop(key).ready:
+            gone = self._shelves.pop(key)
+            for warm in gone.ready:
                 self._selector.unregister(warm.container.stream)
                 self._give_up(warm)
+            for held in gone.below:  # What is just being removed needs it no more.
+                held.release()
         return shelf
 
     def _shelf(self, spec: SandboxSpec) -> Shelf:
@@ -257,10 +273,15 @@ class _Lost:
         self.warming.lose(self.shelf, self.warm)
 
 
-def _started(spec: SandboxSpec, plan: Plan) -> Claimed:
-    slot = Slot.make(plan.root, secrets.token_hex(8), size_mb=spec.limits.workspace_mb)
+def _started(shelf: Shelf, plan: Plan) -> Claimed:
+    slot = Slot.make(plan.root, secrets.token_hex(8), size_mb=shelf.spec.limits.workspace_mb)
+    overlay, owner = "", None
     try:
-        return Claimed(Container.start(spec, workspace=slot.merged), slot)
+        if shelf.lower:
+            owner = JOB_UID + engine.shift()
+            lay(slot.room, owner)
+            overlay = volume(slot.room, shelf.lower)
+        return Claimed(Container.start(shelf.spec, workspace=slot.merged, overlay=overlay, owner=owner), slot)
     except BaseException:
         with suppress(SandboxError):  # The first error is the one to tell.
             slot.remove()

@@ -17,24 +17,23 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import secrets
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from sandbox.cache import copy_tree, locked, remove_tree
+from sandbox.cache import copy_tree, disk_bytes, locked, remove_tree
 from sandbox.disk import unmount_disk
 from sandbox.errors import DiskFull, WorkspaceError, WorkspaceFull
 from sandbox.git import printable
 from sandbox.materialise import TRUSTED, USER, materialise
-from sandbox.mounts import may_mount, mount_overlay, require_written, spread, unmount, volume_options
+from sandbox.mounts import may_mount, mount_overlay, require_written, unmount
 from sandbox.objects import disk_error
 from sandbox.pristine import Pristine, pristine
 from sandbox.slot import Slot, disk, is_abandoned, make_disk, remove_room
 from sandbox.spec import Limits
+from sandbox.upper import make_home, make_upper, take, upper_of, volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +75,7 @@ class Workspace:
     @property
     def upper(self) -> Path:
         """The directory that holds the changes."""
-        return self._disk / "layer" / "upper"
+        return upper_of(self.room)
 
     @property
     def _disk(self) -> Path:
@@ -126,7 +125,8 @@ class Workspace:
         `layer` is what set-up made for this base, below the same `root`: it shows too, and its holder keeps it.
         A container that is started on `merged` sees it as soon as it is mounted, and again when it is replaced.
         What an earlier process left under the same name is removed first.
-        With a `slot` of this root it's made there, whatever `name` is, and on failure the slot stays the caller's.
+        With a `slot` of this root it's made there, whatever `name` is, and on failure the slot stays the caller's. One
+        that has its upper layer already, as a pool makes them for the base's tree, is taken as it is.
         Raises WorkspaceError, DiskFull, WorkspaceFull; then nothing of it stays.
         """
         if slot is None:
@@ -138,7 +138,8 @@ class Workspace:
         try:
             own = own or Slot.make(root, name, size_mb=size_mb)
             workspace = cls(base, own.room, lower, own.lock, uid, size_mb, layer=layer, mounting=may_mount())
-            workspace._fill(store.objects(base.project), tree or base.tree)
+            if not workspace.upper.is_dir():
+                workspace._fill(store.objects(base.project), tree or base.tree)
         except BaseException as error:
             if own is not None and slot is None:
                 with suppress(WorkspaceError):  # The first error is the one to tell.
@@ -186,11 +187,7 @@ class Workspace:
     @property
     def volume(self) -> str:
         """The options of the engine's mount; empty where this process mounts. Raises WorkspaceError."""
-        if self.mounting:
-            return ""
-        layer = f"open/{self.room.name}/disk/layer"
-        root = self.room.parent.parent
-        return volume_options(root, lower=self._lower, upper=f"{layer}/upper", work=f"{layer}/work")
+        return "" if self.mounting else volume(self.room, self._lower)
 
     @property
     def marks(self) -> Marks:
@@ -213,8 +210,18 @@ class Workspace:
 
     @property
     def _lower(self) -> str:
-        above = "" if self.layer is None else f"layers/{self.layer.name}/tree:"
-        return f"{above}pristine/{self.pristine.name}/tree"
+        return lower_of(self.pristine, self.layer)
+
+    def require_within(self) -> None:
+        """Raise WorkspaceFull where the changes take more than their limit: only a disk of their own keeps them in it.
+
+        Takes as long as listing them.
+        """
+        if self.mounting:
+            return
+        used = disk_bytes(self.upper)
+        if used > self.size_mb << 20:
+            raise self._full("the run's workspace takes too much", f"it takes {used >> 20} MiB, ")
 
     def require_kept(self) -> None:
         """Raise DiskFull where something that was written to the workspace never got to the host's disk.
@@ -254,12 +261,7 @@ class Workspace:
 
         Raises OSError, WorkspaceError, DiskFull.
         """
-        layer = self._disk / f"next-{secrets.token_hex(4)}"  # Where ext4 puts a directory is decided by its name.
-        spread(self._disk)
-        layer.mkdir()
-        (layer / "work").mkdir()
-        upper = layer / "upper"
-        self._give(upper, 0o755)
+        upper = make_upper(self.room, self.uid)
         shared = frozenset() if self.layer is None else self.layer.shared
         materialise(objects, self.base.tree, tree, upper, self.uid, shared=shared, marks=self.marks)
         if tree != self.base.tree:
@@ -274,7 +276,7 @@ class Workspace:
         self._wait_cleared()
         # Never the old work directory: the kernel may still hold it while another container is just starting.
         (self._disk / "layer").rename(self._disk / "past")
-        upper.parent.rename(self._disk / "layer")
+        take(upper, self.room)
         self.mount()
         self.clearing.append(threading.Thread(target=_clear, args=(self._disk / "past",)))
         self.clearing[-1].start()
@@ -289,8 +291,9 @@ class Workspace:
     def keep(self, target: Path) -> None:
         """Copy the changes to `target`, out of reach; the workspace can then only be removed.
 
-        Raises DiskFull, WorkspaceError, also when a process still uses it.
+        Raises DiskFull, WorkspaceFull, WorkspaceError, also when a process still uses it.
         """
+        self.require_within()
         self.require_kept()
         unmount(self.merged)
         copy_tree(self.upper, target)
@@ -299,28 +302,27 @@ class Workspace:
         while self.clearing:
             self.clearing.pop().join()
 
-    def make_home(self, upper: Path) -> None:
-        """Give a layer an empty HOME. Raises OSError."""
-        reserved = upper / ".dreamdock"
-        self._give(reserved, 0o755)
-        self._give(reserved / "home", 0o700)
-
     def _fill(self, objects: Objects, tree: str) -> None:
         try:
             upper = self.make_next(objects, tree)
-            self.make_home(upper)
-            upper.parent.rename(self._disk / "layer")
+            make_home(upper, self.uid)
+            take(upper, self.room)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            cause = f"its limit is {self.size_mb} MiB (sandbox.workspace_mb)"
-            hint = "give runs a larger workspace_mb, or go on from an earlier step"
-            raise WorkspaceFull("the run's own disk is full", cause=cause, hint=hint) from error
+            raise self._full("the run's own disk is full") from error
 
-    def _give(self, folder: Path, mode: int) -> None:
-        folder.mkdir()
-        folder.chmod(mode)
-        os.chown(folder, self.uid, self.uid)
+    def _full(self, message: str, more: str = "") -> WorkspaceFull:
+        cause = f"{more}its limit is {self.size_mb} MiB (sandbox.workspace_mb)"
+        return WorkspaceFull(
+            message, cause=cause, hint="give runs a larger workspace_mb, or go on from an earlier step"
+        )
+
+
+def lower_of(below: Pristine, layer: Layer | None) -> str:
+    """Return what lies below a workspace's changes, top first, relative to the root of all workspaces."""
+    above = "" if layer is None else f"layers/{layer.name}/tree:"
+    return f"{above}pristine/{below.name}/tree"
 
 
 def _clear(layer: Path) -> None:

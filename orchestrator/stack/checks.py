@@ -147,7 +147,10 @@ def _volume(settings: Settings, name: str) -> HostCheck:
     with opened(images.named(settings.image or images.BASE), settings.state_dir / "attack") as box:
         box.write("file", b"above")
         works = [change.path for change in box.checkpoint(note="doctor").changes] == ["file"]
-    found = "this process may not mount; the engine does, colder and without renaming the base's directories"
+    found = (
+        "this process may not mount; the engine does: rewinds are colder, the base's directories can't be renamed, and "
+        "workspace_mb is held against what is there when a step ends"
+    )
     return HostCheck(name, ok=works, found=found if works else "a write went astray")
 
 

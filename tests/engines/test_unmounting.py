@@ -25,19 +25,32 @@ def carry_out(argv: Sequence[str | Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "no_pool", "odd_names"]
+    "name", ["steps_and_rewinds", "marks_cant_be_forged", "set_up", "a_kill", "odd_names", "a_limit"]
 )
 def test_without_the_right_to_mount(name: str, tmp_path: Path) -> None:
     carry_out([HERE / "unmounting.py", name, tmp_path])
 
 
+@pytest.mark.parametrize("name", ["started_ahead", "other_commits", "set_up_ahead", "killed"])
+def test_what_is_started_ahead_there(name: str, tmp_path: Path) -> None:
+    carry_out([HERE / "ahead.py", name, tmp_path])
+
+
+@pytest.mark.needs_redis
+def test_whole_runs_there(tmp_path: Path) -> None:
+    carry_out([HERE / "ahead.py", "whole_runs", tmp_path])
+
+
 def test_other_engines(engine_at: str, tmp_path: Path) -> None:
-    name = "podman_refuses" if engine_at == "podman" else "steps_and_rewinds"
-    carry_out([HERE / "unmounting.py", name, tmp_path])
+    if engine_at == "podman":
+        carry_out([HERE / "unmounting.py", "podman_refuses", tmp_path])
+        return
+    carry_out([HERE / "unmounting.py", "steps_and_rewinds", tmp_path / "cold"])
+    carry_out([HERE / "ahead.py", "started_ahead", tmp_path / "warm"])
 
 
 def test_every_promise_but_those_that_arent_made_is_kept_where_the_engine_mounts(tmp_path: Path) -> None:
-    # SECURITY.md: there, the mount table names the state folder, and a workspace has no disk of its own.
+    # SECURITY.md: there, the mount table names the state folder, and a workspace's limit is kept at a step's end.
     program = (
         "import sys; from pathlib import Path; from sandbox.attack.suite import attack; "
         "from sandbox.images import base_image; "

@@ -6,21 +6,26 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from repos import Repo
 
 from sandbox import engine
-from sandbox.errors import ChannelLost, WorkspaceError
+from sandbox.cache import evict
+from sandbox.errors import ChannelLost, WorkspaceError, WorkspaceFull
 from sandbox.images import base_image
 from sandbox.mounts import may_mount, volume_options
 from sandbox.open import Sandbox, open_sandbox
-from sandbox.pool import Pool
 from sandbox.setup import SetUp
-from sandbox.spec import Base, SandboxSpec, SetupSpec
+from sandbox.spec import Base, Limits, SandboxSpec, SetupSpec
 from sandbox.store import Store
 
-SPEC = SandboxSpec(image=base_image(), labels={"test": "unmounting"})
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LABELS = {"test": f"unmounting-{os.getpid()}"}
+SPEC = SandboxSpec(image=base_image(), labels=LABELS)
 
 
 def steps_and_rewinds(store: Store, base: Base, root: Path) -> None:
@@ -85,12 +90,27 @@ def a_kill(store: Store, base: Base, root: Path) -> None:
             box.run("true")
 
 
-def no_pool(store: Store, base: Base, root: Path) -> None:
-    """Nothing is started ahead: what a container shows has to be there when it starts."""
-    with Pool(root, size=1, first=SPEC, labels={}) as pool:
-        assert pool.pid == 0
-        with open_sandbox(SPEC, store, base, root, pool=pool) as box:
-            say(box, "cat a.txt", "one\n")
+def a_limit(store: Store, base: Base, root: Path) -> None:
+    """A step, or set-up, that leaves more than the limit is refused, wherever that lies; the steps before it stay."""
+    limits = Limits(workspace_mb=16, memory_mb=256)
+    fill, spec = "head -c 20000000 /dev/urandom", SPEC.model_copy(update={"limits": limits})
+    for place in ("filler", "build/x", "~/filler"):
+        with open_sandbox(spec, store, base, root) as box:
+            box.run("head -c 12000000 /dev/urandom >new")
+            step = box.checkpoint(note="1")
+            assert box.run(f"rm new; mkdir build; {fill} >{place}").exit_code == 0
+            for _ in range(2):
+                with pytest.raises(WorkspaceFull, match="takes too much") as caught:
+                    box.checkpoint(note="2")
+            assert "16 MiB" in caught.value.cause
+            box.run(f"rm {place}")
+            assert [change.path for change in box.checkpoint(note="2").changes] == ["new"]
+        with open_sandbox(spec, store, base, root, tree=step.tree) as box:
+            say(box, "stat -c %s new", "12000000\n")
+    setup = SetupSpec(**spec.model_dump(), commands=(f"mkdir build; {fill} >build/x",))
+    with pytest.raises(WorkspaceFull, match="takes too much"):
+        SetUp(setup, store, base, root).layer()
+    assert evict(root / "layers", 0) == {}
 
 
 def odd_names(store: Store, base: Base, root: Path) -> None:
@@ -116,7 +136,7 @@ def say(box: Sandbox, command: str, wanted: str) -> None:
     assert found == wanted, found
 
 
-def main() -> None:
+def main(known: Mapping[str, Callable[[Store, Base, Path], None]]) -> None:
     """Run one of them, and look at what it leaves with the engine."""
     name, folder = sys.argv[1], Path(sys.argv[2])
     assert os.geteuid() == 0
@@ -126,12 +146,12 @@ def main() -> None:
     store = Store(folder / "store")
     with contextlib.closing(engine.client()) as client:
         before = {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()}
-        globals()[name](store, store.import_commit(repo.path), folder / "spaces")
-        mine = {"label": f"test={SPEC.labels['test']}"}
+        known[name](store, store.import_commit(repo.path), folder / "spaces")
+        mine = {"label": [f"{name}={value}" for name, value in LABELS.items()]}
         assert client.api.containers(all=True, filters=mine) == []
         after = [volume for volume in client.api.volumes()["Volumes"] or () if volume["Name"] not in before]
         assert [volume for volume in after if str(folder) in str(volume.get("Options"))] == []
 
 
 if __name__ == "__main__":
-    main()
+    main(globals())

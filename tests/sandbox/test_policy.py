@@ -116,6 +116,11 @@ def test_the_description_says_that_set_up_has_a_network() -> None:
     assert "http://i/" not in str(describe(ON))
 
 
+def test_the_description_says_what_keeps_the_workspaces_limit() -> None:
+    assert describe(SPEC)["workspace"].startswith("a disk of its own of 8192 MiB")
+    assert describe(SPEC, own_disk=False)["workspace"].startswith("8192 MiB, for what it changes; more ends the run")
+
+
 def test_labels_say_whose_it_is_and_cant_hide_that_it_is_ours() -> None:
     assert settings()["Labels"] == {"dreamdock": "sandbox", "dreamdock.run": "r1"}
 
