@@ -20,7 +20,7 @@ from sandbox.store import Store
 
 if TYPE_CHECKING:
     from benchmarks.stack import Stack
-    from orchestrator.journal.stream import Writer
+    from orchestrator.journal.writer import Writer
     from sandbox.objects import Objects
     from sandbox.spec import Base
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.report import Row, present, row
 from orchestrator import events as e
 from orchestrator.journal.connection import connect, ping
-from orchestrator.journal.stream import create
+from orchestrator.journal.writer import create
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.stack.redis_server import embedded_program
 from sandbox.spec import Base

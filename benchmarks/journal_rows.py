@@ -17,7 +17,7 @@ from orchestrator.agent.context import Projection
 from orchestrator.journal import archive
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import Writer, create
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, RunSpec, new_run_id
 from sandbox.images import base_image
 from sandbox.open import open_sandbox

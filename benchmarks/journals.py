@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Usage
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import RunSpec, new_run_id
 from sandbox.spec import Base, FileChange
 

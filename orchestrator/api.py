@@ -20,8 +20,8 @@ from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
 from orchestrator.journal.presence import Presence, alive
 from orchestrator.journal.safety import dangers
-from orchestrator.journal.stream import Writer
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import dispatch, queued
 from orchestrator.resolve import resolve
@@ -171,7 +171,7 @@ class Door:
         run_id = new_run_id()
         self._keep(run_id, spec, *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
-        view = stream.create(self._client, run_id, self._who, bodies)
+        view = create(self._client, run_id, self._who, bodies)
         dispatch(self._client, run_id, 1)
         return view
 

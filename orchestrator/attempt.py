@@ -21,8 +21,9 @@ from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import Writer, follow
+from orchestrator.journal.stream import follow
 from orchestrator.journal.verify import check
+from orchestrator.journal.writer import Writer
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models import client as _client  # noqa: F401  # As above.

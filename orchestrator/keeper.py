@@ -20,7 +20,7 @@ from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.safety import dangers
-from orchestrator.journal.stream import Writer
+from orchestrator.journal.writer import Writer
 from orchestrator.queue import dispatch, queued
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
 from orchestrator.upkeep import Daily, give_up, trim

@@ -14,7 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
-from orchestrator.journal.stream import Writer
+from orchestrator.journal.writer import Writer
 from orchestrator.queue import dispatch
 from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State
 from orchestrator.settings import RunLimits, reasons
@@ -22,7 +22,7 @@ from orchestrator.settings import RunLimits, reasons
 if TYPE_CHECKING:
     from redis import Redis
 
-    from orchestrator.journal.stream import Operation
+    from orchestrator.journal.writer import Operation
 
 _CROWDED: Final = 100
 """Times that somebody else may write in between before it's given up."""

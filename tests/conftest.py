@@ -13,7 +13,7 @@ from redis_server import RedisServer
 from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, Usage
 from orchestrator.journal.connection import connect
-from orchestrator.journal.stream import create
+from orchestrator.journal.writer import create
 from orchestrator.runs import RunSpec, new_run_id
 from sandbox.spec import Base
 

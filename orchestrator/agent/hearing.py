@@ -8,7 +8,7 @@ from orchestrator import events as e
 
 if TYPE_CHECKING:
     from orchestrator.dialogue import FailedRequest
-    from orchestrator.journal.stream import Writer
+    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Kind
 
 

@@ -25,7 +25,7 @@ from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
     from orchestrator.dialogue import ToolCall
-    from orchestrator.journal.stream import Writer
+    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop

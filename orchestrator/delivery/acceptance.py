@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from orchestrator.journal.stream import Writer
+    from orchestrator.journal.writer import Writer
     from orchestrator.runs import RunSpec
     from sandbox.open import Sandbox
     from sandbox.store import Store

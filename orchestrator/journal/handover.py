@@ -10,7 +10,7 @@ from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from orchestrator.events import Event
-    from orchestrator.journal.stream import Writer
+    from orchestrator.journal.writer import Writer
     from orchestrator.runs import RunView
 
 MOST_LOST: Final = 3

@@ -10,7 +10,8 @@ from orchestrator.dialogue import Reply, ToolCall, ToolResult
 from orchestrator.journal import keys
 from orchestrator.journal.lease import claim
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import Entry, Writer, chain, entries, genesis
+from orchestrator.journal.stream import Entry, chain, entries, genesis
+from orchestrator.journal.writer import Writer
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
+from orchestrator.journal.writer import Writer, create
 from orchestrator.models import open_script
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.stop import Stop

@@ -14,8 +14,9 @@ from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import archive, index, keys, packing
 from orchestrator.journal.lease import claim
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import Writer, blob, chain, entries, follow, genesis, read, restore
+from orchestrator.journal.stream import blob, chain, entries, follow, genesis, read, restore
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer
 from orchestrator.runs import Outcome, State
 from orchestrator.settings import Settings
 from orchestrator.steering import More, Steering

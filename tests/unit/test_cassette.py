@@ -15,7 +15,8 @@ from orchestrator.dialogue import Reply, Request, ToolCall, ToolResult, Turn, Us
 from orchestrator.errors import ConfigError, ModelError, NotFoundError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create, read
+from orchestrator.journal.stream import read
+from orchestrator.journal.writer import Writer, create
 from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, record, request_keys
 from orchestrator.models.scripted import ScriptedModel, read_script
 from orchestrator.runs import RunSpec, new_run_id

@@ -12,7 +12,7 @@ from journals import Carried, carried, rewrite, stored
 from orchestrator import events as e
 from orchestrator.journal import keys
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import Writer
+from orchestrator.journal.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from orchestrator import events as e
 from orchestrator.cli import main
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, RunSpec, Verdict, new_run_id
 from sandbox.spec import FileChange
 

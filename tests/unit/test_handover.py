@@ -10,7 +10,7 @@ from orchestrator.errors import HeadMovedError
 from orchestrator.journal import index
 from orchestrator.journal.handover import MOST_LOST, hand_over
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer
+from orchestrator.journal.writer import Writer
 from orchestrator.runs import Outcome, State
 from orchestrator.steering import Steering
 

@@ -16,8 +16,9 @@ from orchestrator.errors import JournalError, LimitError
 from orchestrator.events import Submitted
 from orchestrator.journal import archive, keys, packing
 from orchestrator.journal.packing import MOST_EVENT_BYTES, MOST_RUN_BYTES
-from orchestrator.journal.stream import Writer, blob, chain, entries, genesis, read, seal
+from orchestrator.journal.stream import blob, chain, entries, genesis, read
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, seal
 from orchestrator.steering import More, Steering
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from orchestrator.api import Door
 from orchestrator.errors import DreamdockError, JournalError
 from orchestrator.journal import index, keys, presence, signing
 from orchestrator.journal.plain import require_plain
-from orchestrator.journal.stream import Writer, create
 from orchestrator.journal.verify import check, collect
+from orchestrator.journal.writer import Writer, create
 from orchestrator.keeper import Keeper
 from orchestrator.runs import RUN_ID, new_run_id
 from orchestrator.settings import Settings

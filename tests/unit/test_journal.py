@@ -13,8 +13,9 @@ from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.packing import line
 from orchestrator.journal.presence import Beat, Presence, alive
-from orchestrator.journal.stream import Writer, blob, create, follow, read
+from orchestrator.journal.stream import blob, follow, read
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, RunSpec, State, new_run_id
 from orchestrator.stop import Stop
 

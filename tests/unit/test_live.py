@@ -11,7 +11,8 @@ from orchestrator import events as e
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect
 from orchestrator.journal.live import Preview, Said
-from orchestrator.journal.stream import Writer, listen
+from orchestrator.journal.stream import listen
+from orchestrator.journal.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,9 @@ from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, connect, hurried
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.safety import dangers
-from orchestrator.journal.stream import Writer, create, read
+from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, RunSpec, new_run_id
 from orchestrator.stop import Stop, Stopped
 

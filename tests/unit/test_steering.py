@@ -16,8 +16,9 @@ from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create, read
+from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, create
 from orchestrator.keeper import Keeper
 from orchestrator.queue import QUEUE_KEY, dispatch, queued
 from orchestrator.runs import LONGEST_TASK, Outcome, RunSpec, RunView, State, Verdict, new_run_id

@@ -10,7 +10,7 @@ from journals import Carried, carried, rechained, rewrite, stored
 from orchestrator import events as e
 from orchestrator.attempt import carry
 from orchestrator.journal import index, keys
-from orchestrator.journal.stream import create
+from orchestrator.journal.writer import create
 from orchestrator.keeper import Keeper
 from orchestrator.runs import Outcome, RunSpec, State, new_run_id
 from orchestrator.settings import Settings

@@ -15,8 +15,8 @@ from orchestrator.errors import DreamdockError, HeadMovedError, NotFoundError
 from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import claim
-from orchestrator.journal.stream import Writer, create
 from orchestrator.journal.verify import verify
+from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, State, new_run_id
 from orchestrator.settings import Settings
 from orchestrator.timeline import Timeline

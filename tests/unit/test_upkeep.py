@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.errors import DeniedError, LimitError
-from orchestrator.journal.stream import Writer, create
+from orchestrator.journal.writer import Writer, create
 from orchestrator.keeper import prune_daily
 from orchestrator.runs import Outcome, new_run_id
 from orchestrator.settings import Settings

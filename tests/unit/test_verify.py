@@ -13,8 +13,9 @@ from orchestrator.errors import JournalError
 from orchestrator.journal import keys
 from orchestrator.journal.lease import claim
 from orchestrator.journal.signing import Head, Key, Signer, own_key, pinned, remembered
-from orchestrator.journal.stream import Writer, chain
+from orchestrator.journal.stream import chain
 from orchestrator.journal.verify import Check, check, collect, verify
+from orchestrator.journal.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
