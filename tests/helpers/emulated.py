@@ -85,13 +85,14 @@ def run(folder: Path, commands: Sequence[str]) -> list[tuple[int, str]]:
 
 def _kernel() -> Path:
     """Return the folder of Debian's kernel as its package has it, fetched once."""
-    told = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=True)
-    name = re.findall(r"Depends: (linux-image-\S+)", told.stdout)[0]
-    place = user_cache_path("dreamdock", ensure_exists=True) / "kernels" / name
+    place = user_cache_path("dreamdock", ensure_exists=True) / "kernel"
     if not place.is_dir():
+        subprocess.run(["apt-get", "update"], capture_output=True, check=False)  # The download tells what matters.
+        told = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=True)
+        name = re.findall(r"Depends: (linux-image-\S+)", told.stdout)[0]
         part = place.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        part.mkdir()
         subprocess.run(["apt-get", "download", name], cwd=part, capture_output=True, check=True)
         subprocess.run(["dpkg-deb", "-x", next(part.glob("*.deb")), part], check=True)
         part.replace(place)
