@@ -68,19 +68,25 @@ _PLACED: Final = (
 )
 
 
+_DIGIT: Final = r"(?=[A-Za-z_-]{0,80}\d)"  # In words that are joined there is none.
 # What people type is about credentials, too: examples, place holders, names. There only that goes which is a key to a
 # service beyond doubt; a password, a token of JSON or what stands behind `TOKEN=` stays.
 _TYPED: Final = (
     r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])",
     r"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,}",
-    r"gl(?:pat|dt|rt)-[\w-]{20,}",
+    rf"gl(?:pat|dt|rt)-{_DIGIT}[\w-]{{20,}}",
     r"xox[abprs]-\d{8,}-[A-Za-z0-9-]{10,}",
-    r"sk-(?:(?:proj|svcacct|admin|ant|or)-[\w-]{20,}|[A-Za-z0-9]{32,})",
-    r"(?:hf|npm|gsk|r8)_[A-Za-z0-9]{30,}|AIza[\w-]{35}|[sr]k_live_[A-Za-z0-9]{16,}",
+    rf"sk-{_DIGIT}(?:(?:proj|svcacct|admin|ant|or)-[\w-]{{20,}}|[A-Za-z0-9]{{32,}})",
+    rf"(?:hf|npm|gsk|r8)_{_DIGIT}[A-Za-z0-9]{{30,}}|AIza[\w-]{{35}}|[sr]k_live_[A-Za-z0-9]{{16,}}",
     r"SG\.[\w-]{16,80}\.[\w-]{16,}|pypi-AgE[\w-]{40,}",
 )
+_LINE: Final = r"(?:(?!-----)[\s\S]){0,2000}?(?:\n|\\n)\W{0,24}[A-Za-z0-9+/]{40}"
+_TYPED_BLOCK: Final = rf"{_BEGIN}(?={_LINE})(?:(?!-----)[\s\S]){{0,20000}}{_END}"
+"""A path in a sentence about keys isn't the key: that begins a line."""
 _DISTINCT: Final = 10
 """Different characters of a key; `ghp_xxxx…` has fewer."""
+_IN_ORDER: Final = ("abcdefghijklmnopqrstuvwxyz", "1234567890abcdef")
+_MARKS: Final = re.compile(r"-----[^-]*-----")
 
 
 class Typed(NamedTuple):
@@ -103,7 +109,9 @@ def typed(text: str, known: Iterable[str] = ()) -> Typed:
 
 
 def _is_example(key: str) -> bool:
-    return "example" in key.lower() or len(set(key)) < _DISTINCT
+    """Whether a key is none: it says so, repeats itself, or counts up."""
+    body = _MARKS.sub("", key).lower()
+    return "example" in body or len(set(body)) < _DISTINCT or any(part in body for part in _IN_ORDER)
 
 
 def find(text: str) -> Iterator[str]:
@@ -144,8 +152,8 @@ def _replaced(match: re.Match[str]) -> str:
 
 @cache
 def _typed_patterns() -> tuple[re.Pattern[str], ...]:
-    prefixed = rf"(?<![A-Za-z0-9])(?:{'|'.join(_TYPED)})"
-    return tuple(re.compile(pattern) for pattern in (*_BLOCKS, prefixed))
+    prefixed = rf"(?<![A-Za-z0-9_])(?:{'|'.join(_TYPED)})"
+    return tuple(re.compile(pattern) for pattern in (_TYPED_BLOCK, _BLOCKS[1], prefixed))
 
 
 @cache

@@ -45,7 +45,7 @@ def _mounts(text: str) -> dict[str, list[tuple[PurePosixPath, Path]]]:
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         root, place = before.split()[3:5]
-        kind, _, options = after.split(maxsplit=2)
+        kind, _, options = after.split(" ", 2)  # What is mounted may have no name.
         names = {"cgroup": options.split(","), "cgroup2": [UNIFIED]}.get(kind, [])
         for name in names:
             found.setdefault(name, []).append((PurePosixPath(root), Path(place)))

@@ -179,7 +179,12 @@ class Container:
         """
         if self._channel is not None:
             self._channel.hold()
-        self._freezer.pause()
+        try:
+            self._freezer.pause()
+        except BaseException:
+            if self._channel is not None:
+                self._channel.go_on()
+            raise
 
     def resume(self) -> None:
         """Let a frozen container run on. Raises as `pause` does."""

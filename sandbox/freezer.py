@@ -74,8 +74,12 @@ class Freezer:
         Raises what the engine's ways raise.
         """
         with self._turn:
-            self._wanted = wanted
-            self._settle()
+            before, self._wanted = self._wanted, wanted
+            try:
+                self._settle()
+            except BaseException:
+                self._wanted = before
+                raise
 
     def _settle(self) -> None:
         if not self._held and self._wanted != self._paused:

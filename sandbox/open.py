@@ -51,7 +51,7 @@ class Sandbox:
         self._checkpointer = checkpointer
         self._again = again
         self._replacing = threading.Lock()
-        self._killed = False
+        self._killed = self._paused = False
 
     @property
     def container_id(self) -> str:
@@ -141,19 +141,27 @@ class Sandbox:
 
     def _replace(self, container: Container, state: bytes) -> None:
         with self._replacing:
-            self._container, killed = container, self._killed
+            self._container, killed, paused = container, self._killed, self._paused
         if killed:
             raise ChannelLost("the sandbox is gone", cause="it was ended on request")
+        if paused:
+            container.pause()
         if state:
             container.shell.reset(state)
 
     def pause(self) -> None:
         """Freeze every process of the container, from any thread; see `Container.pause`."""
-        self._container.pause()
+        self._pausing(wanted=True).pause()
 
     def resume(self) -> None:
         """Let them run again."""
-        self._container.resume()
+        self._pausing(wanted=False).resume()
+
+    def _pausing(self, *, wanted: bool) -> Container:
+        """Return the container of now; one that takes its place does as is wanted."""
+        with self._replacing:
+            self._paused = wanted
+            return self._container
 
 
 @contextmanager

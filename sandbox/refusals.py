@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOT_FOUND = 404
+_CONFLICT = 409  # Paused already, or not; being removed.
 PASSING = ("container state improper", "is not running")
 """What is said of a container that ends between the engine's look and its act."""
 
@@ -72,6 +73,8 @@ def _meaning(error: Any, image: str) -> SandboxError:
         )
     if "bind source" in lower or "not a shared or slave mount" in lower:
         return WorkspaceError("the engine can't mount the workspace", cause=text, hint="dreamdock doctor")
+    if error.status_code == _CONFLICT:
+        return ChannelLost("somebody else does something with the sandbox", cause=text, hint="leave it to its worker")
     if error.status_code == NOT_FOUND or any(sign in lower for sign in PASSING):
         return ChannelLost("the sandbox is gone", cause=text, hint="run the step again: its changes are undone")
     rule = _rule(text)

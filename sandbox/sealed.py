@@ -139,7 +139,7 @@ def _mounted(host: Mapping[str, Any], mounts: Mapping[str, _Mount]) -> Iterator[
 
 def _mounts(text: str) -> Iterator[tuple[str, _Mount]]:
     for line in text.splitlines():
-        fields = line.split()
+        fields = line.split(" ")  # What is mounted may have no name.
         middle = fields.index("-")
         size = re.search(r"(?:^|,)size=(\d+)k", fields[middle + 3])
         read_only = "ro" in fields[5].split(",")

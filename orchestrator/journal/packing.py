@@ -114,6 +114,8 @@ def _piece(first: int, lines: Sequence[Line], blobs: Sequence[bytes]) -> bytes:
     lengths = struct.pack(f">{len(blobs)}I", *map(len, blobs))
     text = b"".join((places, lengths, *(one.data + b"\n" for one in lines), *blobs))
     traces = b"".join(bytes.fromhex(one.hash)[:_TRACE] for one in lines)
+    if len(traces) != _TRACE * len(lines):
+        raise ValueError("an event's hash is too short")
     head = _HEAD.pack(first, len(lines), len(signed), len(blobs))
     packed = lzma.compress(text, format=lzma.FORMAT_RAW, filters=_FILTERS)
     body = b"".join((head, traces, *(signature for *_, signature in signed), packed))

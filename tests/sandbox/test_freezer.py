@@ -221,6 +221,19 @@ def test_only_a_cgroup_that_bears_the_containers_name_counts(box: Container) -> 
     assert control(os.getpid(), box.id) is control(0, box.id) is control(1 << 30, box.id) is None
 
 
+NAMELESS = """
+import ctypes, sys
+from sandbox.cgroup import folders
+assert ctypes.CDLL(None).mount(b"", sys.argv[1].encode(), b"tmpfs", 0, None) == 0
+assert folders(1, "nobody's") == {}
+"""
+
+
+@pytest.mark.needs_root
+def test_a_mount_without_a_name_is_no_trouble(tmp_path: Path) -> None:
+    subprocess.run(["unshare", "--mount", sys.executable, "-c", NAMELESS, tmp_path], check=True)
+
+
 def test_what_does_not_freeze_is_an_error_and_so_is_what_is_gone(tmp_path: Path) -> None:
     (tmp_path / "cgroup.freeze").touch()
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -71,6 +72,17 @@ def test_what_is_gone_can_not_be_frozen(tmp_path: Path) -> None:
         box.kill()
         with pytest.raises(SandboxError):
             box.pause()
+
+
+def test_what_somebody_else_paused_stays_his_and_a_calls_time_counts_again(tmp_path: Path) -> None:
+    with opened(base_image(), tmp_path) as box, contextlib.closing(engine.client()) as client:
+        client.api.pause(box.container_id)
+        with pytest.raises(ChannelLost, match="somebody else"):
+            box.pause()
+        client.api.unpause(box.container_id)
+        box.checkpoint(note="")
+        assert engine_state(box) == "running"
+        assert box.run("sleep 5", timeout_s=0.2).timed_out
 
 
 def engine_state(box: Sandbox) -> str:

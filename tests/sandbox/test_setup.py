@@ -252,7 +252,7 @@ def test_a_maker_killed_in_the_middle_leaves_nothing_that_counts(
     until(lambda: all(state(item) == "exited" for item in left))  # Its runner leaves when the channel closes.
     with contextlib.closing(engine.client()) as client:
         for item in left:
-            client.api.remove_container(item, force=True)
+            client.api.remove_container(item, force=True, v=True)
     assert len(Workspace.sweep(root)) == 1
     assert [name for name in entries(root) if "." not in name] == []
     assert make(command)().cached is False

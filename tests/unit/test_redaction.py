@@ -13,6 +13,7 @@ from orchestrator.redaction import REDACTED, find, mapped, scrub, typed
 
 # Made up, and put together here, so that no scanner of this repository takes them for real ones.
 BODY = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF8PbnGy0AHB7MaDHGh0aB1c2D3e4\n" * 3
+PEM_BEGIN, PEM_END = (f"-----{end} RSA PRIVATE{' '}KEY-----" for end in ("BEGIN", "END"))
 PEM = f"-----BEGIN RSA PRIVATE{' '}KEY-----\n{BODY}Zm9v\n-----END RSA PRIVATE{' '}KEY-----"
 MIXED = "a1B2c3D4e5F6g7H8i9J0"
 PLANTED = {
@@ -145,6 +146,12 @@ def test_what_people_type_keeps_what_may_be_meant() -> None:
         "rename sk-learn-estimators-v2-migration, npm_config_registry_mirror_option_2",
         "decode eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.dozjgNryP4J3jVmNHl0w5N",
         "xoxo-1234567890",
+        "style .sk-ant-design-button-wrapper-large and sk-admin-dashboard-sidebar-menu",
+        "call npm_installAllDependenciesOfTheWorkspace, then hf_loadPretrainedModelFromHubWithCache",
+        "en_SG.UTF-8-is-a-locale-x.UTF-16-is-an-encoding-of-it",
+        "the fixture has ghp_abcdefghijklmnopqrstuvwxyz0123456789 and AKIA1234567890ABCDEF",
+        f"what is between {PEM_BEGIN} in tests/fixtures/certificates/generated/server/keys and {PEM_END}",
+        f"{PEM_BEGIN}\n{'A' * 64}\n{PEM_END}",
     ):
         assert typed(text) == (text, 0)
     assert typed("my key is hunter2hunter2", ["hunter2hunter2", "short"]) == (f"my key is {REDACTED}", 1)
