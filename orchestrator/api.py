@@ -254,28 +254,36 @@ class Door:
         job_id = attempt_id(run_id, record.attempt)
         return Listed(record.view, waiting.index(job_id) + 1 if job_id in waiting else None)
 
-    def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
-        """Yield the run's events behind number `after`; with `follow`, as they come, until it is done."""
+    def events(
+        self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
+    ) -> Iterator[Event]:
+        """Yield the run's events behind number `after`; with `follow`, as they come, as `listen` does."""
         if follow:
-            return (item for item in self.listen(run_id, after=after) if not isinstance(item, Said))
+            return (item for item in self.listen(run_id, after=after, away=away) if not isinstance(item, Said))
         return stream.read(self._client, run_id, after=after)
 
-    def listen(self, run_id: str, *, after: int = 0) -> Iterator[Event | Said]:
+    def listen(self, run_id: str, *, after: int = 0, away: Callable[[], None] | None = None) -> Iterator[Event | Said]:
         """Yield the run's events as they come, and between them what its model is just saying.
 
         It ends when the run is done, or parked because its attempts kept dying; one that was paused is waited for.
+        So is, with `away`, a Redis that is away for a while: `away` is called, and then it goes on where it was.
         """
-        for item in stream.listen(self._client, run_id, after=after):
+
+        def behind() -> list[Event]:
+            return list(stream.read(self._client, run_id, after=after))
+
+        for item in stream.listen(self._client, run_id, after=after, away=away):
             if item is None:
-                if index.record(self._client, run_id).view.state is State.DONE:
-                    yield from stream.read(self._client, run_id, after=after)
+                record = connection.patiently(lambda: index.record(self._client, run_id), away)
+                if record.view.state is State.DONE:
+                    yield from connection.patiently(behind, away)
                     return
                 continue
             yield item
             if isinstance(item, Said):
                 continue
             after = item.seq
-            if _is_last_word(item.body) and next(stream.read(self._client, run_id, after=after), None) is None:
+            if _is_last_word(item.body) and not connection.patiently(behind, away):
                 return  # Else it was taken up again.
 
     def costs(self, run_id: str) -> Costs:

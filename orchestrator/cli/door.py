@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orchestrator.api import Door
     from orchestrator.cli.screen import Screen
@@ -34,6 +34,11 @@ def without_secrets(screen: Screen, door: Door, text: str, what: str) -> str:
     if typed.left_out:
         screen.say(f"{plural(typed.left_out, 'secret')} {'was' if typed.left_out == 1 else 'were'} left out of {what}")
     return typed.text
+
+
+def told_away(screen: Screen) -> Callable[[], None]:
+    """Return what tells a person that Redis is away while something follows a run."""
+    return lambda: screen.say("Redis is away; waiting for it")
 
 
 def answering(settings: Settings) -> None:

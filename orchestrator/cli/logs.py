@@ -23,12 +23,12 @@ def logs(screen: Screen, /, run: str, follow: bool) -> None:
     While you follow, what the model is just saying is shown as it comes.
     """
     from orchestrator.cli import wording
-    from orchestrator.cli.door import found
+    from orchestrator.cli.door import found, told_away
     from orchestrator.cli.follow import tell
     from orchestrator.cli.layout import put
 
     with found(run) as (door, run_id):
-        events = door.listen(run_id) if follow else door.events(run_id)
+        events = door.listen(run_id, away=told_away(screen)) if follow else door.events(run_id)
         end, outcome = tell(screen, run_id, events, progress=follow)
         if not screen.json and outcome:
             put(screen, [*end, *wording.costs(door.costs(run_id))])

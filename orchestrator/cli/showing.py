@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator import settings
 from orchestrator.api import audit_bundle
 from orchestrator.cli import audit, listing, steps, submission
-from orchestrator.cli.door import opened
+from orchestrator.cli.door import opened, told_away
 from orchestrator.cli.follow import tell
 from orchestrator.cli.layout import put
 from orchestrator.cli.reporter import TalkReporter
@@ -87,7 +87,7 @@ def _rewind(screen: Screen, door: Door, loaded: Settings, run_id: str, step: int
     screen.say(f"what `dreamdock rewind {screen.id(run_id)} {step}` does: files, shell and dialogue go back together")
     known = list(door.events(run_id))
     door.rewind(run_id, step)
-    events = _with_a_crash(screen, loaded, door.listen(run_id, after=known[-1].seq))
+    events = _with_a_crash(screen, loaded, door.listen(run_id, after=known[-1].seq, away=told_away(screen)))
     end, _outcome = tell(screen, run_id, events, progress=True, known=known)
     put(screen, end)
     screen.say("")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator import settings
 from orchestrator.cli import document, layout, states, wording
-from orchestrator.cli.door import opened, without_secrets
+from orchestrator.cli.door import opened, told_away, without_secrets
 from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
@@ -146,7 +146,7 @@ def _come_back(screen: Screen, run_id: str) -> None:
 
 def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int:
     try:
-        end, outcome = tell(screen, run_id, door.listen(run_id), progress=True)
+        end, outcome = tell(screen, run_id, door.listen(run_id, away=told_away(screen)), progress=True)
     except KeyboardInterrupt:
         if screen.json:
             document.write("dreamdock.detached/1", {"run": run_id})

@@ -28,13 +28,13 @@ def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
     from rich.text import Text
 
     from orchestrator.cli import document, states
-    from orchestrator.cli.door import opened
+    from orchestrator.cli.door import opened, told_away
 
     codes = []
     with opened() as door:
         found = [door.find(run, Path.cwd()) for run in runs or ("@",)]
         for run_id in found:
-            for _event in door.events(run_id, follow=True):
+            for _event in door.events(run_id, follow=True, away=told_away(screen)):
                 pass
             view = door.show(run_id).view
             codes.append(_PENDING if view.outcome is None else states.EXIT_CODES[view.outcome])

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import redis
 
 from orchestrator.errors import ConfigError, JournalError, RedisAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orchestrator.settings import Settings
 
 HINT: Final = "dreamdock up"
+PATIENCE_SECONDS: Final = 30.0
+"""A Redis that restarts is back within seconds; for one that is away for longer somebody has to look."""
+_AGAIN_SECONDS: Final = 0.5
+_Answer = TypeVar("_Answer")
 _DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
 """What Redis, or a script in it, says where a key holds something else than it was given."""
 
@@ -74,6 +79,26 @@ def available() -> Iterator[None]:
             hint = "dreamdock audit RUN --verify"
             raise JournalError("a key in Redis isn't as it was written", cause=str(error), hint=hint) from error
         raise RedisAwayError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
+
+
+def patiently(
+    question: Callable[[], _Answer], away: Callable[[], None] | None, *, seconds: float = PATIENCE_SECONDS
+) -> _Answer:
+    """Ask Redis again for so many seconds while it is away, where `away` is to be called, once, when it is found to be.
+
+    Raises RedisAwayError after that; without `away` at once.
+    """
+    deadline = None
+    while True:
+        try:
+            return question()
+        except RedisAwayError:
+            if away is None or (deadline is not None and time.monotonic() >= deadline):
+                raise
+            if deadline is None:
+                deadline = time.monotonic() + seconds
+                away()
+        time.sleep(_AGAIN_SECONDS)
 
 
 class Scripts:

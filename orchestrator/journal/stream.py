@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from orchestrator.errors import JournalError
 from orchestrator.events import Event
 from orchestrator.journal import keys, packing
-from orchestrator.journal.connection import Scripts, available
+from orchestrator.journal.connection import Scripts, available, patiently
 from orchestrator.journal.live import Said
 from orchestrator.journal.live import parse as parse_said
 from orchestrator.journal.plain import require_plain
 from orchestrator.runs import RunView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from redis import Redis
 
@@ -156,8 +156,13 @@ def follow(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Event | No
     return (item for item in listen(client, run_id, after=after, live=False) if not isinstance(item, Said))
 
 
-def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> Iterator[Event | Said | None]:
-    """Yield events as they come, as `follow` does, and with `live` what the model is just saying."""
+def listen(
+    client: Redis, run_id: str, *, after: int = 0, live: bool = True, away: Callable[[], None] | None = None
+) -> Iterator[Event | Said | None]:
+    """Yield events as they come, as `follow` does, and with `live` what the model is just saying.
+
+    With `away` it goes on where it was when a Redis that was away is back; see `patiently`.
+    """
     with available():
         gone = not client.exists(keys.stream(run_id))
     for event in (
@@ -170,10 +175,13 @@ def listen(client: Redis, run_id: str, *, after: int = 0, live: bool = True) -> 
         live = live and client.type(keys.live(run_id)) in {b"stream", b"none"}  # A preview is no part of the truth.
     if live:
         places[keys.live(run_id).encode()] = "0-0"
-    while True:
-        answer: Any
+
+    def come() -> Any:
         with available():
-            answer = client.xread(places, block=_BLOCK_MS, count=_PAGE)
+            return client.xread(places, block=_BLOCK_MS, count=_PAGE)
+
+    while True:
+        answer = patiently(come, away)
         for key, found in answer:
             for entry_id, fields in found:
                 places[key] = entry_id

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -12,16 +15,19 @@ from typing import TYPE_CHECKING
 import pytest
 from redis_server import RedisServer
 
+from orchestrator import api
 from orchestrator import events as e
 from orchestrator.errors import RedisAwayError
 from orchestrator.journal import keys
-from orchestrator.journal.connection import Scripts, connect, hurried
+from orchestrator.journal.connection import Scripts, connect, hurried, patiently, ping
 from orchestrator.journal.lease import Lease, claim
+from orchestrator.journal.live import Preview, Said
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.runs import Outcome, RunSpec, new_run_id
+from orchestrator.settings import Settings
 from orchestrator.stop import Stop, Stopped
 
 if TYPE_CHECKING:
@@ -162,6 +168,75 @@ def test_an_attempt_that_lost_its_lease_writes_nothing_not_even_a_blob(own: tupl
         journal.append(e.Prompted(text="x"))
     assert client.hlen(keys.blobs(run_id)) == 0
     assert Scripts(client)("renew", [keys.record(run_id)], [fence, 1000]) == "FENCED"
+
+
+def is_followed(client: Redis) -> None:
+    deadline = time.monotonic() + 20
+    while not any(other["cmd"] == "xread" for other in client.client_list()):
+        assert time.monotonic() < deadline, "nobody follows the run"
+        time.sleep(0.02)
+
+
+def test_who_follows_a_run_waits_for_redis_and_goes_on_where_it_was(
+    server: RedisServer, own: tuple[Redis, str], tmp_path: Path
+) -> None:
+    client, run_id = own
+    journal, fence = owned(client, run_id, Stop())
+    preview = Preview(client, run_id, (), fence=fence)
+    preview.begin(1)
+    preview.said("text", "Let me see.")
+    preview.flush()
+    door = api.connect(Settings(redis_url=server.url, state_dir=tmp_path / "state", runtime_dir=tmp_path / "run"))
+    told, heard = list[str](), list[object]()
+    follower = threading.Thread(target=lambda: heard.extend(door.listen(run_id, away=lambda: told.append("away"))))
+    follower.start()
+    is_followed(client)
+    server.kill()
+    time.sleep(1.2)
+    server.start()
+    journal.append(e.Finished(outcome=Outcome.FAILED), operation="finish")
+    follower.join(20)
+    assert not follower.is_alive()
+    assert told == ["away"]
+    kinds = ["said" if isinstance(item, Said) else item.body.type for item in heard if isinstance(item, Said | e.Event)]
+    assert sorted(kinds) == ["dispatched", "finished", "said", "submitted"], "each once"
+    door.close()
+
+
+@pytest.mark.parametrize("command", [("logs", "-f"), ("wait",)])
+def test_commands_that_follow_a_run_say_once_that_redis_is_away(
+    server: RedisServer, own: tuple[Redis, str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    client, run_id = own
+    journal, _ = owned(client, run_id, Stop())
+    settings = {"DREAMDOCK_REDIS_URL": server.url, "DREAMDOCK_STATE_DIR": str(tmp_path / "state")}
+    argv = [sys.executable, "-m", "orchestrator.cli", *command, run_id]
+    with subprocess.Popen(
+        argv, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            is_followed(client)
+            server.kill()
+            time.sleep(1.2)
+            server.start()
+            journal.append(e.Finished(outcome=Outcome.FAILED), operation="finish")
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0 if command[0] == "logs" else 1, "Redis is away; waiting for it\n")
+    assert "failed" in out
+
+
+def test_a_redis_that_stays_away_is_an_error_in_the_end(server: RedisServer) -> None:
+    told = list[str]()
+    with connect(server.url) as client:
+        server.kill()
+        with pytest.raises(RedisAwayError):
+            patiently(lambda: next(read(client, "0" * 12), None), lambda: told.append("away"), seconds=0.6)
+        assert told == ["away"]
+        with pytest.raises(RedisAwayError):
+            patiently(lambda: next(read(client, "0" * 12), None), None)
+    assert not ping(server.url)
 
 
 def test_times_are_those_of_redis_wherever_they_are_written(own: tuple[Redis, str]) -> None:
