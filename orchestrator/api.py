@@ -93,7 +93,9 @@ def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) 
     found = bundle.read(file)
     given = [signing.parse_key("the public key", key)._replace(name="the given key") for key in keys]
     known = {key.id: key for key in given} or signing.pinned(settings.state_dir, settings.signers)
-    return audit(found.journal, found.evidence._replace(keys=known))._replace(named=tuple(found.keys.items()))
+    return audit(found.journal, found.evidence._replace(keys=known))._replace(
+        named=tuple(found.keys.items()), bundled=True
+    )
 
 
 def machine_key(settings: Settings) -> signing.Key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.dialogue import ToolCall
     from orchestrator.events import Event
     from orchestrator.journal.stream import Entry
     from orchestrator.journal.verify import Check, Evidence, Journal
     from orchestrator.settings import Settings
+
+
+_MOST: Final = 200
+"""Characters of each argument of a call."""
 
 
 class AuditEntry(Value):
@@ -43,7 +48,7 @@ class Audit(NamedTuple):
     """What a run did, and whether its journal is as it was written.
 
     `over` tells whether the run has ended, `unread` how many events this version can't read; `named` are the keys that
-    a bundle names and nothing here vouches for.
+    a bundle names and nothing here vouches for; `bundled` tells whether it was read from one.
     """
 
     run: str
@@ -52,6 +57,7 @@ class Audit(NamedTuple):
     over: bool
     unread: int = 0
     named: tuple[tuple[str, str], ...] = ()
+    bundled: bool = False
 
 
 def gather(
@@ -97,7 +103,7 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
         line = {"seq": event.seq, "at": event.at}
         match event.body:
             case e.CallStarted(step=step, call=call):
-                yield AuditEntry(**line, step=step, kind="call", text=f"{call.name} {_arguments(call.arguments)}")
+                yield AuditEntry(**line, step=step, kind="call", text=_called(call))
             case e.CallFinished() as done:
                 text = f"{done.result.name}: {done.total_bytes} bytes" + ("" if done.result.ok else " (refused)")
                 took = done.duration_s
@@ -166,5 +172,9 @@ def _travelled(body: e.RewindRequested | e.Rewound | e.Forked) -> str:
             return f"from step {step} of {run}"
 
 
-def _arguments(arguments: dict[str, Any]) -> str:
-    return " ".join(f"{key}={str(value)[:200]!r}" for key, value in arguments.items())
+def _called(call: ToolCall) -> str:
+    """Return a call as it would be typed: a command behind `$`, a path bare; its other arguments by their names."""
+    telling = {"bash": "command", "read": "path", "edit": "path", "write": "path"}.get(call.name, "")
+    rest = [f"{key}={str(value)[:_MOST]!r}" for key, value in call.arguments.items() if key != telling]
+    bare = [str(call.arguments[telling])[:_MOST]] if telling in call.arguments else []
+    return " ".join(["$" if call.name == "bash" else call.name, *bare, *rest])

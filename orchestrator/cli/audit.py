@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
 
 LATEST: Final = "@"
+_RIGHT: Final = (0, 2, 4, 5)
+_NEWLINE: Final = "␊"  # As `visible` pictures other control characters: each entry is one line.
 _FILE: Final = click.Path(path_type=Path)
 
 
@@ -80,7 +82,7 @@ def exit_code(told: Audit) -> int:
 
 def show(screen: Screen, told: Audit, *, verify: bool) -> None:
     """Print the entries; with `verify`, or where something is wrong, also what the check found."""
-    screen.lines(table(told))
+    _list(screen, told)
     if verify or not told.check.ok:
         conclude(screen, told)
 
@@ -97,12 +99,25 @@ def conclude(screen: Screen, told: Audit) -> None:
         beside(screen, Text("  "), line)
 
 
-def table(told: Audit) -> list[Text]:
-    """Return the entries as aligned lines."""
+def _list(screen: Screen, told: Audit) -> None:
+    """Print the entries; on a terminal what they say is broken under its own column, on a pipe each is one line."""
     from rich.text import Text
 
     from orchestrator.cli import layout
-    from orchestrator.cli.text import duration, first_line
+    from orchestrator.cli.wording import PROSE_LINES
+
+    rows = _rows(told)
+    if not screen.tty:
+        screen.lines(layout.table(rows, right=_RIGHT))
+        return
+    for gutter, row in zip(layout.table([[*row[:-1], Text()] for row in rows], right=_RIGHT), rows, strict=True):
+        layout.beside(screen, gutter, row[-1], limit=PROSE_LINES)
+
+
+def _rows(told: Audit) -> list[list[Text]]:
+    from rich.text import Text
+
+    from orchestrator.cli.text import duration, visible
 
     rows = [[Text(word, "dim") for word in ("SEQ", "TIME", "STEP", "KIND", "EXIT", "TOOK", "WHAT")]]
     rows += [
@@ -113,11 +128,11 @@ def table(told: Audit) -> list[Text]:
             Text(entry.kind),
             Text("" if entry.exit_code is None else str(entry.exit_code), "red" if entry.exit_code else ""),
             Text("" if entry.duration_s is None else duration(entry.duration_s), "dim"),
-            Text(first_line(entry.text)),
+            Text(visible(entry.text.strip().expandtabs(4)).replace("\n", _NEWLINE)),
         ]
         for entry in told.entries
     ]
-    return layout.table(rows, right=(0, 2, 4, 5))
+    return rows
 
 
 def verdict(told: Audit) -> list[Text]:
@@ -137,7 +152,10 @@ def verdict(told: Audit) -> list[Text]:
     who = ", ".join(f"{visible(key.name)} ({key.id})" for key in check.signers)
     lines = [head, f"signed by {who}: {plural(check.signatures, 'signature')}, the last one at event {check.signed_to}"]
     if check.checkpoints:
-        lines.append(f"{plural(check.checkpoints, 'checkpoint')} in the store carry the heads that they were taken at")
+        where = "bundle" if told.bundled else "store"
+        lines.append(
+            f"{plural(check.checkpoints, 'checkpoint')} in the {where} carry the heads that they were taken at"
+        )
     if check.signed_to < check.events:
         first = check.signed_to + 1
         which = f"event {first}" if first == check.events else f"events {first} to {check.events}"
@@ -151,11 +169,14 @@ def verdict(told: Audit) -> list[Text]:
 
 def _unpinned(told: Audit) -> list[str]:
     from orchestrator.cli.text import visible
+    from orchestrator.journal.signing import OWN
 
     if told.check.kind != "unpinned":
         return []
+    theirs = {OWN: "the exporter's own key"}  # "This machine" was another one.
     named = [
-        f"it names {visible(name)[:80]}: {visible(key)[:80]}; does its owner confirm that?" for name, key in told.named
+        f"it names {visible(theirs.get(name, name))[:80]}: {visible(key)[:80]}; does its owner confirm that?"
+        for name, key in told.named
     ]
     return [*named, "try: dreamdock audit --show-key, on the machine whose worker signed; then pin it under [signers]"]
 

@@ -4,14 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
 from journals import Carried, carried, rewrite, stored
 
 from orchestrator import events as e
+from orchestrator.audit import Audit, audited
+from orchestrator.cli.audit import show, verdict
+from orchestrator.cli.screen import Screen
+from orchestrator.dialogue import ToolCall
 from orchestrator.journal import keys
 from orchestrator.journal.signing import Signer
+from orchestrator.journal.verify import Check
 from orchestrator.journal.writer import Writer
 
 if TYPE_CHECKING:
@@ -21,6 +28,14 @@ if TYPE_CHECKING:
     from redis import Redis
 
     Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
 
 pytestmark = pytest.mark.needs_redis
 
@@ -56,7 +71,7 @@ def elsewhere(tmp_path: Path) -> dict[str, str]:
 
 def test_the_audit_lists_what_ran_and_says_who_vouches_for_it(cli: Cli, run: Carried) -> None:
     listed = cli(run.run)
-    assert "command='echo 2'" in listed.stdout
+    assert "$ echo 2\n" in listed.stdout
     assert "verified" not in listed.stdout
     said = cli(run.run, "--verify")
     assert said.returncode == 0
@@ -68,6 +83,46 @@ def test_the_audit_lists_what_ran_and_says_who_vouches_for_it(cli: Cli, run: Car
     ]
     assert (told["verified"], told["broken_at"], told["kind"], told["over"]) == (True, None, None, True)
     assert told["signers"] == [{"name": "this machine's own key", "id": run.signer.key.id, "key": run.signer.key.text}]
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_what_was_done_is_broken_under_its_own_column_on_a_terminal_and_whole_on_a_pipe(*, tty: bool) -> None:
+    command = "cd /workspace && python3 -m pytest -q --doctest-modules tests/one.py\necho done"
+    calls = [
+        ToolCall(id="1", name="bash", arguments={"command": command, "timeout": 9}),
+        ToolCall(id="2", name="read", arguments={"path": "src/x.py", "offset": 3}),
+        ToolCall(id="3", name="grep", arguments={"pattern": "def ", "path": "src"}),
+    ]
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    events = [
+        e.Event(seq=seq, at=at, who="w", body=e.CallStarted(step=seq, call=call))
+        for seq, call in enumerate(calls, start=1)
+    ]
+    answer = Terminal() if tty else StringIO()
+    screen = Screen(json=False, color="never", answer=answer, talk=StringIO())
+    if tty:
+        screen.answer.width = 80
+    show(screen, Audit("r", tuple(audited(events)), Check(head="", events=3), over=True), verify=False)
+    rows = [line.rstrip() for line in answer.getvalue().splitlines()]
+    assert [row.partition("call")[2].strip() for row in rows if "call" in row][1:] == [
+        "read src/x.py offset='3'",
+        "grep pattern='def ' path='src'",
+    ]
+    if tty:
+        assert max(map(len, rows)) <= 80
+        assert "".join(rows[1:4]).count("$ cd /workspace && python3 -m pytest") == 1
+        assert rows[2].startswith(" " * rows[0].index("WHAT"))
+    else:
+        assert rows[1].endswith(
+            "$ cd /workspace && python3 -m pytest -q --doctest-modules tests/one.py␊echo done timeout='9'"
+        )
+
+
+@pytest.mark.parametrize(("bundled", "where"), [(False, "store"), (True, "bundle")])
+def test_checkpoints_are_said_to_be_where_they_were_found(*, bundled: bool, where: str) -> None:
+    check = Check(head="h", events=3, signatures=2, signed_to=3, checkpoints=2)
+    told = [line.plain for line in verdict(Audit("r", (), check, over=True, bundled=bundled))]
+    assert told[-1] == f"2 checkpoints in the {where} carry the heads that they were taken at"
 
 
 def test_an_edited_event_is_named_with_exit_code_1(client: Redis, cli: Cli, run: Carried) -> None:
@@ -116,10 +171,11 @@ def test_a_bundle_verifies_elsewhere_with_the_public_key_alone(
     client.flushall()
     there = cli("--bundle", str(path), "--key", run.signer.key.text, **elsewhere)
     assert there.returncode == 0, there.stdout + there.stderr
-    assert "command='echo 2'" in there.stdout
+    assert "$ echo 2\n" in there.stdout
     assert f"signed by the given key ({run.signer.key.id})" in there.stdout
     bare = cli("--bundle", str(path), **elsewhere)
-    assert (bare.returncode, run.signer.key.text in bare.stdout) == (1, True)
+    assert (bare.returncode, f"it names the exporter's own key: {run.signer.key.text}" in bare.stdout) == (1, True)
+    assert "this machine's own key" not in bare.stdout
     other = cli("--bundle", str(path), "--key", Signer.load(tmp_path / "other").key.text, "--json", **elsewhere)
     assert (other.returncode, json.loads(other.stdout)["kind"]) == (1, "unpinned")
     assert not (tmp_path / "elsewhere").exists(), "looking makes nothing"
