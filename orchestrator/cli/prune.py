@@ -39,7 +39,8 @@ def prune(screen: Screen, /, days: float | None, dry_run: bool) -> None:
         document.write("dreamdock.pruned/1", gone._asdict())
         return
     layout.put(screen, told(gone))
-    screen.next("dreamdock prune" if dry_run else "dreamdock ps -a")
+    same = "dreamdock prune" if days is None else f"dreamdock prune --days {days:g}"
+    screen.next(same if dry_run else "dreamdock ps -a")
 
 
 def told(gone: Pruned) -> list[Line]:
