@@ -79,16 +79,22 @@ def main() -> int:
     if "--link" in sys.argv[1:]:
         path = os.environ.get("PATH", "")  # A question about the shell, not a setting.
         link, command = link_command(root, Path.home(), path, euid=os.geteuid())
-        if link is None:
-            reporter.line(not_linked(command, shutil.which("dreamdock", path=path)))
+        told = not_linked(command, shutil.which("dreamdock", path=path)) if link is None else ""
+        if told:
+            reporter.line(told)
     return 0
 
 
 def not_linked(command: str, there: str | None) -> str:
-    """Return what to type where this project's command has no link; `there` is another `dreamdock` on PATH, if any."""
+    """Return what to type where this project's command has no link, empty where it is on PATH all the same.
+
+    `there` is the `dreamdock` on PATH, if any.
+    """
     if there is None:
         return f"dreamdock is not on PATH here; type {command}"
     other = Path(there).resolve()
+    if other == Path(command).resolve():  # As in an activated venv.
+        return ""
     of = there if other == Path(there) else f"{there} (a link to {other})"
     return f"the dreamdock on PATH is another one: {of}\nfor this one type {command}"
 

@@ -88,6 +88,7 @@ def test_another_command_on_path_is_named(tmp_path: Path) -> None:
     link.symlink_to(other)
     said = f"the dreamdock on PATH is another one: {link} (a link to {other})\nfor this one type /here/dreamdock"
     assert not_linked("/here/dreamdock", str(link)) == said
+    assert not not_linked(str(other), str(link)), "it is this project's own"
 
 
 def test_a_pid_file_of_a_daemon_that_is_gone_is_stale(tmp_path: Path) -> None:
