@@ -326,11 +326,14 @@ class Door:
         return self._rewind(run_id, lambda at: at.at(step).step, request)
 
     def undo(self, run_id: str) -> Asked:
-        """Ask for a return to before the last step, or the last rewind. Raises UsageError at the beginning."""
+        """Ask for a return to before the last step, or the last rewind.
+
+        Raises UsageError at the beginning, or where the run is parked and is to go back already once it's resumed.
+        """
         return self._rewind(run_id, lambda at: at.undo, e.RewindRequested(step=0, why="undo"))
 
     def redo(self, run_id: str) -> Asked:
-        """Take back the last undo. Raises UsageError where nothing was undone."""
+        """Take back the last undo. Raises UsageError where nothing was undone, or as `undo` does."""
         return self._rewind(run_id, lambda at: at.redo, e.RewindRequested(step=0, why="redo"))
 
     def _rewind(self, run_id: str, find: Callable[[Timeline], int | None], asked: e.RewindRequested) -> Asked:
@@ -338,9 +341,11 @@ class Door:
         while True:
             journal = Writer(self._client, run_id, who=self._who)
             timeline = Timeline(journal.events, run_id)
+            if asked.why != "rewind" and journal.view.state is State.WAITING and journal.view.rewinding:
+                raise _asked_already(journal.view)
             step = find(timeline)
             if step is None:
-                raise _nothing_to(asked.why, run_id, timeline.dropped)
+                raise timeline.nothing_to(asked.why)
             request = asked.model_copy(update={"step": step})
             try:
                 if journal.view.state is not State.DONE:
@@ -478,13 +483,10 @@ class Door:
         return mine[back]
 
 
-def _nothing_to(why: str, run_id: str, dropped: Moment | None) -> UsageError:
-    """Return why there is nothing to undo or redo; `dropped` came after the last undo."""
-    cause = "it is where it began" if why == "undo" else "nothing was undone"
-    if why == "redo" and dropped is not None:
-        came = f"step {dropped.step}" if dropped.to is None else f"the {dropped.kind} to step {dropped.to}"
-        cause = f"{came} came after the undo, as in an editor; `rewind` still leads to each step of before"
-    return UsageError(f"there is nothing to {why}", cause=cause, hint=f"dreamdock steps {run_id}")
+def _asked_already(view: RunView) -> UsageError:
+    """Return why a parked run isn't asked to undo or redo something: what it is to go back to hasn't come yet."""
+    cause = "it comes when the run is resumed; `rewind` to another step takes its place"
+    return UsageError(f"{view.rewinding} is asked for already", cause=cause, hint=f"dreamdock resume {view.id}")
 
 
 def _is_last_word(body: e.Body) -> bool:

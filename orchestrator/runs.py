@@ -135,6 +135,8 @@ class RunView(Value):
     `pausing` is who asked for a pause that hasn't come yet; `parked_at` is when the run was parked, while it is, and
     `parked_s` for how long it was before. `steered` and `heard` are the numbers of the last message to the agent, and
     of the last one that it was told. `extended` are the limits, where a retry changed them.
+    `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
+    request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
     """
 
     id: str
@@ -162,6 +164,10 @@ class RunView(Value):
     steered: int = 0
     heard: int = 0
     extended: RunLimits | None = None
+    rewinding: str = ""
+    rewind_at: int = 0
+    fork_of: str = ""
+    fork_step: int = 0
     verdicts: tuple[Verdict, ...] = ()
     summary: str = ""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.dialogue import ToolCall, Value
-from orchestrator.errors import JournalError, NotFoundError
+from orchestrator.errors import JournalError, NotFoundError, UsageError
 from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
@@ -103,6 +103,14 @@ class Timeline:
                 found.append(here)
             step = here.before if here.to is None else here.to
         return found[::-1]
+
+    def nothing_to(self, why: str) -> UsageError:
+        """Return why there is nothing to undo or redo."""
+        cause, dropped = "it is where it began" if why == "undo" else "nothing was undone", self.dropped
+        if why == "redo" and dropped is not None:
+            came = f"step {dropped.step}" if dropped.to is None else f"the {dropped.kind} to step {dropped.to}"
+            cause = f"{came} came after the undo, as in an editor; `rewind` still leads to each step of before"
+        return UsageError(f"there is nothing to {why}", cause=cause, hint=f"dreamdock steps {self.run}")
 
     def _take(self, event: Event) -> None:
         match event.body:

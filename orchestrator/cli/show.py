@@ -47,6 +47,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.runs import State
 
     view, place = listed
     told = [wording.Line("run", Text.assemble((view.id, "bold"), (f"  by {text.visible(view.who)}", "dim")))]
@@ -55,6 +56,12 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     told.append(wording.Line("state", Text.assemble(states.state(view, place), reason), prose=True))
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))
+    if view.rewinding:
+        when = "when the run is resumed" if view.state is State.WAITING else "before the next step"
+        told.append(wording.Line("rewind", Text(f"{view.rewinding} is asked for; it comes {when}"), prose=True))
+    if view.fork_of:
+        whence = f"from step {view.fork_step} of run {text.visible(view.fork_of)}"
+        told.append(wording.Line("forked", Text(whence)))
     told += wording.describe(view.spec)
     waited = ((view.ended_at or now) - view.created_at).total_seconds()
     took = text.duration(view.spent_s(now) if view.started_at else waited)

@@ -56,7 +56,8 @@ def apply(view: RunView, event: Event) -> RunView:
 def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  # One case per kind of event.
     match event.body:
         case e.Forked() as body:
-            return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
+            whence = {"fork_of": body.run, "fork_step": body.step}
+            return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **whence}
         case e.Dispatched(attempt=attempt, reason=reason):
             again = _REOPENED if view.state is State.DONE else _resumed(view, event)
             return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", **again}
@@ -74,8 +75,12 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
             return {**_moment(body), "depth": view.depth + 1, "doing": "thinking"}
+        case e.RewindRequested(step=step, why=why):
+            return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
-            return {**_moment(body), "depth": body.depth, "doing": "thinking"}
+            later = view.rewind_at > (body.asked or view.rewind_at)  # Somebody asked for another one meanwhile.
+            rewinding = view.rewinding if later else ""
+            return {**_moment(body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):
             return {"state": State.FINISHING, "doing": f"accept: {command}"}
         case e.Judged(verdict=verdict):
@@ -106,6 +111,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "ended_at": event.at,
                 "doing": "",
                 "pausing": "",
+                "rewinding": "",
                 **_resumed(view, event),
             }
         case _:

@@ -181,6 +181,25 @@ def test_show_tells_state_cost_and_verdict(cli: Cli, finished: str) -> None:
     assert json.loads(cli("show", finished, "--json").stdout)["run"]["label"] == "succeeded"
 
 
+def test_show_tells_what_is_still_to_come_and_where_a_fork_comes_from(
+    client: Redis, spec: RunSpec, cli: Cli, run_id: str
+) -> None:
+    Writer(client, run_id, who="ann").append(e.RewindRequested(step=0, why="undo"))
+    assert "rewind        undo to step 0 is asked for; it comes before the next step" in cli("show", run_id).stdout
+    fork = new_run_id()
+    forked = e.Forked(run=run_id, step=4, head="h", commit="c" * 40, tree="t" * 40)
+    create(client, fork, "ann", [e.Submitted(spec=spec), forked, e.Dispatched(attempt=1)])
+    assert f"forked        from step 4 of run {run_id}" in cli("show", fork).stdout
+    told = json.loads(cli("show", fork, "--json").stdout)["run"]
+    assert (told["fork_of"], told["fork_step"]) == (run_id, 4)
+
+
+@pytest.mark.parametrize("days", [(), ("--days", "0"), ("--days", "2.5")])
+def test_after_a_trial_the_same_pruning_is_what_to_type(cli: Cli, days: tuple[str, ...]) -> None:
+    done = cli("prune", "--dry-run", *days)
+    assert done.stderr.endswith(f"next: {' '.join(('dreamdock', 'prune', *days))}\n")
+
+
 def test_logs_tell_the_run_step_by_step(cli: Cli, finished: str) -> None:
     told = cli("logs", finished).stdout.splitlines()
     assert "step 1/200    look" in told

@@ -11,7 +11,7 @@ from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.api import connect
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Turn
-from orchestrator.errors import DreamdockError, HeadMovedError, NotFoundError
+from orchestrator.errors import DreamdockError, HeadMovedError, NotFoundError, UsageError
 from orchestrator.journal import index, keys
 from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import claim
@@ -242,6 +242,7 @@ def test_a_fork_goes_on_with_dialogue_and_tree_at_its_own_cost(client: Redis, sp
     assert (fork.journal.view.tree, fork.journal.view.step, fork.journal.view.cost_usd) == ("t-one", 1, 0)
     assert fork.step("other") == 2
     assert fork.journal.view.depth == 1
+    assert (fork.journal.view.fork_of, fork.journal.view.fork_step) == (story.id, 1)
     assert [step.step for step in fork.timeline.line(fork.timeline.now)] == [2]
     fork.back(1)
     assert fork.said() == ["Do it.", "one", "did one", "try another way", "back to 1"]
@@ -274,3 +275,33 @@ def test_a_run_that_cannot_begin_again_is_not_asked_without_end(
     assert caught.value.cause == "error: a set-up command failed"
     kinds = [event.body.type for event in Writer(story.client, story.id, who="w").events]
     assert kinds.count("rewind_requested") == 1
+
+
+@pytest.mark.parametrize("why", ["undo", "redo"])
+def test_what_a_parked_run_was_asked_to_go_back_to_is_said(
+    story: Story, redis_server: str, tmp_path: Path, why: str
+) -> None:
+    story.step("one")
+    story.step("two")
+    story.journal.append(e.Parked(why="paused", text="paused by ann"), operation="park")
+    settings = Settings(redis_url=redis_server, state_dir=tmp_path / "state", runtime_dir=tmp_path / "run")
+    with closing(connect(settings)) as door:
+        door.undo(story.id)
+        assert door.show(story.id).view.rewinding == "undo to step 1"
+        with pytest.raises(UsageError, match="undo to step 1 is asked for already") as caught:
+            door.undo(story.id) if why == "undo" else door.redo(story.id)
+        assert "when the run is resumed" in caught.value.cause
+        assert door.rewind(story.id, 0).request.step == 0, "another step takes its place"
+        assert door.show(story.id).view.rewinding == "rewind to step 0"
+
+
+def test_a_request_is_shown_until_the_run_went_back(story: Story) -> None:
+    story.step("one")
+    story.step("two")
+    asked = [story.journal.append(e.RewindRequested(step=step))[0].seq for step in (1, 0)]
+    shown = []
+    for step, seq in zip((1, 0), asked, strict=True):
+        number = story.journal.view.step + 1
+        story.journal.append(e.Rewound(step=number, to=step, why="rewind", commit="c", tree="t", depth=step, asked=seq))
+        shown.append(story.journal.view.rewinding)
+    assert shown == ["rewind to step 0", ""]
