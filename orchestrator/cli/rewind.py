@@ -43,7 +43,8 @@ def rewind(screen: Screen, /, run: str, step: int, message: str) -> int:
 def undo(screen: Screen, /, run: str) -> int:
     """Take back a run's last step, or its last rewind.
 
-    As `rewind` to what was before it; `redo` takes it back.
+    As `rewind` to what was before it; `redo` takes it back, before the run's next step.
+    The run goes on from there at once, also one that was over: to have it wait, `pause` it first, or then right away.
     """
     return _carry_out(screen, run, lambda door, run_id: door.undo(run_id))
 
@@ -73,7 +74,7 @@ def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], Asked]) -> i
         short, parked = screen.id(run_id), view.state is State.WAITING
         when = "when the run is resumed" if parked else "at the end of the step, unless the run ends with it"
         pending = f"asked for: it comes {when}"
-        screen.line(f"step {done.step}: {what(done)}" if done else pending)
+        screen.line(f"step {done.step}: {what(done)}; the run goes on from there" if done else pending)
         on = f"dreamdock {'resume' if parked else 'logs -f'} {short}"
         screen.next(on, f"dreamdock steps {short}", f"dreamdock undo {short}")
     return 0 if done else _PENDING
