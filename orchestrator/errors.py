@@ -1,7 +1,7 @@
 """What can go wrong, as people see it.
 
 DreamdockError            exit code
-├── UsageError            2    the request itself is wrong
+├── UsageError            2    the request itself is wrong, or not possible now
 ├── NotFoundError         3    no such run, repository, step
 │   └── PrunedError            the run's checkpoints were given up
 ├── ConfigError           4    settings, an unknown model, a missing credential
@@ -34,7 +34,7 @@ class DreamdockError(Exception):
 
 
 class UsageError(DreamdockError):
-    """The request itself is wrong."""
+    """The request itself is wrong, or not possible now."""
 
     exit_code = 2
 

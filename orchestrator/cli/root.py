@@ -64,7 +64,7 @@ ALIASES: Final = {"submit": "run"}
 EXIT_CODES: Final = (
     (0, "done; for a run: succeeded, proven or not"),
     (1, "the run or the command failed; a run that was cancelled or ended in an error"),
-    (2, "usage: the command line itself is wrong"),
+    (2, "usage: the command line is wrong, or what it asks for isn't possible now"),
     (3, "not found: no such run, repository, revision or file"),
     (4, "configuration: a setting, an unknown model, a missing credential"),
     (5, "unavailable: Redis, the engine or an endpoint doesn't answer; safe to try again"),
