@@ -74,6 +74,12 @@ def timed(run: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * _MS
 
 
+def rested(run: Callable[[], object]) -> float:
+    """Return the milliseconds of a call that comes 50 ms after the last one, as between two replies of a model."""
+    time.sleep(0.05)
+    return timed(run)
+
+
 def channel(bench: Bench) -> None:
     """Measure one command, and large outputs, beside the engine's own exec."""
     with bench.opened(bench.small) as box:
@@ -81,12 +87,13 @@ def channel(bench: Bench) -> None:
         box.run("cd src 2>/dev/null; export KEPT=1; f() { :; }")
         ours, theirs = [], []
         for _ in range(10):  # In turns, so that both meet the same machine.
-            ours += [timed(lambda: box.run("true")) for _ in range(10)]
-            theirs += [timed(lambda: container.exec_run(["true"])) for _ in range(10)]
+            ours += [rested(lambda: box.run("true")) for _ in range(10)]
+            theirs += [rested(lambda: container.exec_run(["true"])) for _ in range(10)]
             time.sleep(0.5)  # The engine clears an exec away after it has answered: that is no work of ours.
         bench.told("one true, state kept", ours, "ms", 2.0)
         shares = [one / other for one, other in zip(ours, theirs, strict=True)]
         bench.told("one true, of the SDK's exec", shares, "of it", 1 / 30)
+        bench.told("true after true, without a pause", [timed(lambda: box.run("true")) for _ in range(100)], "ms", 2.0)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for size, count, target in ((1, 20, 10.0), (100, 5, 200.0)):
             command = f"head -c {size}000000 /dev/zero | tr '\\0' 'x'"
