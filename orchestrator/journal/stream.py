@@ -55,20 +55,23 @@ def entries(client: Redis, run_id: str, *, after: int = 0) -> Iterator[Entry]:
 
     Raises JournalError for a damaged archive.
     """
-    last, room = f"{after}-0", packing.MOST_RUN_BYTES
-    page: Any = _page(client, run_id, last)
-    if not page:  # It may be archived; or it was, when the page was read, and it isn't any more.
-        found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > after]
-        yield from found
-        page = [] if found else _page(client, run_id, last)
-    while page:
+    seen, last, room = after, f"{after}-0", packing.MOST_RUN_BYTES
+    while True:
+        page: Any = _page(client, run_id, last)
+        if not page:  # It may be archived; or it was, when the page was read, and it isn't any more.
+            found = [one for part in _archived(client, run_id) for one in _numbered(part) if one.seq > seen]
+            yield from found
+            page = [] if found else _page(client, run_id, last)
         for stored in page:
             entry = _entry(*stored)
             room -= packing.weight(entry.data)
             if room < 0:
                 raise damaged(run_id, f"up to event {entry.seq} it unpacks to more than a run can have")
             yield entry
-        page = _page(client, run_id, page[-1][0].decode()) if len(page) == _PAGE else []
+            seen = entry.seq
+        if len(page) < _PAGE:
+            return
+        last = page[-1][0].decode()
 
 
 def damaged(run_id: str, why: str) -> JournalError:

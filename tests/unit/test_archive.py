@@ -75,6 +75,16 @@ def test_an_archived_journal_reads_as_before_and_is_smaller(client: Redis, run_i
     assert next(following) is None
 
 
+def test_a_journal_that_is_archived_while_it_is_read_is_read_to_its_end(client: Redis, run_id: str) -> None:
+    over(client, run_id, steps=150, size=50)
+    reading = entries(client, run_id)
+    numbers = [next(reading).seq for _ in range(10)]  # The first page is here; there are more.
+    assert archive.archive(client, run_id)
+    numbers += [entry.seq for entry in reading]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) == len(list(entries(client, run_id))) > 600
+
+
 def test_every_reader_takes_an_archived_run(client: Redis, run_id: str, tmp_path: Path) -> None:
     over(client, run_id, signer=Signer.load(tmp_path))
     door = Door(client, Settings(state_dir=tmp_path))
