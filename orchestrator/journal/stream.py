@@ -227,8 +227,8 @@ def packed_blobs(client: Redis, run_id: str, names: Sequence[str]) -> dict[str, 
 
 
 def dump_view(view: RunView) -> str:
-    """Return the view as it is kept in the record; the spec lies beside it, once."""
-    return view.model_dump_json(exclude={"spec"})
+    """Return the view as it is kept in the record, without what is as at a run's beginning; the spec lies beside it."""
+    return view.model_dump_json(exclude={"spec"}, exclude_defaults=True)
 
 
 def load_view(spec: bytes, view: bytes) -> RunView:
