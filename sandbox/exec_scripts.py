@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 KEEPER: Final = (
-    "trap '' HUP INT QUIT TERM USR1 USR2 PIPE ALRM; exec 3<&0 </dev/null; "
-    "while :; do (while read -r _; do :; done <&3; exit 42) & wait $!; [ $? = 42 ] && exit 0; done"
+    "trap '' HUP INT QUIT TERM USR1 USR2 PIPE ALRM; exec 3<&0 </dev/null; while :; do command eval "
+    "'(while read -r _; do :; done <&3; exit 42) & wait $!; [ $? = 42 ] && exit 0'; jobs; done >/dev/null 2>&1"
 )
-"""PID 1: reaps, and ends when the worker's end of its input closes. Who kills its child only gets another."""
+"""PID 1: reaps, and ends when the worker's end of its input closes. Who kills its child only gets another.
+
+Where a bomb has left no room for one, the fork's error ends the `eval` and not the shell, and `jobs` reaps without it.
+"""
 
 BOOT: Final = '__dd_script=$(cat; echo x); eval "${__dd_script%x}"'
 """Takes its program from standard input: the command line has bounds, and no place for every byte."""

@@ -15,6 +15,7 @@ from sandbox import engine
 from sandbox.attack.check import LIMITS
 from sandbox.container import Container
 from sandbox.errors import ChannelLost, FileProblem
+from sandbox.exec_scripts import KEEPER
 from sandbox.exec_shell import ExecShell
 from sandbox.images import base_image
 from sandbox.mounts import share
@@ -211,6 +212,19 @@ def test_a_fork_bomb_ends_and_the_next_command_runs(shell: ExecShell, bomb: str)
     shell.run(bomb, timeout_s=2)
     results = [shell.run("/bin/echo alive", timeout_s=20) for _ in range(2)]
     assert text(results[-1]) == "alive\n"
+
+
+@pytest.mark.parametrize("program", ["/bin/sh", "/bin/bash"])
+def test_the_first_process_outlives_a_limit_that_leaves_it_no_child(program: str) -> None:
+    with contextlib.closing(engine.client()) as client:
+        made = client.containers.create(base_image(), entrypoint=[program, "-c", KEEPER], pids_limit=1, stdin_open=True)
+        try:
+            made.start()
+            time.sleep(1)
+            made.reload()
+            assert made.status == "running", made.logs()
+        finally:
+            made.remove(force=True, v=True)
 
 
 def test_memory_that_runs_out_ends_the_command_only(shell: ExecShell) -> None:
