@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.nee
         (["run", "x", "--repo", "repo", "--image", "nobody/has-this:1"], 4, "nobody/has-this:1"),
         (["run", "x" * 100_001, "--repo", "repo"], 2, "100000 characters"),
         (["run", "-f", "/dev/zero"], 2, "too long"),
-        (["run", "bad \udcff", "--repo", "repo"], 2, "run"),
+        (["run", "bad \udcff", "--repo", "repo"], 2, "no UTF-8 text"),
         (["run", "x", "--repo", "repo", "--accept", "y" * 10_001], 2, "10000 characters"),
         (["cancel", "@"], 3, "no git repository"),
         (["show", "nothing"], 3, "no run"),
