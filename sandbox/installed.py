@@ -154,7 +154,7 @@ class Finder:
         name = path.rpartition(b"/")[2]
         if folder.is_npm or name.startswith(b"@"):
             self._npm(here, path, folder, folders, depth)
-        elif any(one.endswith(_DIST_INFO) for one in (*folders, *gone)):
+        elif any(one.endswith(_DIST_INFO) for one in (*folders, *gone, *(folder.read if self._left <= 0 else ()))):
             self._python(here, path, folder, folders)
         else:
             self._plain(here, path, folder, folders, depth)
@@ -180,7 +180,8 @@ class Finder:
 
     def _plain(self, here: int, path: bytes, folder: _Folder, names: list[bytes], depth: int) -> None:
         """Look through directories that weren't there before, the likely ones first, and again at those that count."""
-        folder.inner = {name: inner for name, inner in folder.inner.items() if name in names}
+        listed = {name: inner for name, inner in folder.inner.items() if name in names}
+        folder.inner = self._unless_cut(folder.inner, listed)
         names.sort(key=_unlikely)
         below = path + b"/" if path else b""
         for name in names:
@@ -236,11 +237,12 @@ class Finder:
         wanted = {b"Cargo.lock": manifests.cargo, b"go.sum": manifests.go} if self._locks else {}
         if path.endswith(_DPKG):
             wanted[b"status"] = manifests.dpkg
-        folder.read = {
+        read: dict[bytes, tuple[_Facts, tuple[Package, ...]]] = {
             name: ((), tuple(parse(below + name, head(here, name, MOST_BYTES))))
             for name, parse in wanted.items()
             if name in files
         }
+        folder.read = self._unless_cut(folder.read, read)
 
     def _unless_cut(self, before: dict[bytes, _T], now: dict[bytes, _T]) -> dict[bytes, _T]:
         """Return what is there now; where the look has had enough, nothing is taken for gone."""

@@ -373,6 +373,11 @@ def test_what_a_look_had_no_time_for_is_not_taken_for_gone(box: Box) -> None:
     assert finder.look([b"node_modules", b".venv"])
     assert finder.packages() == known
     assert set(finder.unlooked) == {"node_modules", ".venv"}
+    none = Finder(box.workspace.upper, most_entries=3)  # In whatever order they are listed: hardly one is seen.
+    none._tops = finder._tops
+    (box.top / f"{SITE}/more.py").touch()
+    none.look([b"node_modules", b".venv"])
+    assert none.packages() == known
 
 
 def test_installs_beyond_what_a_step_lists_are_counted(box: Box) -> None:
