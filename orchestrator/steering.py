@@ -14,6 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
+from orchestrator.journal.stream import damaged
 from orchestrator.journal.writer import Writer
 from orchestrator.queue import dispatch
 from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State
@@ -208,5 +209,4 @@ def _crowded(journal: Writer) -> JournalError:
     if len(journal.events) > journal.found:
         return HeadMovedError(f"the journal of run {run_id} is too busy", hint="try again")
     cause = f"its record says something else than its {journal.found} events"
-    hint = f"dreamdock audit {run_id} --verify"
-    return JournalError(f"the journal of run {run_id} isn't as it was written", cause=cause, hint=hint)
+    return damaged(run_id, cause)

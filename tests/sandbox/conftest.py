@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import pytest
 from repos import UID, Repo
 from steps import Steps
 
+from sandbox.mounts import share
+from sandbox.spec import JOB_UID
 from sandbox.store import Store
 from sandbox.workspace import Workspace
 
@@ -67,6 +70,18 @@ def open_workspace(store: Store, tmp_path: Path) -> Iterator[Opener]:
     yield make
     for workspace in opened:
         workspace.remove()
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Iterator[Path]:
+    """Yield a workspace without a repository."""
+    folder = tmp_path / "slot"
+    folder.mkdir()
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    share(folder)
+    os.chown(folder, JOB_UID, JOB_UID)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from sandbox.attack.opening import opened
 from sandbox.container import Container, leftovers, runner_source, seccomp_profile
 from sandbox.errors import ChannelLost, EngineUnavailable, ImageMissing, ImageUnusable, PolicyRefused, WorkspaceError
 from sandbox.images import base_image
-from sandbox.mounts import share
 from sandbox.policy import container_settings
-from sandbox.spec import JOB_UID, SandboxSpec
+from sandbox.spec import SandboxSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,18 +31,6 @@ pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_root]
 def api() -> Iterator[Any]:
     with contextlib.closing(engine.client()) as client:
         yield client.api
-
-
-@pytest.fixture
-def slot(tmp_path: Path) -> Iterator[Path]:
-    """Yield a workspace without a repository."""
-    folder = tmp_path / "slot"
-    folder.mkdir()
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    share(folder)
-    subprocess.run(["chown", f"{JOB_UID}:{JOB_UID}", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

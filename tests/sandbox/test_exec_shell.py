@@ -274,17 +274,6 @@ def test_a_full_disk_says_so(shell: ExecShell) -> None:
     assert text(shell.run("ls -A /tmp")) == ""
 
 
-@pytest.fixture
-def slot(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "slot"
-    folder.mkdir()
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    share(folder)
-    os.chown(folder, JOB_UID, JOB_UID)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_kill_from_another_thread_is_one_clear_error(shared: Container, slot: Path) -> None:
     spec = SandboxSpec(image=shared.image_id, limits=LIMITS)
     with contextlib.closing(Container.start(spec, workspace=slot)) as other:

@@ -19,9 +19,8 @@ from sandbox.container import Container, leftovers
 from sandbox.errors import ChannelLost, WorkspaceError
 from sandbox.freezer import control, freeze, thaw
 from sandbox.images import base_image
-from sandbox.mounts import share
 from sandbox.policy import RUN_LABEL
-from sandbox.spec import JOB_UID, SandboxSpec
+from sandbox.spec import SandboxSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,18 +44,6 @@ FREEZERS = sorted(
     which for which, name in NAMES.items() for line in OWN.splitlines() if name in line.split(":")[1].split(",")
 )
 """What this machine's kernel has: both, or one."""
-
-
-@pytest.fixture
-def slot(tmp_path: Path) -> Iterator[Path]:
-    """Yield a workspace without a repository."""
-    folder = tmp_path / "slot"
-    folder.mkdir()
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    share(folder)
-    os.chown(folder, JOB_UID, JOB_UID)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture
