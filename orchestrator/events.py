@@ -6,7 +6,7 @@ Events of a step without its `Checkpointed` are void: the step was never committ
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -14,6 +14,9 @@ from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Tu
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
+
+FORMAT: Final = 1
+"""Number of this vocabulary. It goes up with what an older version can't read: such a run needs a worker that can."""
 
 
 class Submitted(Value):
@@ -153,6 +156,7 @@ class Checkpointed(Value):
 
     `shell` names the store's object with the shell's state: working directory, variables and functions.
     `installs` are the dependencies that came and went, `unlooked` names what wasn't looked through for them.
+    `pushed` is the last step that was on the checkpoint remote by then, `push_failed` why the last push wasn't taken.
     """
 
     type: Literal["checkpointed"] = "checkpointed"
@@ -165,6 +169,8 @@ class Checkpointed(Value):
     shell: str = ""
     installs: tuple[Install, ...] = ()
     unlooked: tuple[str, ...] = ()
+    pushed: int = 0
+    push_failed: str = ""
 
 
 class RewindRequested(Value):
@@ -179,13 +185,14 @@ class RewindRequested(Value):
 class Rewound(Value):
     """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
 
+    `why` is `lost` where nobody asked: the host with the later steps is gone, and they weren't on the remote yet.
     `message` is what the model is told of it, `asked` the number of the request that this answers.
     """
 
     type: Literal["rewound"] = "rewound"
     step: int
     to: int
-    why: Literal["rewind", "undo", "redo"]
+    why: Literal["rewind", "undo", "redo", "lost"]
     commit: str
     tree: str
     depth: int
@@ -220,6 +227,17 @@ class PauseRequested(Value):
 
     type: Literal["pause_requested"] = "pause_requested"
     now: bool = False
+
+
+class PreemptRequested(Value):
+    """The attempt is to give its worker up at its next checkpoint; the run goes back into the queue and loses nothing.
+
+    `why`: a run of high `priority` waits, the `budget` of its user or team is used up, its host is to `drain`.
+    """
+
+    type: Literal["preempt_requested"] = "preempt_requested"
+    why: Literal["priority", "budget", "drain"]
+    text: str = ""
 
 
 class Parked(Value):
@@ -292,6 +310,7 @@ Body = Annotated[
     | Judged
     | CancelRequested
     | PauseRequested
+    | PreemptRequested
     | Parked
     | ResumeRequested
     | Steered

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Usage, Value
-from orchestrator.settings import Command, Commands, RunLimits
+from orchestrator.settings import Command, Commands, Labels, RunLimits
 from sandbox.spec import Base, Limits
 
 if TYPE_CHECKING:
@@ -79,6 +79,29 @@ Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 """US dollars per million tokens."""
 
 
+class Priority(StrEnum):
+    """What comes first in the queue; only what is `high` also makes a lower one give its worker up."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class Requires(Value):
+    """What a worker must have to take the run; empty and 0 mean anything.
+
+    `image` is one that its engine has. `store` is the id of the only store that has the run's base and checkpoints; it
+    is empty where a checkpoint remote has them.
+    """
+
+    memory_mb: int = Field(0, ge=0)
+    cpus: float = Field(0, ge=0, allow_inf_nan=False)
+    gpus: int = Field(0, ge=0)
+    labels: Labels = ()
+    image: str = ""
+    store: str = ""
+
+
 class RunSpec(Value):
     """What was asked for, resolved: nothing in it changes after the submission.
 
@@ -108,6 +131,8 @@ class RunSpec(Value):
     lfs_pointers: tuple[str, ...] = ()
     setup: Commands = ()
     build: str = ""
+    priority: Priority = Priority.NORMAL
+    requires: Requires = Requires()
 
 
 class Verdict(Value):
@@ -137,6 +162,8 @@ class RunView(Value):
     of the last one that it was told. `extended` are the limits, where a retry changed them.
     `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
+    `preempting` is why the attempt is to give its worker up at the next checkpoint. `pushed` is the last step that was
+    known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
     """
 
     id: str
@@ -168,6 +195,9 @@ class RunView(Value):
     rewind_at: int = 0
     fork_of: str = ""
     fork_step: int = 0
+    preempting: str = ""
+    pushed: int = 0
+    push_failed: str = ""
     verdicts: tuple[Verdict, ...] = ()
     summary: str = ""
 

@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from orchestrator.errors import ConfigError
+from orchestrator.shares import QueueSettings
 from sandbox.spec import Limits, SetupSpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class RunLimits(_Frozen):
 
 Commands = Annotated[tuple[Command, ...], Field(max_length=50)]
 """Shell command lines, run one after the other."""
+
+Labels = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...], Field(max_length=32)
+]
+"""Words that workers have and runs may require."""
 
 SignerKey = Annotated[str, StringConstraints(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=$")]
 """A public key, as `dreamdock audit --show-key` prints it."""
@@ -127,6 +133,10 @@ class Settings(BaseSettings):
 
     redis_url: str | None = None
     """`redis://`, `rediss://` or `unix://` address of your Redis; without it DreamDock starts one for this machine."""
+    redis_password_file: Path | None = None
+    """File with the password of `redis_url`'s user, where the address doesn't have it."""
+    checkpoint_remote: str | None = None
+    """Git URL that checkpoints are pushed to, so that a run goes on, and is looked into, on any host."""
     state_dir: Path = Field(default_factory=lambda: Path(_DIRS.user_state_dir))
     """What lasts: repositories, checkpoints, Redis's files, logs."""
     runtime_dir: Path = Field(default_factory=_runtime_dir)
@@ -135,6 +145,10 @@ class Settings(BaseSettings):
     """Workers that `up` starts on this machine; each carries one run at a time."""
     warm: int = Field(1, ge=0, le=16)
     """Sandboxes that each worker keeps started ahead, of each image and limits it was asked for last; 0: none."""
+    labels: Labels = ()
+    """What this host's workers have that runs may require, in words of yours: `ssd`, `eu`."""
+    gpus: int = Field(0, ge=0, le=64)
+    """Graphics processors that this host's workers have, for runs that require some; sandboxes aren't given any."""
     model: str | None = None
     """Default model, as FAMILY/NAME; without it the first family whose key is set, else the scripted model."""
     fallback: str | None = None
@@ -153,6 +167,8 @@ class Settings(BaseSettings):
     """Limits of each run where no flag says otherwise; a repository's file may lower them."""
     sandbox: Limits = Limits()
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
+    queue: QueueSettings = QueueSettings()
+    """Shares, limits and budgets of users and teams; what the keepers' settings say counts."""
     setup: SetupSettings = SetupSettings()
     """What the set-up of runs may use on this worker."""
     signers: dict[str, SignerKey] = Field(default_factory=dict)

@@ -60,7 +60,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **whence}
         case e.Dispatched(attempt=attempt, reason=reason):
             again = _REOPENED if view.state is State.DONE else _resumed(view, event)
-            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", **again}
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", "preempting": "", **again}
         case e.Claimed():
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at}
         case e.SandboxReady():
@@ -74,7 +74,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
-            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking"}
+            remote = {"pushed": body.pushed, "push_failed": body.push_failed}
+            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking", **remote}
         case e.RewindRequested(step=step, why=why):
             return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
@@ -89,11 +90,13 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"cancel_requested": True}
         case e.PauseRequested():
             return {"pausing": event.who}
+        case e.PreemptRequested(why=why, text=text):
+            return {"preempting": text or why}
         case e.ResumeRequested():
             return {"pausing": ""}
         case e.Parked(why=why, text=text):
             reason = "paused" if why == "paused" else "parked"
-            told = {"reason": reason, "doing": text, "pausing": "", "verdicts": ()}
+            told = {"reason": reason, "doing": text, "pausing": "", "preempting": "", "verdicts": ()}
             return {"state": State.WAITING, "parked_at": event.at, **told}
         case e.Steered():
             return {"steered": event.seq}
@@ -111,6 +114,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "ended_at": event.at,
                 "doing": "",
                 "pausing": "",
+                "preempting": "",
                 "rewinding": "",
                 **_resumed(view, event),
             }

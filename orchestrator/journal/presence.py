@@ -27,12 +27,31 @@ def pid_namespace() -> int:
     return Path("/proc/self/ns/pid").stat().st_ino
 
 
+class Offer(Value):
+    """What a worker has for a run; see `runs.Requires`.
+
+    `memory_mb` and `cpus` are the most that a sandbox of its may have, `images` those of its engine, by name, `stores`
+    the ids of the stores that it reads: its own, and `remote` where it has a checkpoint remote. `format` is the newest
+    vocabulary of events that it reads.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    memory_mb: int = 0
+    cpus: float = 0.0
+    gpus: int = 0
+    labels: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    format: int = 0
+
+
 class Presence(Value):
     """One living process.
 
     `kind` is worker (it takes runs), dream (it takes dreams) or keeper; `models` names the families whose key it has.
-    `namespace` is the kernel's number of its pid namespace: it tells containers of one host apart. What a newer version
-    says beside that is left alone.
+    `namespace` is the kernel's number of its pid namespace: it tells containers of one host apart, and `host_id` hosts
+    of one name. What a newer version says beside that is left alone.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -44,6 +63,8 @@ class Presence(Value):
     version: str
     namespace: int = Field(default_factory=pid_namespace)
     models: tuple[str, ...] = ()
+    host_id: str = ""
+    offer: Offer = Offer()
 
 
 class Beat:
