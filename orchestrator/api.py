@@ -6,6 +6,7 @@ import getpass
 import os
 import platform
 import time
+from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
@@ -18,7 +19,7 @@ from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, Not
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
-from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.presence import Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
@@ -460,8 +461,8 @@ class Door:
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
 
     def dangers(self) -> list[str]:
-        """Return why this Redis may lose what is written to it, in words."""
-        return dangers(self._client)
+        """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
+        return dangers(self._client) + strangers(alive(self._client, "worker"), version("dreamdock"))
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""

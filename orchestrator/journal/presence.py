@@ -16,6 +16,8 @@ from orchestrator.journal import keys
 from orchestrator.journal.connection import available
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from redis import Redis
 
 EVERY_SECONDS: Final = 2.0
@@ -115,3 +117,10 @@ def alive(client: Redis, kind: str) -> list[Presence]:
         with suppress(ValidationError):
             living += [Presence.model_validate_json(row)] if row else []
     return living
+
+
+def strangers(living: Iterable[Presence], version: str) -> list[str]:
+    """Return, in words, which living processes are of another version than this one."""
+    found = {(one.host, one.version) for one in living if one.version != version}
+    advice = "upgrade the older one; until then newer runs go to newer workers only"
+    return [f"{host} runs version {theirs}, and this is {version}: {advice}" for host, theirs in sorted(found)]
