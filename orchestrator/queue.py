@@ -139,7 +139,8 @@ def adopt(client: Redis) -> int:
     rows: Any
     with available(), client.pipeline(transaction=False) as pipe:
         pipe.zcard(keys.PENDING)
-        for line_id in client.hkeys(keys.LINES):  # type: ignore[union-attr]  # redis-py's own type is both clients'.
+        lines: Any = client.hkeys(keys.LINES)
+        for line_id in lines:
             pipe.zcard(keys.LINE.encode() + line_id)
         rows = pipe.execute()
     if rows[0] == sum(rows[1:]):

@@ -1,4 +1,4 @@
-"""How the queue stands: why a run waits and in which place, which workers there are, who has had how much. Read only."""
+"""How the queue stands: why a run waits and in which place, which workers there are, who has had how much."""
 
 from __future__ import annotations
 
@@ -162,4 +162,3 @@ def _hash(client: Redis, key: str) -> dict[str, str]:
     with available():
         found: Any = client.hgetall(key)
     return {field.decode(errors="replace"): value.decode(errors="replace") for field, value in found.items()}
-

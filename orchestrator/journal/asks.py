@@ -27,13 +27,14 @@ def asks(spec: RunSpec, who: str) -> str:
     wanted = spec.requires
     image = plain_image("" if spec.build else wanted.image or spec.image)
     host = "" if wanted.store in _ANYWHERE else who.partition("@")[2]
+    labels = tuple(sorted(set(wanted.labels)))
     told = {
         "user": user_of(who),
         "priority": spec.priority,
         "repo": spec.repo.project,
         "name": spec.repo.name,
         "host": host,
-        "requires": wanted.model_copy(update={"image": image, "labels": tuple(sorted(set(wanted.labels)))}).model_dump(),
+        "requires": wanted.model_copy(update={"image": image, "labels": labels}).model_dump(),
     }
     return json.dumps(told, sort_keys=True)
 

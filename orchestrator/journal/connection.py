@@ -109,7 +109,7 @@ _QUEUEING: Final = ("create", "append", "claim", "dispatch", "waiting", "beat", 
 
 @cache
 def script_texts() -> dict[str, str]:
-    """Return the Lua scripts by name; those that touch the queue have its functions and the names of its keys in front."""
+    """Return the Lua scripts by name; those that touch the queue have its functions and its keys' names in front."""
     folder = resources.files(__package__) / "lua"
     names = ", ".join(f"{name} = '{key}'" for name, key in vars(keys).items() if name.isupper())
     prelude = f"local K = {{{names}}}\n" + (folder / "queue.lua").read_text()
@@ -120,13 +120,16 @@ def script_texts() -> dict[str, str]:
 
 
 class Scripts:
-    """The Lua scripts, registered with one client."""
+    """The Lua scripts, each registered with one client when it's first called."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._scripts: dict[str, Any] = {name: client.register_script(text) for name, text in script_texts().items()}
+        self._client = client
+        self._scripts: dict[str, Any] = {}
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:
         """Run one script. Returns its status word or number; raises RedisAwayError."""
+        if name not in self._scripts:
+            self._scripts[name] = self._client.register_script(script_texts()[name])
         with available():
             answer = self._scripts[name](keys=keys, args=args)
         return answer.decode() if isinstance(answer, bytes) else int(answer)

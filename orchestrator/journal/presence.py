@@ -70,7 +70,7 @@ class Presence(Value):
 
 
 class Beat:
-    """Says that this process is alive, from a thread, until the block ends; of a worker also what it offers and carries.
+    """Says that this process is alive, from a thread, until the block ends; a worker also what it offers and carries.
 
     A worker that leaves gives back what it was given and hasn't begun.
     """

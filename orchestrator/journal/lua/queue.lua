@@ -90,7 +90,7 @@ end
 local function opened(now)
   local q = {now = now, users = {}, teams = {}, repos = {}, held = {}, lines = {}}
   q.policy, q.switches = parsed(redis.call('GET', K.POLICY)) or {}, hash(K.QUEUE)
-  q.pass, q.spent, q.served = hash(K.PASS), hash(K.SPENT .. day(now)), hash(K.SERVED)
+  q.pass, q.spent, q.served = hash(K.PASSES), hash(K.SPENT .. day(now)), hash(K.SERVED)
   q.estimate = number(redis.call('HGET', K.ESTIMATE, 'seconds'))
   if q.estimate <= 0 then q.estimate = FIRST_ESTIMATE_S end
   for run, text in pairs(hash(K.HELD)) do
@@ -122,9 +122,9 @@ local function welcome(user, now)
   end
   for _, one in pairs(q.held) do most = math.max(most or 0, number(q.pass[one.user])) end
   if not least and not most then
-    redis.call('DEL', K.PASS)
+    redis.call('DEL', K.PASSES)
   elseif number(q.pass[user]) < (least or most) then
-    redis.call('HSET', K.PASS, user, least or most)
+    redis.call('HSET', K.PASSES, user, least or most)
   end
 end
 
@@ -283,7 +283,7 @@ local function give(q, line, worker)
   leave(run)
   redis.call('HSET', K.HELD, run, cjson.encode(held))
   redis.call('HSET', K.BUSY, worker.name, line.attempt)
-  redis.call('HSET', K.PASS, line.user, number(q.pass[line.user]) + cost)
+  redis.call('HSET', K.PASSES, line.user, number(q.pass[line.user]) + cost)
   if redis.call('HEXISTS', K.LINES, line.id) == 1 then redis.call('HSET', K.SERVED, line.id, q.now) end
   q.held[run], q.served[line.id], q.pass[line.user] = held, q.now, number(q.pass[line.user]) + cost
   worker.free = false
@@ -296,10 +296,10 @@ local function settle(run, now, unused)
   redis.call('HDEL', K.HELD, run)
   if not held or type(held.user) ~= 'string' then return end
   local seconds = unused and 0 or math.max(now - number(held.since), 0) / 1000
-  local pass = redis.call('HGET', K.PASS, held.user)
+  local pass = redis.call('HGET', K.PASSES, held.user)
   if pass then
     local real = number(pass) + (seconds - number(held.estimate)) / math.max(number(held.weight), 0.001)
-    redis.call('HSET', K.PASS, held.user, math.max(real, 0))
+    redis.call('HSET', K.PASSES, held.user, math.max(real, 0))
   end
   if unused then return end
   local runs = math.min(number(redis.call('HGET', K.ESTIMATE, 'runs')) + 1, REMEMBERED)
