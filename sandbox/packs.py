@@ -16,7 +16,6 @@ import os
 import re
 import time
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sandbox.errors import RevisionNotFound, WorkspaceError
@@ -133,7 +132,7 @@ def tip(git_dir: Path, run_id: str) -> str:
 def leads_to(git_dir: Path, run_id: str, commits: Collection[str]) -> set[str]:
     """Return those of some commits that a run's chain leads to. Raises WorkspaceError."""
     own = tip(git_dir, run_id)
-    return _led_to(git_dir, own, commits) if own else set()
+    return _led_to(git_dir, own, commits) if own and commits else set()
 
 
 def _led_to(git_dir: Path, end: str, commits: Collection[str]) -> set[str]:
@@ -151,6 +150,11 @@ def _led_to(git_dir: Path, end: str, commits: Collection[str]) -> set[str]:
     return {
         oid for oid in known if git("merge-base", "--is-ancestor", oid, end, git_dir=git_dir, check=False).code == 0
     }
+
+
+def is_base(git_dir: Path, commit: str) -> bool:
+    """Whether a commit was imported, and is kept as such."""
+    return (git_dir / _BASES / commit).is_file()
 
 
 def pushed(git_dir: Path, run_id: str) -> str:

@@ -161,6 +161,7 @@ class Remote:
             try:
                 options = self._served("upload-pack")
                 told: Any = {"as_user": True, "config": self._config, "options": options, "env": self._env}
+                told["killer"] = self._killer
                 fetch(room, self._url, ref, _INCOMING, **told)
             except GitFailed as error:
                 if any(words in error.cause for words in _NOT_THERE):

@@ -133,13 +133,15 @@ class Store:
         packs.keep(self.objects(project), self.git_dir(project), run_id, commit, blobs)
 
     def leads_to(self, project: str, run_id: str, commits: Collection[str]) -> set[str]:
-        """Return those of some commits that this store has in full, by what it keeps of the run. Raises WorkspaceError.
+        """Return those of some commits that the store has in full: imported ones, and what the run's chain leads to.
 
-        A commit that merely lies there doesn't count: what it descends from and holds might not.
+        One that merely lies there doesn't count: what it holds might not. Raises WorkspaceError.
         """
         if project not in self.projects():
             return set()
-        return packs.leads_to(self.git_dir(project), run_id, commits)
+        git_dir = self.git_dir(project)
+        bases = {oid for oid in commits if _OBJECT_ID.fullmatch(oid) and packs.is_base(git_dir, oid)}
+        return bases | packs.leads_to(git_dir, run_id, set(commits) - bases)
 
     def kept(self, project: str) -> dict[str, float]:
         """Return the ids of the runs whose checkpoints are kept, each with the time of the last one (seconds, Unix)."""

@@ -107,61 +107,24 @@ def silent() -> Iterator[str]:
 
 @contextmanager
 def over_http(folder: Path, *, login: str = "") -> Iterator[str]:
-    """Serve a folder's repositories over HTTP with git's own backend; `login` is `user:password`, if it asks for one."""
+    """Serve a folder's repositories over HTTP with git's own backend; `login` is `user:password`, if it wants one."""
+    given_login = f"Basic {base64.b64encode(login.encode()).decode()}"
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  # The library's name.
+        def do_GET(self) -> None:  # The library's name.
             self._serve()
 
-        def do_POST(self) -> None:  # noqa: N802  # As above.
+        def do_POST(self) -> None:  # As above.
             self._serve()
 
         def _serve(self) -> None:
-            given = self.headers.get("Authorization", "")
-            if login and given != f"Basic {base64.b64encode(login.encode()).decode()}":
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+            if not login or self.headers.get("Authorization") == given_login:
+                _backend(self, folder)
                 return
-            path, _, query = self.path.partition("?")
-            environ = {
-                "PATH": os.environ["PATH"],
-                "GIT_PROJECT_ROOT": str(folder),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": "http.receivepack",
-                "GIT_CONFIG_VALUE_0": "true",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "REMOTE_USER": "u",
-                "REMOTE_ADDR": "127.0.0.1",
-            }
-            done = subprocess.run([_BACKEND], input=self._body(), env=environ, capture_output=True, check=False)
-            head, _, body = done.stdout.partition(b"\r\n\r\n")
-            lines = [line.split(": ", 1) for line in head.decode().split("\r\n")]
-            status = next((value for name, value in lines if name == "Status"), "200 OK")
-            self.send_response(int(status.split()[0]))
-            for name, value in lines:
-                if name != "Status":
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
             self.end_headers()
-            self.wfile.write(body)
-
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            parts = []
-            while size := int(self.rfile.readline(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -175,3 +138,45 @@ def over_http(folder: Path, *, login: str = "") -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _backend(asked: BaseHTTPRequestHandler, folder: Path) -> None:
+    path, _, query = asked.path.partition("?")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.receivepack",
+        "GIT_CONFIG_VALUE_0": "true",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": asked.command,
+        "CONTENT_TYPE": asked.headers.get("Content-Type", ""),
+        "HTTP_CONTENT_ENCODING": asked.headers.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": asked.headers.get("Git-Protocol", ""),
+        "REMOTE_USER": "u",
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    done = subprocess.run([_BACKEND], input=_body(asked), env=environ, capture_output=True, check=False)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    lines = [line.split(": ", 1) for line in head.decode().split("\r\n")]
+    status = next((value for name, value in lines if name == "Status"), "200 OK")
+    asked.send_response(int(status.split()[0]))
+    for name, value in lines:
+        if name != "Status":
+            asked.send_header(name, value)
+    asked.send_header("Content-Length", str(len(body)))
+    asked.end_headers()
+    asked.wfile.write(body)
+
+
+def _body(asked: BaseHTTPRequestHandler) -> bytes:
+    if asked.headers.get("Transfer-Encoding") != "chunked":
+        return asked.rfile.read(int(asked.headers.get("Content-Length") or 0))
+    parts = []
+    while size := int(asked.rfile.readline(), 16):
+        parts.append(asked.rfile.read(size))
+        asked.rfile.readline()
+    asked.rfile.readline()
+    return b"".join(parts)

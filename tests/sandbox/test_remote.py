@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from sandbox.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from repos import NewRepo, Repo, SmallDisk
 
@@ -248,7 +248,7 @@ def test_what_a_remote_says_is_one_harmless_line(store: Store, base: Base, there
     assert "secret" not in caught.value.cause
 
 
-def test_hooks_of_a_path_are_not_run(store: Store, base: Base, there: Path, tmp_path: Path) -> None:
+def test_hooks_of_a_fillerare_not_run(store: Store, base: Base, there: Path, tmp_path: Path) -> None:
     hook = refuse_pushes(there, "no")
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
     Remote(str(there), store).push_base(base.project, base.commit)
@@ -285,22 +285,23 @@ def test_one_that_is_none_is_told_of(gone: str, store: Store, base: Base, tmp_pa
     assert caught.value.hint
 
 
-def test_a_full_remote_takes_it_once_there_is_room(
-    store: Store, base: Base, small_disk: SmallDisk, there: Path
-) -> None:
-    del there
+def test_a_full_remote_takes_it_once_there_is_room(store: Store, base: Base, small_disk: SmallDisk) -> None:
     disk = small_disk("2m")
     path = bare(disk / "x.git")
     (disk / "filler").write_bytes(bytes(1_700_000))
     remote, steps = Remote(str(path), store), Steps(store, base)
-    with pytest.raises((RemoteUnavailable, WorkspaceError)) as caught:
+
+    def fill_up() -> None:
         for number in range(40):
             take(store, base, steps, number.to_bytes(2) * 40_000)
             remote.push_run(base.project, RUN, overwrite=never)
             (disk / f"filler{number}").write_bytes(bytes(20_000))
+
+    with pytest.raises((RemoteUnavailable, WorkspaceError)) as caught:
+        fill_up()
     assert caught.value.cause
-    for path_ in disk.glob("filler*"):
-        path_.unlink()
+    for filler in disk.glob("filler*"):
+        filler.unlink()
     remote.push_run(base.project, RUN, overwrite=mine)
     assert remote.where(base.project)[RUN] == packs.tip(steps.git_dir, RUN)
 
