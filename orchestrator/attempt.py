@@ -130,7 +130,8 @@ def carry(
 
 def _broken(client: Redis, settings: Settings, run_id: str) -> str:
     """Return what is wrong with a run's journal; empty where what this machine knows of it bears it out."""
-    found = check(*gather(client, settings, run_id, Holdings(settings).store.commits))
+    store = Holdings(settings).store
+    found = check(*gather(client, settings, run_id, lambda repo, wanted: store.commits(repo.project, wanted)))
     return "" if found.ok or found.kind in _NOT_CONTRADICTED else found.why
 
 

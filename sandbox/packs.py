@@ -35,7 +35,7 @@ _RUN_ID = re.compile(r"[0-9a-z]{1,64}")
 _RUBBISH_S = 3600.0
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _RUNS, _BASES = "refs/dreamdock/run", "refs/dreamdock/base"
-_PUSHED = "pushed"
+_PUSHED, _FETCHED = "pushed", " fetched"
 _DROPPED = "dropped"
 _WHO = "DreamDock <dreamdock@localhost>"
 _HOUR = 3600.0
@@ -159,30 +159,38 @@ def is_base(git_dir: Path, commit: str) -> bool:
 
 def pushed(git_dir: Path, run_id: str) -> str:
     """Return the end of a run's chain as the checkpoint remote was last known to have it; empty for none."""
-    _ref(git_dir, run_id)
-    try:
-        return (git_dir / _PUSHED / run_id).read_text().strip()
-    except FileNotFoundError:
-        return ""
+    return (_noted(git_dir, run_id) or [""])[0]
 
 
-def all_pushed(git_dir: Path) -> list[str]:
-    """Return the ids of the runs of which the checkpoint remote has something, as far as is known here."""
+def to_delete(git_dir: Path) -> list[str]:
+    """Return the ids of the runs that are kept here no longer, and were pushed from here to the checkpoint remote."""
     with suppress(FileNotFoundError):
-        return sorted(item.name for item in os.scandir(git_dir / _PUSHED) if _RUN_ID.fullmatch(item.name))
+        names = sorted(item.name for item in os.scandir(git_dir / _PUSHED) if _RUN_ID.fullmatch(item.name))
+        return [name for name in names if len(_noted(git_dir, name)) == 1 and not is_kept(git_dir, name)]
     return []
 
 
-def note_pushed(git_dir: Path, run_id: str, oid: str) -> None:
-    """Note what the checkpoint remote has of a run; empty for nothing. Raises WorkspaceError, DiskFull."""
+def note_pushed(git_dir: Path, run_id: str, oid: str, *, fetched: bool = False) -> None:
+    """Note what the checkpoint remote has of a run, empty for nothing; `fetched` where it came from there.
+
+    Raises WorkspaceError, DiskFull.
+    """
     note = git_dir / _PUSHED / _ref(git_dir, run_id).name
     try:
         if oid:
-            _write(note, oid)
+            _create(note, f"{oid}{_FETCHED * fetched}\n".encode())
         else:
             note.unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(error, "noting what was pushed") from error
+
+
+def _noted(git_dir: Path, run_id: str) -> list[str]:
+    note = git_dir / _PUSHED / _ref(git_dir, run_id).name
+    try:
+        return note.read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def point(git_dir: Path, run_id: str, oid: str) -> None:
@@ -212,6 +220,8 @@ def drop(git_dir: Path, run_id: str) -> None:
     """Keep a run's checkpoints no longer: the next collection takes what no other run needs."""
     _ref(git_dir, run_id).unlink(missing_ok=True)
     (git_dir / _DROPPED).touch()
+    if len(_noted(git_dir, run_id)) > 1:  # What others have pushed is theirs to delete.
+        note_pushed(git_dir, run_id, "")
 
 
 def dropped(git_dir: Path) -> float:

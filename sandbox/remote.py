@@ -177,7 +177,7 @@ class Remote:
                 keep_base(place, base)
                 if run_id:
                     packs.join(Objects(place), place, run_id, tip)
-                    packs.note_pushed(place, run_id, tip)
+                    packs.note_pushed(place, run_id, tip, fetched=True)
         return True
 
     def _refs(self, *patterns: str) -> dict[str, str]:

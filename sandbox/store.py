@@ -147,6 +147,15 @@ class Store:
         """Return the ids of the runs whose checkpoints are kept, each with the time of the last one (seconds, Unix)."""
         return packs.kept(self.git_dir(project))
 
+    def behind(self, project: str) -> list[str]:
+        """Return the runs of which more is kept here than the checkpoint remote has, as far as is known here."""
+        git_dir = self.git_dir(project)
+        return [name for name in sorted(packs.kept(git_dir)) if packs.tip(git_dir, name) != packs.pushed(git_dir, name)]
+
+    def to_delete(self, project: str) -> list[str]:
+        """Return the runs that were dropped here, and that the checkpoint remote has from here."""
+        return packs.to_delete(self.git_dir(project))
+
     def drop(self, project: str, run_id: str) -> None:
         """Keep a run's checkpoints no longer: the next `collect` deletes what nothing else needs."""
         packs.drop(self.git_dir(project), run_id)

@@ -98,9 +98,14 @@ def test_what_one_host_pushes_another_has(kind: str, store: Store, other: Store,
         assert store.leads_to(base.project, RUN, back) == set(back)
         assert packs.tip(steps.git_dir, RUN) == packs.tip(theirs.git_dir, RUN)
 
+        # Whoever pushed it deletes it.
+        store.drop(base.project, RUN)
+        assert store.to_delete(base.project) == []
+        other.drop(base.project, RUN)
+        assert other.to_delete(base.project) == [RUN]
         Remote(url, other).delete(base.project, [RUN])
         assert set(refs(there)) == {f"{prefix}/base/{base.commit}"}
-        assert packs.all_pushed(theirs.git_dir) == []
+        assert other.to_delete(base.project) == []
 
 
 def test_a_run_without_checkpoints_begins_elsewhere_from_its_base(
