@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
 from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Replied, Rewound, Submitted
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
-from orchestrator.journal.connection import Scripts, clock
+from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview
 from orchestrator.journal.signing import Head
@@ -148,6 +149,13 @@ class Writer:
             if strict:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
+
+    def owns(self) -> bool:
+        """Whether the fencing token is the run's newest; false where Redis doesn't say. From any thread."""
+        found: Any = None
+        with suppress(RedisAwayError), available():
+            found = self._client.hget(keys.record(self._run_id), "fence")
+        return found is not None and found == str(self._fence).encode()
 
     def blob(self, data: bytes) -> str:
         """Return a name for bytes that are stored beside the journal with the next append: `sha256:…`.
