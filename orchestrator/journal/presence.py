@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.errors import UnavailableError
+from orchestrator.errors import DeniedError, UnavailableError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import available
 
@@ -89,7 +89,7 @@ class Beat:
         try:
             with available():
                 self._client.delete(keys.process(self._presence.kind, self._presence.name))
-        except UnavailableError:
+        except (UnavailableError, DeniedError):
             return  # The key expires by itself.
 
     def _beat(self) -> None:
@@ -98,8 +98,8 @@ class Beat:
             try:
                 with available():
                     self._client.set(key, value, ex=_EXPIRE_SECONDS)
-            except UnavailableError:
-                pass  # Said again at the next beat.
+            except (UnavailableError, DeniedError):
+                pass  # Said again at the next beat; what is denied ends whoever beats, or is told by it.
             if self._ended.wait(EVERY_SECONDS):
                 return
 

@@ -8,6 +8,8 @@ import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+import structlog
+
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
 from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
 from orchestrator.journal import keys, packing
@@ -25,7 +27,9 @@ from orchestrator.journal.stream import (
     genesis,
     parse,
     restore,
+    stored_head,
 )
+from orchestrator.journal.tail import Call, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunView
     from orchestrator.stop import Stop
 
+_log = structlog.get_logger(__name__)
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 SIGNED: Final = (Claimed, Checkpointed, Rewound)
 """With these a signer signs, and with what ends an attempt."""
@@ -46,10 +51,11 @@ _AWAY_SECONDS: Final = 0.1
 
 
 class _Try(NamedTuple):
-    """Events that a script was given, and the head that was signed with them, where one was."""
+    """Events that a script was given, the head that was signed with them, where one was, and the script's arguments."""
 
     events: list[Event]
     signed: Head | None
+    call: Call | None
 
 
 class Writer:
@@ -86,6 +92,7 @@ class Writer:
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self._weight = 0
+        self._tail = Tail()
         self.events: list[Event] = []
         self.head = genesis(run_id)
         self.view: RunView
@@ -139,12 +146,12 @@ class Writer:
             if status == "ARCHIVED":
                 restore(self._client, self._run_id)
                 continue
+            moved += 1
             if status != "HEAD":
                 raise self._refusal(status)
             if len(self.events) == known:  # Nobody wrote in between.
-                raise damaged(self._run_id, f"its record isn't of what its {known} events lead to")
-            moved += 1
-            if strict:
+                self._write_again()
+            elif strict:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
@@ -183,16 +190,14 @@ class Writer:
         signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
         if signer is not None:
             signature = signer.sign(self._run_id, moment)
-        tried[head] = _Try(events, moment if signer is not None else None)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
-        status = self._scripts(
-            "append",
-            [
-                *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
-                *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
-            ],
-            [*told, len(self._blobs), *blobs, *entries],
-        )
+        names = [
+            *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+            *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
+        ]
+        call = Call(self.head, head, names, [*told, len(self._blobs), *blobs, *entries])
+        tried[head] = _Try(events, moment if signer is not None else None, call)
+        status = self._scripts("append", call.keys, call.args)
         if status == "OK":
             self._remember(tried[head])
             self.events += events
@@ -204,13 +209,35 @@ class Writer:
     def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
         """Take in what is new, and return the events of a try that was taken although its answer got lost."""
         heads = self._catch_up()
-        taken = next((one for head, one in tried.items() if head in heads), _Try([], None))
+        taken = next((one for head, one in tried.items() if head in heads), None)
+        if taken is None:
+            return []
+        while True:
+            try:
+                self._scripts.confirm()
+            except RedisAwayError as error:
+                self._wait(error)
+            else:
+                break
         self._remember(taken)
         return taken.events
 
     def _remember(self, taken: _Try) -> None:
+        if taken.call is not None:
+            self._tail.keep(taken.call)
         if self._signer is not None and taken.signed is not None:
             self._signer.remember(self._run_id, taken.signed)
+
+    def _write_again(self) -> None:
+        """Write the end of the journal again that a fail-over lost. Raises JournalError where that isn't its fault."""
+        try:
+            lost = self._tail.between(stored_head(self._client, self._run_id), self.head)
+            if not lost:
+                raise damaged(self._run_id, f"its record isn't of what its {len(self.events)} events lead to")
+            if all(self._scripts("append", call.keys, call.args) == "OK" for call in lost):
+                _log.warning("Redis lost the end of a journal; it is there again", run=self._run_id, appends=len(lost))
+        except RedisAwayError as error:
+            self._wait(error)
 
     def _wait(self, error: RedisAwayError) -> None:
         """Wait for Redis as long as the stop lets it. Raises the error where there is none, or it is set; Stopped."""
