@@ -130,8 +130,8 @@ class Replicas:
         """
         patience = _AT_ONCE_MS if self._alone else _ACKNOWLEDGED_MS
         with self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command(*command)
-            pipe.wait(1, patience)  # type: ignore[no-untyped-call]  # As above.
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # As above.
+            pipe.wait(1, patience)
             answer, acknowledged = pipe.execute(raise_on_error=False)
         for told in (answer, acknowledged):
             if isinstance(told, Exception):
