@@ -51,11 +51,13 @@ _AWAY_SECONDS: Final = 0.1
 
 
 class _Try(NamedTuple):
-    """Events that a script was given, the head that was signed with them, where one was, and the script's arguments."""
+    """Events that a script is given, what they lead to, and the head that was signed with them, where one was."""
 
     events: list[Event]
+    view: RunView
+    weight: int
     signed: Head | None
-    call: Call | None
+    call: Call
 
 
 class Writer:
@@ -169,7 +171,24 @@ class Writer:
         return name
 
     def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, _Try]) -> str | int:
-        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
+        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it.
+
+        What was tried on this head before is tried again as it was: somebody may have read it where it then got lost.
+        """
+        again = next((one for one in tried.values() if one.call.before == self.head), None)
+        one = again or self._sealed(bodies, operation)
+        tried[one.call.after] = one
+        status = self._scripts("append", one.call.keys, one.call.args)
+        if status == "OK":
+            self._remember(one)
+            self.events += one.events
+            self.head, self.view = one.call.after, one.view
+            self._weight += one.weight
+            self._blobs.clear()
+        return status
+
+    def _sealed(self, bodies: Sequence[Body], operation: Operation) -> _Try:
+        """Return what is to be appended on the head as it's known. Raises JournalError, LimitError."""
         head, view = self.head, self.view
         events, datas, entries = list[Event](), list[bytes](), list[str | bytes]()
         for number, body in enumerate(bodies, start=len(self.events) + 1):
@@ -185,26 +204,17 @@ class Writer:
             entries += [*as_stored(data, head)]
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
-        record = keys.record(self._run_id)
         moment, signature = Head(len(self.events) + len(events), head), ""
         signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
         if signer is not None:
             signature = signer.sign(self._run_id, moment)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
         names = [
-            *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+            *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
         call = Call(self.head, head, names, [*told, len(self._blobs), *blobs, *entries])
-        tried[head] = _Try(events, moment if signer is not None else None, call)
-        status = self._scripts("append", call.keys, call.args)
-        if status == "OK":
-            self._remember(tried[head])
-            self.events += events
-            self.head, self.view = head, view
-            self._weight += packing.weight(*datas)
-            self._blobs.clear()
-        return status
+        return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)
 
     def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
         """Take in what is new, and return the events of a try that was taken although its answer got lost."""
@@ -223,8 +233,7 @@ class Writer:
         return taken.events
 
     def _remember(self, taken: _Try) -> None:
-        if taken.call is not None:
-            self._tail.keep(taken.call)
+        self._tail.keep(taken.call)
         if self._signer is not None and taken.signed is not None:
             self._signer.remember(self._run_id, taken.signed)
 
