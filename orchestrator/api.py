@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
 import time
 from functools import partial
 from importlib.metadata import version
@@ -119,8 +117,7 @@ class Door:
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        who = f"{getpass.getuser()}@{platform.node()}"
-        self._who = who.encode(errors="backslashreplace").decode()  # The environment names the user, in any bytes.
+        self._who = connection.who(connection.redis_url(settings))
         self._steering = Steering(client, self._who)
 
     @property

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.journal.address import Address
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -138,7 +139,7 @@ def _broken(client: Redis, settings: Settings, run_id: str) -> str:
 
 
 @contextmanager
-def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
+def watched(address: Address, journal: Writer, stop: Stop) -> Iterator[None]:
     """Set the stop as soon as somebody asks to cancel, or to pause at once, while the block runs."""
     ended = threading.Event()
     run_id, after = journal.view.id, len(journal.events)
@@ -148,7 +149,7 @@ def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
     def watch() -> None:
         while not ended.is_set():
             try:
-                with connect(url) as client:  # One of its own: it blocks, and the attempt's is closed under it.
+                with connect(address) as client:  # One of its own: it blocks, and the attempt's is closed under it.
                     if reason := _asked(client, run_id, after, ended):
                         stop.set(reason)
                         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.errors import JournalError, UnavailableError
+from orchestrator.errors import DeniedError, JournalError, UnavailableError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
 
@@ -101,7 +101,7 @@ class Beat:
                 self._client.delete(keys.process(self._presence.kind, self._presence.name))
             if self._presence.kind == WORKER:
                 self._scripts("repair", [], [self._presence.name])
-        except UnavailableError:
+        except (UnavailableError, DeniedError):
             return  # The key expires by itself.
 
     def offer(self, offer: Offer) -> None:
@@ -129,7 +129,7 @@ class Beat:
                 return
 
     def _say(self, *, ended: bool = False) -> None:
-        with suppress(UnavailableError, JournalError):  # Said again at the next beat.
+        with suppress(UnavailableError, JournalError, DeniedError):  # Said again at the next beat.
             beat(self._scripts, self._presence, carries=self._carries, ended=ended)
 
 

@@ -66,7 +66,7 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
     with locked(settings):
         if is_up(settings):
             return False
-        if settings.redis_url and not connection.ping(settings.redis_url):
+        if settings.redis_url and not connection.ping(connection.redis_url(settings)):
             hint = "start it, or mend redis_url"
             raise UnavailableError("the configured Redis doesn't answer", hint=hint)
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
@@ -113,9 +113,9 @@ def take_down(settings: Settings) -> bool:
 
 
 def _is_served(settings: Settings) -> bool:
-    if settings.redis_url is None or not connection.ping(settings.redis_url):
+    if settings.redis_url is None or not connection.ping(connection.redis_url(settings)):
         return False
-    with connection.connect(settings.redis_url) as client:
+    with connection.connect(connection.redis_url(settings)) as client:
         return all(presence.alive(client, kind) for kind in ("keeper", "worker"))
 
 
