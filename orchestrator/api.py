@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
-from orchestrator import redaction
+from orchestrator import redaction, standing
 from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
@@ -17,12 +17,12 @@ from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, Not
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
-from orchestrator.journal.presence import Presence, alive, strangers
+from orchestrator.journal.presence import EXPIRE_SECONDS, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
-from orchestrator.queue import Waiting, waiting
+from orchestrator.queue import drain, pause_queue, resume_queue
 from orchestrator.resolve import resolve
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.requests import RunRequest
     from orchestrator.results import Results
     from orchestrator.settings import Settings
+    from orchestrator.standing import QueueState, Waiting, WorkerState
     from orchestrator.steering import More
     from orchestrator.timeline import Moment
     from orchestrator.upkeep import Pruned
@@ -200,14 +201,14 @@ class Door:
             LackingKey(model, known[family_id].key, needed=not known[family_id].key_optional)
             for model, family_id in asked
             if workers and family_id in known and known[family_id].key
-            if not any(family_id in worker.models for worker in workers)
+            if not any(family_id in worker.presence.models for worker in workers)
         ]
 
     def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
         """Return up to `limit` runs, newest first."""
         found, damaged = index.page(self._client, live=not include_done, limit=limit)
         views = [record.view for record in found]
-        waits = waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
+        waits = standing.waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
         return Listing([Listed(view, waits.get(view.id)) for view in views], damaged)
 
     def find(self, ref: str, repo: Path) -> str:
@@ -229,7 +230,9 @@ class Door:
     def show(self, run_id: str) -> Listed:
         """Return one run. Raises NotFoundError."""
         view = index.record(self._client, run_id).view
-        return Listed(view, waiting(self._client, [run_id]).get(run_id) if view.state is State.QUEUED else None)
+        return Listed(
+            view, standing.waiting(self._client, [run_id]).get(run_id) if view.state is State.QUEUED else None
+        )
 
     def events(
         self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
@@ -407,11 +410,27 @@ class Door:
 
     def dangers(self) -> list[str]:
         """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
-        return dangers(self._client) + strangers(alive(self._client, "worker"), version("dreamdock"))
+        return dangers(self._client) + strangers((one.presence for one in self.workers()), version("dreamdock"))
 
-    def workers(self) -> list[Presence]:
-        """Return the living workers."""
-        return alive(self._client, "worker")
+    def workers(self) -> list[WorkerState]:
+        """Return the living workers, by name."""
+        return [one for one in standing.workers(self._client) if one.seen_s <= EXPIRE_SECONDS]
+
+    def queue(self) -> QueueState:
+        """Return how the queue stands."""
+        return standing.queue_state(self._client)
+
+    def pause_queue(self) -> None:
+        """Have nothing more begun, until it's resumed."""
+        pause_queue(self._client, self._who)
+
+    def drain(self, host: str = "") -> None:
+        """Have runs give their workers up and nothing more begun, on one host or everywhere; see `queue.drain`."""
+        drain(self._client, self._who, host)
+
+    def resume_queue(self, host: str = "") -> None:
+        """Have runs begun again; see `queue.resume_queue`."""
+        resume_queue(self._client, host)
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from orchestrator.cli.screen import Screen
-    from orchestrator.queue import QueueState
+    from orchestrator.standing import QueueState
 
 
 @click.group(invoke_without_command=True)

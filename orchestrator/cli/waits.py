@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cli.text import ordinal, visible
 
 if TYPE_CHECKING:
-    from orchestrator.queue import Waiting
+    from orchestrator.standing import Waiting
 
 _WORDS: Final = {
     "paused": "queue paused",

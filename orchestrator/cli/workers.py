@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from orchestrator.cli.screen import Screen
-    from orchestrator.queue import QueueState, WorkerState
+    from orchestrator.standing import QueueState, WorkerState
 
 
 @click.command()
