@@ -17,7 +17,7 @@ from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, Not
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
-from orchestrator.journal.presence import EXPIRE_SECONDS, strangers
+from orchestrator.journal.presence import EXPIRE_SECONDS, Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
@@ -201,7 +201,7 @@ class Door:
             LackingKey(model, known[family_id].key, needed=not known[family_id].key_optional)
             for model, family_id in asked
             if workers and family_id in known and known[family_id].key
-            if not any(family_id in worker.presence.models for worker in workers)
+            if not any(family_id in worker.models for worker in workers)
         ]
 
     def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
@@ -230,9 +230,8 @@ class Door:
     def show(self, run_id: str) -> Listed:
         """Return one run. Raises NotFoundError."""
         view = index.record(self._client, run_id).view
-        return Listed(
-            view, standing.waiting(self._client, [run_id]).get(run_id) if view.state is State.QUEUED else None
-        )
+        waits = standing.waiting(self._client, [run_id] if view.state is State.QUEUED else [])
+        return Listed(view, waits.get(run_id))
 
     def events(
         self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
@@ -410,10 +409,14 @@ class Door:
 
     def dangers(self) -> list[str]:
         """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
-        return dangers(self._client) + strangers((one.presence for one in self.workers()), version("dreamdock"))
+        return dangers(self._client) + strangers(self.workers(), version("dreamdock"))
 
-    def workers(self) -> list[WorkerState]:
-        """Return the living workers, by name."""
+    def workers(self) -> list[Presence]:
+        """Return the living workers."""
+        return alive(self._client, "worker")
+
+    def fleet(self) -> list[WorkerState]:
+        """Return the living workers by name, with what they are at."""
         return [one for one in standing.workers(self._client) if one.seen_s <= EXPIRE_SECONDS]
 
     def queue(self) -> QueueState:

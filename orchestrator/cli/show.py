@@ -55,7 +55,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     why = states.why(view.outcome, view.reason) if view.outcome else ""
     reason = f": {why}" if why else ""
     told.append(wording.Line("state", Text.assemble(states.state(view, waiting), reason), prose=True))
-    if waits := sentence(waiting):
+    if waiting is not None and (waits := sentence(waiting)):
         told.append(wording.Line("waits", Text(f"{waits} ({text.ordinal(waiting.place)} in line)"), prose=True))
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @with_screen
 def workers(screen: Screen, /) -> None:
-    """List the hosts that carry runs.
+    """List the hosts that carry runs, and what they have.
 
     Labels, how many workers carry a run and how many are free, when the host was last heard of, its version.
     With --json one entry for each worker.
@@ -30,7 +30,7 @@ def workers(screen: Screen, /) -> None:
     from orchestrator.cli.door import opened
 
     with opened() as door:
-        found, state = door.workers(), door.queue()
+        found, state = door.fleet(), door.queue()
     if screen.json:
         document.write("dreamdock.workers/1", {"workers": [_fields(one, state) for one in found]})
         return
