@@ -238,10 +238,15 @@ def _work(address: Address, name: str, queue: str) -> bool:
 
 
 def _begin_again(connection: Redis, name: str) -> None:
-    """Put back onto this worker's own queue what was popped before an outage and never begun: its answer got lost."""
-    queue = f"{keys.RQ_QUEUE}{name}"
-    while connection.lmove(f"{queue}:intermediate", queue, "RIGHT", "LEFT"):
-        pass
+    """Put back onto this worker's own queue what it was given, popped before an outage and never begun.
+
+    The answer got lost; whatever else was popped is nobody's, and may be what RQ's worker stumbled over.
+    """
+    queue, popped = f"{keys.RQ_QUEUE}{name}", f"{keys.RQ_QUEUE}{name}:intermediate"
+    given: Any = connection.hget(keys.BUSY, name)
+    if given and connection.lrem(popped, 0, given):
+        connection.lpush(queue, given)
+    connection.delete(popped)
 
 
 def _die_with_parent() -> None:

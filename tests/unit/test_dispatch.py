@@ -1,0 +1,511 @@
+"""Whose turn it is: priority, age, shares, limits, budgets, and what workers offer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from seats import at_work, claimed, freed, sent, submitted
+
+from orchestrator import events as e
+from orchestrator.dialogue import Reply
+from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.journal import index, keys
+from orchestrator.journal.connection import connect
+from orchestrator.journal.fold import fold
+from orchestrator.journal.handover import hand_over
+from orchestrator.journal.stream import read
+from orchestrator.journal.writer import Writer
+from orchestrator.queue import (
+    Waiting,
+    dispatch,
+    drain,
+    pause_queue,
+    publish,
+    queue_state,
+    resume_queue,
+    waiting,
+    workers,
+)
+from orchestrator.runs import Outcome, Priority, Requires, RunSpec, State
+from orchestrator.shares import QueueSettings, Share, UserShare
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from orchestrator.journal.writer import Writer as Journal
+
+pytestmark = pytest.mark.needs_redis
+LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
+
+
+def order(client: Redis, runs: dict[str, str], worker: str = "w") -> list[str]:
+    """Return the names of runs in the order in which one worker gets them."""
+    named, found = {run_id: name for name, run_id in runs.items()}, []
+    while True:
+        freed(client, worker)
+        done = sent(client)
+        if not done:
+            return found
+        [attempt] = done
+        found.append(named[attempt.partition("-")[0]])
+
+
+def waited(client: Redis, run_id: str, seconds: float) -> None:
+    """Have a run wait for so much longer than it has."""
+    record = keys.record(run_id)
+    client.hset(record, "since", int(client.hget(record, "since") or 0) - int(seconds * 1000))
+
+
+def lasted(client: Redis, run_id: str, seconds: float) -> None:
+    """Have what is under way have begun so many seconds ago."""
+    held = json.loads(client.hget(keys.HELD, run_id) or b"{}")
+    client.hset(keys.HELD, run_id, json.dumps(held | {"since": index.now_ms(client) - int(seconds * 1000)}))
+
+
+def ended(journal: Journal) -> None:
+    journal.append(e.Finished(outcome=Outcome.SUCCEEDED), operation="finish")
+
+
+def ask_of(client: Redis, run_id: str) -> list[e.PreemptRequested]:
+    return [event.body for event in read(client, run_id) if isinstance(event.body, e.PreemptRequested)]
+
+
+def test_what_has_priority_comes_first_and_then_what_came_first(client: Redis, spec: RunSpec) -> None:
+    names = {"low": LOW, "first": NORMAL, "second": NORMAL, "high": HIGH, "last": LOW}
+    runs = {name: submitted(client, spec, priority=priority) for name, priority in names.items()}
+    assert order(client, runs) == ["high", "first", "second", "low", "last"]
+    assert client.exists(keys.LINES, keys.PENDING, keys.SERVED) == 0
+    assert not client.keys(f"{keys.LINE}*")
+
+
+def test_what_waits_for_long_counts_as_of_higher_priority_and_one_at_a_time(client: Redis, spec: RunSpec) -> None:
+    runs = {f"low {n}": submitted(client, spec, priority=LOW) for n in range(2)}
+    runs["normal"] = submitted(client, spec)
+    for name in ("low 0", "low 1"):
+        waited(client, runs[name], 700)
+    assert order(client, runs) == ["low 0", "normal", "low 1"], "served once, a line's age begins anew"
+
+
+def test_age_never_overtakes_high_priority(client: Redis, spec: RunSpec) -> None:
+    old, new = submitted(client, spec, "bob", priority=LOW), submitted(client, spec, priority=HIGH)
+    client.hset(keys.PASSES, "bob", 5)
+    waited(client, old, 1e6)
+    assert order(client, {"old": old, "new": new}) == ["new", "old"], "it's as high, and its user had more"
+
+
+def test_users_take_turns_whoever_queued_more(client: Redis, spec: RunSpec) -> None:
+    runs = {f"ann{n}": submitted(client, spec) for n in range(6)}
+    runs |= {f"bob{n}": submitted(client, spec, "bob@elsewhere") for n in range(3)}
+    assert [name[:3] for name in order(client, runs)] == ["ann", "bob"] * 3 + ["ann"] * 3
+
+
+def test_a_newcomer_begins_where_the_others_are_and_time_away_is_no_credit(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    for user, had in (("ann", 1000.0), ("bob", 1010.0)):
+        submitted(client, spec, user)
+        client.hset(keys.PASSES, user, had)
+    submitted(client, spec, "cyd")
+    assert float(client.hget(keys.PASSES, "cyd") or 0) == 1000.0
+    submitted(client, spec, "bob", priority=LOW)
+    assert float(client.hget(keys.PASSES, "bob") or 0) == 1010.0, "who waits already keeps what he had"
+
+
+def test_who_may_not_go_anyway_is_no_measure_for_a_newcomer(client: Redis, spec: RunSpec) -> None:
+    publish(client, QueueSettings(users={"bob": UserShare(runs=1)}))
+    at_work(client)
+    submitted(client, spec, "bob")
+    sent(client)
+    submitted(client, spec, "bob")
+    submitted(client, spec, "ann")
+    client.hset(keys.PASSES, mapping={"ann": 5000, "bob": 1})
+    submitted(client, spec, "cyd")
+    assert float(client.hget(keys.PASSES, "cyd") or 0) == 5000.0
+
+
+def test_shares_are_what_the_weights_say_at_each_quarter(client: Redis, spec: RunSpec) -> None:
+    """300 runs of three users, 1:1:2, on six workers; how long each takes is made up, and told by its beginning."""
+    publish(client, QueueSettings(users={"cyd": UserShare(weight=2)}))
+    chance = random.Random(7)  # noqa: S311  # No secret.
+    todo = {"ann": 75, "bob": 75, "cyd": 150}
+    users = {submitted(client, spec, user): user for user, runs in todo.items() for _ in range(runs)}
+    clock, had, ending = 0.0, Counter[str](), dict[str, tuple[float, float, str]]()
+    shares = list[Counter[str]]()
+    for worker in range(6):
+        at_work(client, f"w{worker}")
+    for done in itertools.count(1):
+        for attempt, worker in sent(client).items():
+            seconds = chance.uniform(20, 200)
+            ending[attempt] = (clock + seconds, seconds, worker)
+        if not ending:
+            break
+        attempt = min(ending, key=lambda one: ending[one])
+        clock, seconds, worker = ending.pop(attempt)
+        run_id = attempt.partition("-")[0]
+        journal = claimed(client, run_id, worker=worker)
+        lasted(client, run_id, seconds)
+        ended(journal)
+        freed(client, worker)
+        had[users[run_id]] += round(seconds)
+        if done % 75 == 0:
+            shares.append(had.copy())
+    assert done == 301, "none lost, none twice"
+    for quarter in shares:
+        for user, weight in {"ann": 1, "bob": 1, "cyd": 2}.items():
+            assert quarter[user] / quarter.total() == pytest.approx(weight / 4, rel=0.1), quarter
+    assert all(float(had) >= 0 for had in client.hvals(keys.PASSES))
+
+
+LIMITS = {
+    "user_runs": (QueueSettings(user=UserShare(runs=1)), "ann"),
+    "team_runs": (QueueSettings(user=UserShare(team="blue"), teams={"blue": Share(runs=1)}), "blue"),
+    "repo_runs": (QueueSettings(repo_runs=1), "small"),
+}
+
+
+@pytest.mark.parametrize("why", LIMITS)
+def test_what_is_limited_waits_and_says_for_what(client: Redis, spec: RunSpec, why: str) -> None:
+    settings, about = LIMITS[why]
+    publish(client, settings)
+    at_work(client, "w1"), at_work(client, "w2")
+    first, second = submitted(client, spec), submitted(client, spec)
+    assert list(sent(client)) == [f"{first}-a1"]
+    assert waiting(client, [first, second]) == {second: Waiting(1, why, about)}
+    ended(claimed(client, first))
+    assert list(sent(client)) == [f"{second}-a1"], "the other worker was free all the time"
+
+
+def test_a_budget_ends_with_the_day_and_what_runs_is_asked_to_stop(client: Redis, spec: RunSpec) -> None:
+    publish(client, QueueSettings(users={"ann": UserShare(usd_per_day=1.0, team="blue")}))
+    worker = at_work(client)
+    first, second = submitted(client, spec), submitted(client, spec)
+    sent(client)
+    journal = claimed(client, first)
+    for step in (1, 2):
+        journal.append(e.Replied(step=step, reply=Reply(cost_usd=0.6)), e.Checkpointed(step=step, commit="c", tree="t"))
+    assert queue_state(client).spent == {"user:ann": 1.2, "team:blue": 1.2}
+    for _ in range(3):
+        assert sent(client) == {}
+    assert [(asked.why, asked.text) for asked in ask_of(client, first)] == [
+        ("budget", "the budget of ann for today is used up")
+    ]
+    journal.refresh()
+    assert hand_over(journal, journal.view.preempting, to_blame=False)
+    freed(client, worker)
+    assert sent(client) == {}
+    waits = waiting(client, [first, second])
+    assert waits == {first: Waiting(1, "budget", "ann"), second: Waiting(2, "budget", "ann")}, "its place is kept"
+    assert index.record(client, first).view.reason == "the budget of ann for today is used up"
+    today = datetime.fromtimestamp(index.now_ms(client) / 1000, UTC)
+    assert 0 < client.ttl(f"{keys.SPENT}{today:%Y-%m-%d}") <= 3 * 86_400  # type: ignore[operator]  # redis-py's own type is both clients'.
+    client.rename(f"{keys.SPENT}{today:%Y-%m-%d}", f"{keys.SPENT}{today - timedelta(days=1):%Y-%m-%d}")
+    assert sent(client) == {f"{first}-a2": worker}, "the next day it goes on"
+
+
+def test_the_budget_of_a_team_is_everybodys(client: Redis, spec: RunSpec) -> None:
+    publish(client, QueueSettings(user=UserShare(team="blue"), teams={"blue": Share(usd_per_day=1.0)}))
+    at_work(client, "w1"), at_work(client, "w2")
+    first = submitted(client, spec, "bob")
+    sent(client)
+    claimed(client, first).append(e.Replied(step=1, reply=Reply(cost_usd=2.0)))
+    other = submitted(client, spec)
+    assert sent(client) == {}
+    assert waiting(client, [other]) == {other: Waiting(1, "budget", "blue")}
+    assert ask_of(client, first)[0].text == "the budget of blue for today is used up"
+
+
+REQUIRES: dict[str, tuple[Requires, dict[str, Any]]] = {
+    "8192 MB of memory": (Requires(memory_mb=8192), {"memory_mb": 8192}),
+    "4 cpus": (Requires(cpus=4), {"cpus": 4.0}),
+    "2 gpus": (Requires(gpus=2), {"gpus": 2}),
+    "label ssd": (Requires(labels=("ssd",)), {"labels": ("eu", "ssd")}),
+    "image x:latest": (Requires(image="x"), {"images": ("x:latest",)}),
+    "the store of host laptop": (Requires(store="5a5a"), {"stores": ("5a5a",)}),
+    "a checkpoint remote": (Requires(store="remote"), {"stores": ("remote",)}),
+    "label ssd and image x:latest": (
+        Requires(labels=("ssd",), image="x"),
+        {"labels": ("ssd",), "images": ("x:latest",)},
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REQUIRES)
+def test_only_a_worker_that_has_what_a_run_asks_for_gets_it(client: Redis, spec: RunSpec, words: str) -> None:
+    requires, offer = REQUIRES[words]
+    at_work(client)
+    run_id, other = submitted(client, spec, "ann@laptop", requires=requires), submitted(client, spec, "bob")
+    assert waiting(client, [run_id])[run_id].why == "nobody"
+    assert waiting(client, [run_id])[run_id].about == words
+    assert list(sent(client)) == [f"{other}-a1"], "who can go isn't held up"
+    at_work(client, "special", **offer)
+    assert sent(client) == {f"{run_id}-a1": "special"}
+
+
+def test_what_is_special_is_kept_for_those_who_ask_for_it(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "a", gpus=1), at_work(client, "b", labels=("ssd",)), at_work(client, "c")
+    run_id = submitted(client, spec)
+    assert sent(client) == {f"{run_id}-a1": "c"}
+
+
+@pytest.mark.parametrize("image", ["", "sha256:" + "a" * 64, "0123456789ab"])
+def test_what_no_list_of_names_can_tell_is_required_of_nobody(client: Redis, spec: RunSpec, image: str) -> None:
+    at_work(client, images=())
+    built = submitted(client, spec, image="dreamdock/repo:1", build="Dockerfile")
+    other = submitted(client, spec, image=image)
+    assert [*sent(client), *(freed(client) and sent(client))] == [f"{built}-a1", f"{other}-a1"]
+
+
+def test_an_older_worker_gets_nothing_that_it_cannot_read(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "old", format=e.FORMAT - 1)
+    run_id = submitted(client, spec)
+    assert sent(client) == {}
+    assert waiting(client, [run_id]) == {run_id: Waiting(1, "nobody", "a newer version")}
+    at_work(client, "new")
+    assert sent(client) == {f"{run_id}-a1": "new"}
+
+
+def test_a_newer_writer_makes_a_run_one_for_newer_workers(client: Redis, spec: RunSpec) -> None:
+    run_id = submitted(client, spec)
+    client.hset(keys.record(run_id), "format", e.FORMAT - 1)
+    at_work(client, "old", format=e.FORMAT - 1)
+    Writer(client, run_id, who="ann").append(e.Steered(text="by a newer version"))
+    assert sent(client) == {}
+    assert queue_state(client).lines[0].length == 1
+    at_work(client, "new")
+    assert sent(client) == {f"{run_id}-a1": "new"}
+
+
+def test_a_paused_queue_sends_nothing_and_lets_go_on_what_runs(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "w1"), at_work(client, "w2")
+    first = submitted(client, spec)
+    sent(client)
+    pause_queue(client, "ann")
+    second = submitted(client, spec)
+    assert sent(client) == {}
+    assert ask_of(client, first) == []
+    assert waiting(client, [second]) == {second: Waiting(1, "paused", "ann")}
+    assert queue_state(client).paused_by == "ann"
+    resume_queue(client)
+    assert list(sent(client)) == [f"{second}-a1"]
+
+
+def test_a_host_that_drains_hands_over_and_others_take_it(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "a", host="a")
+    run_id = submitted(client, spec)
+    sent(client)
+    journal = claimed(client, run_id, worker="a")
+    drain(client, "ann", "a")
+    other = submitted(client, spec)
+    for _ in range(2):
+        assert sent(client) == {}
+    assert [asked.why for asked in ask_of(client, run_id)] == ["drain"], "it is asked once"
+    assert waiting(client, [other]) == {other: Waiting(1, "draining", "a")}
+    journal.refresh()
+    hand_over(journal, journal.view.preempting, to_blame=False)
+    freed(client, "a", host="a")
+    assert sent(client) == {}
+    at_work(client, "b", host="b")
+    assert sent(client) == {f"{run_id}-a2": "b"}, "what was begun stands in front"
+    assert queue_state(client).draining == {"a": "ann"}
+    resume_queue(client, "a")
+    assert sent(client) == {f"{other}-a1": "a"}
+    drain(client, "bob")
+    assert [asked.why for asked in ask_of(client, other)] == []
+    sent(client)
+    assert [asked.why for asked in ask_of(client, other)] == ["drain"]
+    resume_queue(client)
+    assert queue_state(client).draining == {}
+
+
+def test_a_host_is_drained_by_its_name_or_its_id(client: Redis) -> None:
+    at_work(client, "a", host="twin", host_id="11111111"), at_work(client, "b", host="twin", host_id="22222222")
+    with pytest.raises(UsageError) as caught:
+        drain(client, "ann", "twin")
+    assert "11111111, 22222222" in caught.value.cause
+    drain(client, "ann", "22222222")
+    with pytest.raises(NotFoundError):
+        drain(client, "ann", "nowhere")
+    with pytest.raises(NotFoundError):
+        resume_queue(client, "nowhere")
+    assert queue_state(client).draining == {"22222222": "ann"}
+
+
+def test_a_run_of_high_priority_has_the_latest_of_the_lowest_give_its_worker_up(client: Redis, spec: RunSpec) -> None:
+    given = {"normal": NORMAL, "low": LOW, "lowest": LOW, "other high": HIGH}
+    runs = dict[str, str]()
+    for name, priority in given.items():
+        runs[name] = submitted(client, spec, priority=priority)
+        at_work(client, f"at {name}")
+        sent(client)
+        lasted(client, runs[name], 1 if name == "lowest" else 10)
+    journals = {name: claimed(client, run_id, worker=f"at {name}") for name, run_id in runs.items()}
+    high = submitted(client, spec, "bob", priority=HIGH)
+    for _ in range(3):
+        assert sent(client) == {}
+    asked = {name: ask_of(client, run_id) for name, run_id in runs.items()}
+    assert {name: len(asks) for name, asks in asked.items()} == {"normal": 0, "low": 0, "lowest": 1, "other high": 0}
+    assert queue_state(client).held[runs["lowest"]].asked == "priority"
+    journal = journals["lowest"]
+    journal.refresh()
+    assert hand_over(journal, journal.view.preempting, to_blame=False)
+    view = index.record(client, runs["lowest"]).view
+    assert (view.state, view.reason) == (State.QUEUED, "pre-empted by a run of high priority")
+    freed(client, "at lowest")
+    assert sent(client) == {f"{high}-a1": "at lowest"}
+    assert sent(client) == {}
+    assert waiting(client, [runs["lowest"]]) == {runs["lowest"]: Waiting(1, "busy", "")}
+
+
+def test_only_a_run_whose_worker_would_do_is_pre_empted(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "plain"), at_work(client, "gpu", gpus=1)
+    plain = submitted(client, spec, priority=LOW)
+    sent(client)
+    with_gpu = submitted(client, spec)
+    sent(client)
+    submitted(client, spec, priority=HIGH, requires=Requires(gpus=1))
+    submitted(client, spec, priority=HIGH, requires=Requires(gpus=4))
+    sent(client)
+    assert (len(ask_of(client, plain)), len(ask_of(client, with_gpu))) == (0, 1)
+
+
+def test_age_throws_nobody_out(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    run_id = submitted(client, spec, priority=LOW)
+    sent(client)
+    waited(client, submitted(client, spec, priority=LOW), 1e5)
+    sent(client)
+    assert ask_of(client, run_id) == []
+
+
+def test_a_victim_that_ends_or_pauses_before_it_heeds_is_fine_and_one_more_is_asked(
+    client: Redis, spec: RunSpec
+) -> None:
+    at_work(client, "w1"), at_work(client, "w2")
+    runs = [submitted(client, spec, priority=LOW) for _ in range(2)]
+    sent(client)
+    high = [submitted(client, spec, priority=HIGH), submitted(client, spec, priority=HIGH)]
+    sent(client)
+    asked = [run_id for run_id in runs if ask_of(client, run_id)]
+    assert len(asked) == 1, "both stand in one line: its head counts"
+    worker = queue_state(client).held[asked[0]].worker
+    ended(claimed(client, asked[0], worker=worker))
+    freed(client, worker)
+    assert sent(client) == {f"{high[0]}-a1": worker}
+    assert len(ask_of(client, asked[0])) == 1
+    assert {run_id for run_id in high if index.record(client, run_id).view.preempting} == set()
+
+
+def test_who_was_killed_before_he_could_ask_is_made_up_for(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    run_id = submitted(client, spec, priority=LOW)
+    sent(client)
+    submitted(client, spec, priority=HIGH)
+    held = json.loads(client.hget(keys.HELD, run_id) or b"{}")
+    long_ago = {"asked": "priority", "about": "", "asked_at": index.now_ms(client) - 20_000}
+    client.hset(keys.HELD, run_id, json.dumps(held | long_ago))
+    for _ in range(3):
+        sent(client)
+    assert len(ask_of(client, run_id)) == 1
+
+
+def test_places_are_those_in_which_they_go(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    publish(client, QueueSettings(users={"cyd": UserShare(weight=2)}))
+    chance = random.Random(3)  # noqa: S311  # No secret.
+    runs = {
+        f"{user} {number}": submitted(client, spec, user, priority=chance.choice([LOW, NORMAL, HIGH]))
+        for number, user in enumerate(chance.choices(["ann", "bob", "cyd"], k=30))
+    }
+    told = waiting(client, list(runs.values()))
+    assert {wait.why for wait in told.values()} == {"busy"}
+    places = [told[runs[name]].place for name in order(client, runs)]
+    assert max(abs(place - number) for number, place in enumerate(places, start=1)) <= 3
+    assert places[0] == 1
+
+
+def test_nobody_waits_for_no_workers_unsaid(client: Redis, spec: RunSpec) -> None:
+    run_id = submitted(client, spec)
+    assert waiting(client, [run_id, "0" * 12]) == {run_id: Waiting(1, "no_workers", "")}
+    assert waiting(client, []) == {}
+    assert workers(client) == []
+
+
+def test_two_that_dispatch_at_once_send_each_run_once(client: Redis, spec: RunSpec) -> None:
+    runs = {submitted(client, spec) for _ in range(60)}
+    for number in range(60):
+        at_work(client, f"w{number}")
+    found, pool = list[str](), client.connection_pool.connection_kwargs["path"]
+
+    def one() -> None:
+        with connect(f"unix://{pool}") as own:
+            for _ in range(20):
+                found.extend(attempt for attempt, _ in dispatch(own))
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(f"{run_id}-a1" for run_id in runs)
+    assert all(client.llen(f"{keys.RQ_QUEUE}w{number}") == 1 for number in range(60))
+
+
+def calls(client: Redis) -> int:
+    stats: Any = client.info("commandstats")
+    return sum(one["calls"] for one in stats.values())
+
+
+def test_ten_thousand_that_wait_cost_no_more_than_the_heads_of_their_lines(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    kinds = [
+        {"who": user, "priority": priority, "requires": Requires(labels=labels)}
+        for user in ("ann", "bob", "cyd")
+        for priority in Priority
+        for labels in ((), ("ssd",), ("eu",))
+    ]
+    made = [submitted(client, spec, **kind) for kind in kinds]
+
+    def cost() -> int:
+        freed(client)
+        before = calls(client)
+        assert len(sent(client)) == 1
+        return calls(client) - before
+
+    few = cost()
+    lines = [client.hget(keys.record(run_id), "line") or b"" for run_id in made]
+    with client.pipeline() as pipe:
+        for number in range(10_000):  # Copies of what a submission makes: making so many would take a minute.
+            which, run_id = number % len(made), f"{number:012d}"
+            pipe.copy(keys.record(made[which]), keys.record(run_id))
+            pipe.zadd(keys.PENDING, {run_id: number + 2e12})
+            pipe.zadd(f"{keys.LINE}{lines[which].decode()}", {run_id: number + 2e12})
+        pipe.execute()
+    assert client.zcard(keys.PENDING) == 10_000 + len(made) - 1
+    many = cost()
+    assert many <= few + 5
+    assert many < 8 * len(kinds)
+
+
+def test_a_run_that_is_damaged_is_put_aside_and_the_next_one_goes(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    harms = [("attempt", "garbage"), ("state", "garbage"), ("attempt", "0"), ("attempt", "1" * 30)]
+    for field, value in harms:
+        client.hset(keys.record(submitted(client, spec)), field, value)
+    wrong = submitted(client, spec)
+    client.delete(keys.record(wrong))
+    client.set(keys.record(wrong), "of the wrong type")
+    client.hset(keys.HELD, "garbage", "{")
+    client.hset(keys.HELD, "empty", "{}")
+    client.hset(keys.WORKERS, "garbage", "{")
+    client.hset(keys.LINES, "garbage", "{")
+    whole = submitted(client, spec)
+    assert list(sent(client)) == [f"{whole}-a1"]
+    assert waiting(client, [wrong]) == {}
+    assert list(queue_state(client).held) == [whole]
+    assert fold(whole, read(client, whole)).state is State.QUEUED
