@@ -88,7 +88,5 @@ def _push(client: Redis, holdings: Holdings, remote: Remote, project: str, run_i
         remote.push_run(project, run_id, overwrite=lambda there: not there)
     except Moved:
         remote.fetch_run(project, run_id, base)
-        remote.push_run(
-            project, run_id, overwrite=lambda _: True
-        )  # Fetched, or none of ours.
+        remote.push_run(project, run_id, overwrite=lambda _: True)  # Fetched, or none of ours.
     return True
