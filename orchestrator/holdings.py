@@ -25,7 +25,7 @@ class Holdings:
     def __init__(self, settings: Settings) -> None:
         self.store = Store(settings.state_dir / "repos")
         url = settings.checkpoint_remote
-        self.remote = Remote(url, self.store) if url else None
+        self.remote = Remote(url, self.store, most_bytes=round(settings.store_gb * 10**9)) if url else None
 
     @property
     def needed(self) -> str:

@@ -7,6 +7,7 @@ The one exception is a call with `as_user`: the user's own remote needs their cr
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -123,8 +124,9 @@ def git(
     timeout_s: float = 600,
     check: bool = True,
     killer: Killer | None = None,
+    most_bytes: int | None = None,
 ) -> GitResult:
-    """Run one git command with a closed environment; `killer` can end it.
+    """Run one git command with a closed environment; `killer` can end it, and no file of its may exceed `most_bytes`.
 
     Raises GitFailed on a non-zero exit (unless `check` is off) and after `timeout_s` seconds, DiskFull for a full disk.
     """
@@ -136,7 +138,8 @@ def git(
     for name, path in (("GIT_DIR", git_dir), ("GIT_WORK_TREE", work_tree), ("GIT_INDEX_FILE", index)):
         if path is not None:
             environment[name] = str(path)
-    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s, killer=killer or Killer())
+    held = (killer or Killer(), most_bytes)
+    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s, held=held)
     if check and result.code != 0:
         raise failure(_verb(args), result)
     return result
@@ -181,7 +184,13 @@ def _environment(*, as_user: bool) -> dict[str, str]:
 
 
 def _run(
-    command: Sequence[str], env: Mapping[str, str], *, cwd: Path | None, stdin: bytes, timeout_s: float, killer: Killer
+    command: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    cwd: Path | None,
+    stdin: bytes,
+    timeout_s: float,
+    held: tuple[Killer, int | None],
 ) -> GitResult:
     pipe = subprocess.PIPE
     try:
@@ -194,6 +203,9 @@ def _run(
             raise WorkspaceError(f"no such directory: {printable(str(cwd))}") from error
         raise WorkspaceError("git isn't installed", hint="apt install git") from error
     try:
+        killer, most_bytes = held
+        if most_bytes is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
         with killer.over(process):
             out, err = process.communicate(stdin, timeout=timeout_s)
     except BaseException as error:

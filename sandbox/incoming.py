@@ -67,13 +67,14 @@ def fetch(
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     killer: Killer | None = None,
+    most_bytes: int | None = None,
 ) -> None:
     """Fetch a revision and all that it descends from, as `ref`. Raises GitFailed, DiskFull.
 
     Git reckons every object's id from what it holds, and the ref isn't made where something is missing below it.
     """
     asked = (*config, *_FETCH, *options, "--", source, f"{rev}:{ref}")
-    git(*asked, git_dir=room, as_user=as_user, env=env, timeout_s=_HOUR, killer=killer)
+    git(*asked, git_dir=room, as_user=as_user, env=env, timeout_s=_HOUR, killer=killer, most_bytes=most_bytes)
 
 
 def move(room: Path, project: Path) -> None:

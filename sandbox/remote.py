@@ -10,19 +10,21 @@ names: a remote can withhold steps, and serve no others. Everything is fetched a
 from __future__ import annotations
 
 import re
+import secrets
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sandbox import packs
 from sandbox.errors import RemoteUnavailable, WorkspaceError
 from sandbox.git import GitFailed, Killer, git, printable, said
-from sandbox.incoming import fetch, incoming, keep_base, move
+from sandbox.incoming import fetch, incoming, keep_base, make, move
 from sandbox.objects import Objects
 from sandbox.source import is_url, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from pathlib import Path
 
     from sandbox.git import GitResult
     from sandbox.store import Store
@@ -37,6 +39,7 @@ _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _ALL: Final = "refs/dreamdock/"
 _INCOMING: Final = "refs/dreamdock/incoming"
 _AT_ONCE: Final = 100
+_WHO: Final = "DreamDock <dreamdock@localhost> 0 +0000"
 _LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
 # A remote that is a path is served by this process's own account: what its configuration names isn't run.
 _SERVED: Final = (
@@ -84,8 +87,10 @@ class Update(NamedTuple):
 class Remote:
     """A checkpoint remote, and the store that it belongs to. `kill` may be called from any thread."""
 
-    def __init__(self, url: str, store: Store) -> None:
+    def __init__(self, url: str, store: Store, *, most_bytes: int | None = None) -> None:
+        """Take its address; `most_bytes` bounds what one fetch may bring."""
         self._store = store
+        self._most_bytes = most_bytes
         self._url, self._config, self._env = _address(url)
         self._killer = Killer()
 
@@ -97,7 +102,7 @@ class Remote:
     def push_base(self, project: str, commit: str) -> None:
         """Have the remote keep a commit of the store that a run is to start from. Raises RemoteUnavailable."""
         ref = _ref(project, "base", commit)
-        self._push(project, {ref: Update(commit, "")}, force=True)  # Its name says what it is.
+        self._push(self._store.git_dir(project), {ref: Update(commit, "")}, force=True)  # Its name says what it is.
 
     def push_run(self, project: str, run_id: str, *, overwrite: Callable[[str], bool]) -> None:
         """Push what the store keeps of a run, as far as the remote doesn't have it.
@@ -111,13 +116,13 @@ class Remote:
         if not tip or tip == seen:
             return
         try:
-            self._push(project, {ref: Update(tip, seen)})
+            self._push(git_dir, {ref: Update(tip, seen)})
         except Moved:
             there = self._refs(ref).get(ref, "")
             if there != tip:
                 if not overwrite(there):
                     raise
-                self._push(project, {ref: Update(tip, there)})
+                self._push(git_dir, {ref: Update(tip, there)})
         packs.note_pushed(git_dir, run_id, tip)
 
     def fetch_run(self, project: str, run_id: str, base: str) -> bool:
@@ -141,7 +146,7 @@ class Remote:
         ours = sorted(run_id for run_id, oid in seen.items() if oid and there.get(run_id) == oid)
         for start in range(0, len(ours), _AT_ONCE):
             part = ours[start : start + _AT_ONCE]
-            self._push(project, {_ref(project, "run", run_id): Update("", seen[run_id]) for run_id in part})
+            self._push(git_dir, {_ref(project, "run", run_id): Update("", seen[run_id]) for run_id in part})
         for run_id in run_ids:
             packs.note_pushed(git_dir, run_id, "")
 
@@ -149,6 +154,24 @@ class Remote:
         """Return where each run's ref of a project is on the remote. Raises RemoteUnavailable."""
         prefix = _ref(project, "run", "0").removesuffix("0")
         return {ref.removeprefix(prefix): oid for ref, oid in self._refs(f"{prefix}*").items()}
+
+    def try_out(self) -> None:
+        """Push a ref, look for it, fetch it and delete it again. Raises RemoteUnavailable, WorkspaceError."""
+        with tempfile.TemporaryDirectory(prefix="dreamdock-") as name:
+            room = Path(name) / "r.git"
+            make(room)
+            objects = Objects(room)
+            tree = objects.put(b"tree", b"")
+            commit = objects.put(b"commit", f"tree {tree}\nauthor {_WHO}\ncommitter {_WHO}\n\nA trial\n".encode())
+            objects.flush()
+            ref = f"{_ALL}trial/{secrets.token_hex(8)}"
+            self._push(room, {ref: Update(commit, "")})
+            with incoming(Path(name), None) as other:
+                self._fetch(other, ref)
+                found = git("rev-parse", "--verify", "--quiet", _INCOMING, git_dir=other, check=False)
+            self._push(room, {ref: Update("", commit)})
+            if found.out.decode().strip() != commit:
+                raise RemoteUnavailable("the checkpoint remote serves something else than it was given")
 
     def kill(self) -> None:
         """End what is under way, from any thread: it raises RemoteUnavailable. Nothing more can be done afterwards."""
@@ -158,15 +181,8 @@ class Remote:
         """Fetch one ref; false where it doesn't lead to the base, or not all of it is there."""
         place = self._store.root / f"{project}.git"
         with incoming(self._store.root, place) as room:
-            try:
-                options = self._served("upload-pack")
-                told: Any = {"as_user": True, "config": self._config, "options": options, "env": self._env}
-                told["killer"] = self._killer
-                fetch(room, self._url, ref, _INCOMING, **told)
-            except GitFailed as error:
-                if any(words in error.cause for words in _NOT_THERE):
-                    return False  # Gone since it was listed.
-                raise self._failed("can't be fetched from", error.cause) from error
+            if not self._fetch(room, ref):
+                return False
             found = git("rev-parse", "--verify", "--quiet", f"{_INCOMING}^{{commit}}", git_dir=room, check=False)
             tip = found.out.decode().strip()
             if not tip or git("merge-base", "--is-ancestor", base, tip, git_dir=room, check=False).code != 0:
@@ -180,6 +196,18 @@ class Remote:
                     packs.note_pushed(place, run_id, tip, fetched=True)
         return True
 
+    def _fetch(self, room: Path, ref: str) -> bool:
+        """Fetch one ref into a room; false where it's gone since it was listed."""
+        told: Any = {"as_user": True, "config": self._config, "options": self._served("upload-pack"), "env": self._env}
+        told |= {"killer": self._killer, "most_bytes": self._most_bytes}
+        try:
+            fetch(room, self._url, ref, _INCOMING, **told)
+        except GitFailed as error:
+            if any(words in error.cause for words in _NOT_THERE):
+                return False
+            raise self._failed("can't be fetched from", error.cause) from error
+        return True
+
     def _refs(self, *patterns: str) -> dict[str, str]:
         """Ask which refs there are; what else the remote says is left out."""
         asked = ("ls-remote", "--refs", *self._served("upload-pack"), "--", self._url, *patterns)
@@ -189,12 +217,12 @@ class Remote:
         lines = (line.split("\t", 1) for line in answer.out.decode(errors="replace").splitlines() if "\t" in line)
         return {ref: oid for oid, ref in lines if _OBJECT_ID.fullmatch(oid) and ref.startswith(_ALL)}
 
-    def _push(self, project: str, updates: Mapping[str, Update], *, force: bool = False) -> None:
+    def _push(self, git_dir: Path, updates: Mapping[str, Update], *, force: bool = False) -> None:
         leases = [] if force else [f"--force-with-lease={ref}:{update.expected}" for ref, update in updates.items()]
         specs = [f"{'+' * force}{update.new}:{ref}" for ref, update in updates.items()]
         asked = (*_PUSH, *self._served("receive-pack"), *leases, "--", self._url, *specs)
         what = "doesn't take a push"
-        done = self._git(what, asked, git_dir=self._store.git_dir(project), timeout_s=_PUSH_S)
+        done = self._git(what, asked, git_dir=git_dir, timeout_s=_PUSH_S)
         if done.code != 0:
             # What the remote says of a ref goes to the standard output, all else to the other.
             refused = b"\n".join(line for line in done.out.splitlines() if line.startswith(b"!"))
