@@ -33,6 +33,9 @@ _Answer = TypeVar("_Answer")
 _DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
 """What Redis, or a script in it, says where a key holds something else than it was given."""
 
+_DENIED: Final = ("ACL failure in script", "The user executing the script can't")
+"""What it says where a script may not what its caller may not."""
+
 
 def redis_url(settings: Settings) -> Address:
     """Return the configured address, or that of this machine's own Redis. Raises ConfigError."""
@@ -124,13 +127,15 @@ def available() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisAwayError("Redis doesn't answer", cause=str(error), hint=HINT) from error
     except redis.RedisError as error:
+        if any(words in str(error) for words in _DENIED):
+            raise denied(error) from error
         if isinstance(error, redis.ResponseError) and any(words in str(error) for words in _DAMAGED):
             hint = "dreamdock audit RUN --verify"
             raise JournalError("a key in Redis isn't as it was written", cause=str(error), hint=hint) from error
         raise RedisAwayError("Redis refused a command", cause=str(error), hint="dreamdock doctor") from error
 
 
-def denied(error: redis.exceptions.NoPermissionError) -> DeniedError:
+def denied(error: redis.RedisError) -> DeniedError:
     """Return the error of what Redis's rules don't let this user do."""
     hint = "ask whoever runs this Redis for the role that may; dreamdock up --print-acl prints them"
     return DeniedError("your user of Redis isn't allowed to do that", cause=str(error), hint=hint)

@@ -24,6 +24,8 @@ _WRITE: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"  # A
 _OVER_TLS: Final = "rediss://HOST:PORT/0"
 _AUTHORITY: Final = f"redis_url = {_OVER_TLS}?ssl_ca_certs=PATH"
 _WITH_PASSWORD: Final = "redis_url = redis://USER@HOST:PORT/0 and redis_password_file"  # noqa: S105  # It's none.
+_CERTIFICATE: Final = f"name this client's certificate: redis_url = {_OVER_TLS}?ssl_certfile=PATH&ssl_keyfile=PATH"
+_NO_TLS: Final = "see that host and port are right, and that rediss:// names a port where it speaks TLS"
 _REMEDIES: Final = (
     ("read only replica", "set redis_url to the primary"),
     ("Not enough good replicas", "bring its replicas back, or CONFIG SET min-replicas-to-write 0"),
@@ -34,9 +36,11 @@ _REMEDIES: Final = (
     ("no sentinel tells", "mend the sentinels' addresses or SERVICE in redis_url; ask one: SENTINEL MASTERS"),
     ("uthentication", f"name the user and the password: {_WITH_PASSWORD}"),
     ("password", f"name the right ones: {_WITH_PASSWORD}"),
-    ("CERTIFICATE_REQUIRED", f"name this client's certificate: {_OVER_TLS}?ssl_certfile=PATH&ssl_keyfile=PATH"),
+    ("CERTIFICATE_REQUIRED", _CERTIFICATE),
+    ("EOF occurred", _CERTIFICATE),
     ("CERTIFICATE_VERIFY_FAILED", f"name its authority, and the host as its certificate does: {_AUTHORITY}"),
-    ("WRONG_VERSION_NUMBER", "it speaks no TLS there: take its TLS port, or redis_url = redis://HOST:PORT/0"),
+    ("WRONG_VERSION_NUMBER", _NO_TLS),
+    ("Timeout connecting", _NO_TLS),  # Redis waits for the end of a line that TLS doesn't send.
     ("onnection closed", f"if it speaks TLS there: redis_url = {_OVER_TLS}"),
     ("onnection reset", f"if it speaks TLS there: redis_url = {_OVER_TLS}"),
     ("safe yet", "bring a replica back: SENTINEL REPLICAS SERVICE, INFO replication"),
