@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_context
 @with_screen
 def queue(screen: Screen, ctx: click.Context, /) -> None:
-    """Show who has what under way, and who waits.
+    """Show who has what under way, and who waits; pause, resume or drain.
 
     By user: runs under way, runs waiting, money spent today, and the limits where there are some.
     """

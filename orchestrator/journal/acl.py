@@ -14,13 +14,12 @@ from typing import Final, NamedTuple
 
 from orchestrator.journal import keys
 
-NUDGE: Final = "dd:nudge"
-"""Where whoever puts a run in line tells the keepers."""
 _EVERY: Final = ("dd:*", "rq:*")
 _MEMBERS: Final = (
     *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.TOUCHED),
     keys.record("*"),  # With it the run's journal, blobs, archive and live text.
-    *("dd:lines", "dd:line:*", "dd:held", "dd:pass", "dd:spent:*", "dd:queue"),  # Where runs stand in line.
+    *(keys.LINES, f"{keys.LINE}*", keys.SERVED, keys.QUEUE),  # Where runs stand in line.
+    *(keys.HELD, keys.PASSES, keys.ESTIMATE, f"{keys.SPENT}*"),  # What a run that is taken back settles.
     "dd:doctor:*",
 )
 _WHERE: Final = ("resetkeys", "resetchannels")
@@ -58,7 +57,7 @@ MEMBER: Final = Role(
     "member",
     "whoever submits and steers runs",
     (
-        *(*_WHERE, "%R~dd:*", *(f"~{key}" for key in _MEMBERS), f"&{NUDGE}"),
+        *(*_WHERE, "%R~dd:*", *(f"~{key}" for key in _MEMBERS), f"&{keys.NUDGE}"),
         *(*_READ, *_WRITE, *_SCRIPTS, *_WRITING_SCRIPTS, *_NEVER, *_TOLD, "+wait"),
     ),
 )

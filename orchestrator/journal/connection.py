@@ -29,6 +29,8 @@ PATIENCE_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.5
 _LASTING: Final = frozenset({"create", "append", "claim"})
 """Scripts whose word has to outlive a fail-over: who owns a run, and what is in its journal."""
+_READING: Final = frozenset({"waiting"})
+"""Scripts that write nothing: who may only read may run them."""
 _Answer = TypeVar("_Answer")
 _DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
 """What Redis, or a script in it, says where a key holds something else than it was given."""
@@ -196,6 +198,8 @@ class Scripts:
         with available():
             if name in _LASTING and self._replicas.exist:
                 answer = self._lasting(script, keys, args)
+            elif name in _READING:
+                answer = self._reading(script, args)
             else:
                 answer = script(keys=keys, args=args)
         return answer.decode() if isinstance(answer, bytes) else int(answer)
@@ -205,6 +209,16 @@ class Scripts:
         if self._replicas.exist:
             with available():
                 self._replicas.written("SET", keys.TOUCHED, "", "PX", 1000)
+
+    def _reading(self, script: Any, args: list[Any]) -> Any:
+        try:
+            return self._client.evalsha_ro(script.sha, 0, *args)
+        except redis.exceptions.NoScriptError:
+            return self._client.eval_ro(script.script, 0, *args)
+        except redis.ResponseError as error:
+            if "unknown command" not in str(error):
+                raise
+            return script(args=args)  # Redis 6 has no other way, and no such roles.
 
     def _lasting(self, script: Any, keys: list[str], args: list[Any]) -> Any:
         command = ("EVALSHA", script.sha, len(keys), *keys, *args)
