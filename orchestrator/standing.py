@@ -88,7 +88,7 @@ def waiting(client: Redis, run_ids: Sequence[str]) -> dict[str, Waiting]:
     """Return why these runs wait; nothing of those that don't."""
     if not run_ids:
         return {}
-    rows = json.loads(str(Scripts(client)("waiting", [], [*run_ids])))
+    rows = json.loads(str(Scripts(client).ask("waiting", [*run_ids])))
     return {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
 
 

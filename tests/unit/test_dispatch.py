@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import NoPermissionError
 from seats import at_work, claimed, freed, sent, submitted
 
 from orchestrator import events as e
@@ -427,6 +428,21 @@ def test_places_are_those_in_which_they_go(client: Redis, spec: RunSpec) -> None
     places = [told[runs[name]].place for name in order(client, runs)]
     assert max(abs(place - number) for number, place in enumerate(places, start=1)) <= 3
     assert places[0] == 1
+
+
+def test_who_may_only_read_is_told_why_runs_wait(client: Redis, spec: RunSpec) -> None:
+    run_id = submitted(client, spec)
+    rules = ["on", "nopass", "%R~dd:*", "-@all", "+@read", "+@connection", "+eval_ro", "+evalsha_ro", "+time"]
+    client.execute_command("ACL", "SETUSER", "viewer", "reset", *rules)
+    path = client.connection_pool.connection_kwargs["path"]
+    with connect(f"unix://viewer:x@{path}") as viewer:
+        for _ in range(2):
+            assert waiting(viewer, [run_id])[run_id].why == "no_workers"
+            client.script_flush()
+        assert workers(viewer) == []
+        with pytest.raises(NoPermissionError):
+            viewer.delete(keys.LINES)
+        assert queue_state(viewer).lines[0].length == 1
 
 
 def test_nobody_waits_for_no_workers_unsaid(client: Redis, spec: RunSpec) -> None:
