@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from orchestrator.settings import Settings
 from orchestrator.stop import Stop, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import RemoteUnavailable
+from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +79,8 @@ class Host:
             commit = maker.take(content, parent=self.journal.view.checkpoint or view.spec.repo.commit)
             tree = maker.objects.read(commit)[5:45].decode()
             self.holdings.store.keep(project, view.id, commit)
-            self.journal.append(e.Checkpointed(step=step, commit=commit, tree=tree))
+            files = (FileChange(path="src/7", status="M", added=1, removed=1),)  # Without a patch: as of a large step.
+            self.journal.append(e.Checkpointed(step=step, commit=commit, tree=tree, files=files))
             if push:
                 assert self.holdings.remote is not None
                 self.holdings.remote.push_run(project, view.id, overwrite=lambda _: self.journal.owns())
@@ -283,8 +286,6 @@ def test_an_attempt_whose_remote_says_nothing_can_be_stopped(team: Team) -> None
         second = team.host("b")
         second.claim(run_id)
         stop = Stop()
-        import threading  # noqa: PLC0415
-
         threading.Timer(0.5, stop.set, ("cancelled",)).start()
         with pytest.raises((Stopped, RemoteUnavailable)):
             second.restore(stop)
