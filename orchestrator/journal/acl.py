@@ -20,7 +20,16 @@ _EVERY: Final = ("dd:*", "rq:*")
 _MEMBERS: Final = (
     *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.TOUCHED),
     keys.record("*"),  # With it the run's journal, blobs, archive and live text.
-    *("dd:lines", "dd:line:*", "dd:held", "dd:pass", "dd:spent:*", "dd:queue"),  # Where runs stand in line.
+    *(
+        "dd:lines",
+        "dd:line:*",
+        "dd:held",
+        "dd:pass",
+        "dd:served",
+        "dd:estimate",
+        "dd:spent:*",
+        "dd:queue",
+    ),  # Where runs stand in line.
     "dd:doctor:*",
 )
 _WHERE: Final = ("resetkeys", "resetchannels")
