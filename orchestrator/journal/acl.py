@@ -20,16 +20,8 @@ _EVERY: Final = ("dd:*", "rq:*")
 _MEMBERS: Final = (
     *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.TOUCHED),
     keys.record("*"),  # With it the run's journal, blobs, archive and live text.
-    *(
-        "dd:lines",
-        "dd:line:*",
-        "dd:held",
-        "dd:pass",
-        "dd:served",
-        "dd:estimate",
-        "dd:spent:*",
-        "dd:queue",
-    ),  # Where runs stand in line.
+    # Where runs stand in line, and what attempts have used.
+    *("dd:lines", "dd:line:*", "dd:served", "dd:held", "dd:pass", "dd:estimate", "dd:spent:*", "dd:queue"),
     "dd:doctor:*",
 )
 _WHERE: Final = ("resetkeys", "resetchannels")

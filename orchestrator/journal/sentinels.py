@@ -46,12 +46,12 @@ class Sentinels(Sentinel):
             redis.Redis.from_pool(redis.ConnectionPool(host=host, port=port, **options))
             for host, port in address.sentinels
         ]
-        self._asked = list(zip((f"{host}:{port}" for host, port in address.sentinels), self.sentinels, strict=True))
+        self._in_order = list(zip((f"{host}:{port}" for host, port in address.sentinels), self.sentinels, strict=True))
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the host and port of the primary. Raises MasterNotFoundError."""
-        told, asked = [], self._asked
-        for name, sentinel in asked:
+        told, in_order = [], self._in_order
+        for name, sentinel in in_order:
             try:
                 state = _asked(sentinel, sentinel.sentinel_masters).get(service_name)
             except redis.RedisError as error:
@@ -62,7 +62,7 @@ class Sentinels(Sentinel):
             elif not self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]  # As above.
                 told.append(f"{name} knows no primary of {service_name} now")
             else:  # It's the first to be asked from now on: one that is cut off takes its time.
-                self._asked = sorted(asked, key=lambda one: one[0] != name)
+                self._in_order = sorted(in_order, key=lambda one: one[0] != name)
                 return state["ip"], state["port"]
         raise MasterNotFoundError(f"no sentinel tells the primary: {'; '.join(told)}")
 
