@@ -16,7 +16,15 @@ from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove, why_failed
-from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
+from orchestrator.errors import (
+    ConfigError,
+    DeniedError,
+    DreamdockError,
+    FencedError,
+    HeadMovedError,
+    JournalError,
+    RedisAwayError,
+)
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
@@ -153,7 +161,7 @@ def watched(address: Address, journal: Writer, stop: Stop) -> Iterator[None]:
                     if reason := _asked(client, run_id, after, ended):
                         stop.set(reason)
                         return
-            except RedisAwayError:
+            except (RedisAwayError, ConfigError, DeniedError):  # Also a password file that is being replaced.
                 ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
 
     thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)

@@ -75,8 +75,8 @@ def hurried(client: redis.Redis, seconds: float) -> redis.Redis:
     pool = client.connection_pool
     waits = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "health_check_interval": 0}
     if isinstance(pool, SentinelConnectionPool):
-        return redis.Redis(connection_pool=sentinels.pool(pool.sentinel_manager.address, waits))
-    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **(pool.connection_kwargs | waits)))
+        return redis.Redis.from_pool(sentinels.pool(pool.sentinel_manager.address, waits))
+    return redis.Redis.from_pool(redis.ConnectionPool(pool.connection_class, **(pool.connection_kwargs | waits)))
 
 
 def _client(address: Address | str, waits: Mapping[str, float]) -> redis.Redis:
@@ -92,7 +92,7 @@ def _client(address: Address | str, waits: Mapping[str, float]) -> redis.Redis:
     except (ValueError, TypeError, redis.RedisError) as error:
         hint = "its options: ssl_ca_certs, ssl_certfile, ssl_keyfile; see docs/operating.md"
         raise ConfigError("the Redis address is not valid", cause=str(error), hint=hint) from error
-    return redis.Redis(connection_pool=pool)
+    return redis.Redis.from_pool(pool)
 
 
 def clock(client: redis.Redis) -> timedelta:
@@ -106,11 +106,17 @@ def clock(client: redis.Redis) -> timedelta:
 
 def ping(address: Address | str) -> bool:
     """Whether a Redis answers at this address. Raises ConfigError."""
-    with connect(address) as client:
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
+    try:
+        require(address)
+    except RedisAwayError:
+        return False
+    return True
+
+
+def require(address: Address | str) -> None:
+    """Return if a Redis answers at this address. Raises RedisAwayError that says why not, ConfigError."""
+    with available(), connect(address) as client:
+        client.ping()
 
 
 @contextmanager

@@ -43,15 +43,15 @@ class Sentinels(Sentinel):
             options["credential_provider"] = FromFile(address.sentinel_password_file, "")
         super().__init__([], sentinel_kwargs={})  # type: ignore[no-untyped-call]  # redis-py leaves it untyped.
         self.sentinels = [
-            redis.Redis(connection_pool=redis.ConnectionPool(host=host, port=port, **options))
+            redis.Redis.from_pool(redis.ConnectionPool(host=host, port=port, **options))
             for host, port in address.sentinels
         ]
+        self._in_order = list(zip((f"{host}:{port}" for host, port in address.sentinels), self.sentinels, strict=True))
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the host and port of the primary. Raises MasterNotFoundError."""
-        told = []
-        for place, sentinel in list(zip(self.address.sentinels, self.sentinels, strict=True)):
-            name = f"{place[0]}:{place[1]}"
+        told, in_order = [], self._in_order
+        for name, sentinel in in_order:
             try:
                 state = _asked(sentinel, sentinel.sentinel_masters).get(service_name)
             except redis.RedisError as error:
@@ -61,7 +61,8 @@ class Sentinels(Sentinel):
                 told.append(f"{name} knows no service {service_name}")
             elif not self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]  # As above.
                 told.append(f"{name} knows no primary of {service_name} now")
-            else:
+            else:  # It's the first to be asked from now on: one that is cut off takes its time.
+                self._in_order = sorted(in_order, key=lambda one: one[0] != name)
                 return state["ip"], state["port"]
         raise MasterNotFoundError(f"no sentinel tells the primary: {'; '.join(told)}")
 
@@ -97,13 +98,23 @@ def _asked(sentinel: redis.Redis, question: Callable[[], Any]) -> Any:
         return question()
 
 
-def pool(address: Parsed, waits: Mapping[str, Any]) -> SentinelConnectionPool:
-    """Return connections to whichever server is the primary when they are made. Raises TypeError for an option."""
+class Primary(SentinelConnectionPool):
+    """Connections to whichever server is the primary when they are made; the sentinels' are closed with them."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:  # As redis-py has it.
+        """Close the connections, by default also those that are in use."""
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            self.sentinel_manager.close()
+
+
+def pool(address: Parsed, waits: Mapping[str, Any]) -> Primary:
+    """Return an address's connections; none is made yet. Raises TypeError for an option."""
     kwargs = address.kwargs | dict(waits)
     kind = kwargs.pop("connection_class", None)
     managed = SentinelManagedSSLConnection if kind is SSLConnection else SentinelManagedConnection
     sentinels = Sentinels(address, waits)
-    return SentinelConnectionPool(address.service, sentinels, connection_class=managed, **kwargs)  # type: ignore[no-untyped-call]  # As above.
+    return Primary(address.service, sentinels, connection_class=managed, **kwargs)  # type: ignore[no-untyped-call]  # As above.
 
 
 class Replicas:

@@ -26,6 +26,7 @@ from orchestrator.journal.connection import Scripts, connect, redis_url, who
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.presence import alive
 from orchestrator.journal.stream import read
+from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.queue import call
 from orchestrator.runs import Outcome, RunSpec, State, attempt_id, new_run_id
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from redis_team import Team
 
 pytestmark = pytest.mark.needs_redis
+QUEUE_KEY = f"rq:queue:{QUEUE}"
 PATCH = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
 QUEUE = "runs:w"
 QUEUE_KEY = f"rq:queue:{QUEUE}"
@@ -276,6 +278,7 @@ def test_a_worker_carries_a_run(team: Team, admin: Redis, queued: str) -> None:
         assert Scripts(client)("archive", _archived(queued), [queued, "x"]) == "HEAD"
         assert [one.name for one in alive(client, "worker")] == ["w"]
     assert admin.lrange(QUEUE_KEY, 0, -1) == [attempt_id(queued, 1).encode()]
+    assert verify(admin, queued).ok
 
 
 def _archived(run_id: str) -> list[str]:
