@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from redis_team import Team
 
 pytestmark = pytest.mark.needs_redis
-QUEUE_KEY = f"rq:queue:{QUEUE}"
 PATCH = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
 QUEUE = "runs:w"
 QUEUE_KEY = f"rq:queue:{QUEUE}"
