@@ -28,6 +28,7 @@ from orchestrator.queue import (
 )
 from orchestrator.runs import Priority, Requires, RunSpec, State
 from orchestrator.shares import QueueSettings, Share, UserShare
+from orchestrator.steering import Steering
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -226,6 +227,22 @@ def test_places_are_those_in_which_they_go(client: Redis, spec: RunSpec) -> None
     places = [told[runs[name]].place for name in order(client, runs)]
     assert max(abs(place - number) for number, place in enumerate(places, start=1)) <= 3
     assert places[0] == 1
+
+
+def test_what_an_attempt_takes_is_learnt_from_those_that_were_claimed(client: Redis, spec: RunSpec) -> None:
+    worker = at_work(client)
+    for seconds in (10.0, 30.0):
+        run_id = submitted(client, spec)
+        sent(client)
+        journal = claimed(client, run_id, worker=worker)
+        lasted(client, run_id, seconds)
+        ended(journal)
+        freed(client)
+    run_id = submitted(client, spec)
+    sent(client)
+    Steering(client, "ann").cancel(run_id)
+    assert float(client.hget(keys.ESTIMATE, "seconds") or 0) == pytest.approx(20, abs=1)
+    assert client.exists(keys.HELD) == 0
 
 
 def test_who_may_only_read_is_told_why_runs_wait(client: Redis, spec: RunSpec) -> None:
