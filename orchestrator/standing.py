@@ -117,6 +117,12 @@ def queue_state(client: Redis) -> QueueState:
     )
 
 
+def wanted_images(client: Redis) -> set[str]:
+    """Return the images that runs wait for, among others; see `journal.asks.plain_image`."""
+    found = (told.get("requires") for told in _objects(client, keys.LINES).values())
+    return {str(asks["image"]) for asks in found if isinstance(asks, dict) and asks.get("image")}
+
+
 def policy(client: Redis) -> QueueSettings | None:
     """Return the settings that count for the queue; None where no keeper has published any."""
     with available():

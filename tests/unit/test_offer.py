@@ -75,7 +75,7 @@ def test_the_engines_images_are_offered_and_kept_while_it_is_away(
         return next((one.presence.offer.images for one in workers(client)), ())
 
     with Beat(client, presence) as beat:
-        with kept_current(SETTINGS, beat):
+        with kept_current(SETTINGS, client, beat):
             deadline = time.monotonic() + 10
             while not offered():
                 assert time.monotonic() < deadline
@@ -83,6 +83,6 @@ def test_the_engines_images_are_offered_and_kept_while_it_is_away(
         assert images.base_image() in offered()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
         before = offered()
-        with kept_current(SETTINGS, beat):
+        with kept_current(SETTINGS, client, beat):
             time.sleep(0.3)
         assert offered() == before

@@ -134,6 +134,21 @@ def test_a_work_horse_that_dies_before_its_claim_is_its_runs_to_blame(client: Re
     assert sent(client) == {f"{run_id}-a2": "w"}
 
 
+def test_a_worker_whose_job_somebody_deleted_is_free_again(client: Redis, spec: RunSpec) -> None:
+    at_work(client)
+    run_id = submitted(client, spec)
+    sent(client)
+    client.delete(f"rq:job:{run_id}-a1")
+    pops(client)
+    assert at_work(client) == "w"
+    assert workers(client)[0].attempt == ""
+    keeper = Keeper(client, Settings(lease_seconds=1))
+    keeper._repair()
+    time.sleep(1.1)
+    keeper._repair()
+    assert sent(client) == {f"{run_id}-a2": "w"}
+
+
 def test_a_worker_that_was_believed_dead_and_carries_something_is_given_nothing(client: Redis, spec: RunSpec) -> None:
     at_work(client)
     run_id = submitted(client, spec)

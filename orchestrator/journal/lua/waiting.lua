@@ -9,10 +9,7 @@ for id, line in pairs(q.lines) do
   local first = redis.call('ZRANGE', K.LINE .. id, 0, 0, 'WITHSCORES')
   line.length = redis.call('ZCARD', K.LINE .. id)
   if first[1] then
-    local ageing = number(q.policy.ageing_seconds)
-    local since = math.max(number(fields(first[1], 'since')[1]), number(q.served[id]))
-    local risen = math.max(math.floor((q.now - since) / 1000 / (ageing > 0 and ageing or 600)), 0)
-    line.at, line.rank = number(first[2]), math.min(RANK[line.priority] + risen, RANK.high)
+    line.at, line.rank = number(first[2]), rank_of(q, line, fields(first[1], 'since')[1])
     table.insert(waits, line)
   end
 end
