@@ -127,7 +127,7 @@ class Pushing:
         return self._ended or self._stop.reason == LOST
 
     def _work(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # Linux: of this thread, and of what it starts.
+        os.nice(_NICENESS)  # Linux: of this thread, and of what it starts.
         pause = 0.0
         while self._due(pause):
             with self._changed:
