@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
@@ -25,7 +24,6 @@ _LONGEST_RETRY: Final = 30.0
 """Seconds between two tries while they fail, at most."""
 _LONG: Final = 5.0
 """Seconds after which a push that is under way is told of."""
-_NICENESS: Final = 10
 _LOOK: Final = 0.1
 _log = structlog.get_logger(__name__)
 
@@ -127,7 +125,6 @@ class Pushing:
         return self._ended or self._stop.reason == LOST
 
     def _work(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)  # Linux: of this thread, and of what it starts.
         pause = 0.0
         while self._due(pause):
             with self._changed:

@@ -11,8 +11,8 @@ import resource
 import signal
 import subprocess
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sandbox.errors import DiskFull, RevisionNotFound, WorkspaceError
@@ -90,6 +90,26 @@ class Killer:
                 self._process = None
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What holds one git command, and all that it starts, back.
+
+    `killer` can end it; none of its files may have more than `most_bytes`; `niceness` lowers its priority.
+    """
+
+    killer: Killer = field(default_factory=Killer)
+    most_bytes: int | None = None
+    niceness: int = 0
+
+    def put_on(self, pid: int) -> None:
+        """Bound a process that was just started: what it will start has the same bounds."""
+        with suppress(ProcessLookupError):  # It's over already.
+            if self.most_bytes is not None:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (self.most_bytes, self.most_bytes))
+            if self.niceness:
+                os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, pid) + self.niceness, 19))
+
+
 def printable(text: bytes | str) -> str:
     """Text that can be shown or stored as JSON: unprintable characters and undecodable bytes come out as escapes."""
     value = text if isinstance(text, str) else os.fsdecode(text)
@@ -123,10 +143,9 @@ def git(
     as_user: bool = False,
     timeout_s: float = 600,
     check: bool = True,
-    killer: Killer | None = None,
-    most_bytes: int | None = None,
+    bounds: Bounds | None = None,
 ) -> GitResult:
-    """Run one git command with a closed environment; `killer` can end it, and no file of its may exceed `most_bytes`.
+    """Run one git command with a closed environment.
 
     Raises GitFailed on a non-zero exit (unless `check` is off) and after `timeout_s` seconds, DiskFull for a full disk.
     """
@@ -138,8 +157,7 @@ def git(
     for name, path in (("GIT_DIR", git_dir), ("GIT_WORK_TREE", work_tree), ("GIT_INDEX_FILE", index)):
         if path is not None:
             environment[name] = str(path)
-    held = (killer or Killer(), most_bytes)
-    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s, held=held)
+    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s, bounds=bounds or Bounds())
     if check and result.code != 0:
         raise failure(_verb(args), result)
     return result
@@ -190,7 +208,7 @@ def _run(
     cwd: Path | None,
     stdin: bytes,
     timeout_s: float,
-    held: tuple[Killer, int | None],
+    bounds: Bounds,
 ) -> GitResult:
     pipe = subprocess.PIPE
     try:
@@ -203,10 +221,8 @@ def _run(
             raise WorkspaceError(f"no such directory: {printable(str(cwd))}") from error
         raise WorkspaceError("git isn't installed", hint="apt install git") from error
     try:
-        killer, most_bytes = held
-        if most_bytes is not None:
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-        with killer.over(process):
+        bounds.put_on(process.pid)
+        with bounds.killer.over(process):
             out, err = process.communicate(stdin, timeout=timeout_s)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ from sandbox.git import git
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sandbox.git import Killer
+    from sandbox.git import Bounds
 
 _HOUR = 3600.0
 _FETCH = (
@@ -66,15 +66,14 @@ def fetch(
     config: Sequence[str] = (),
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    killer: Killer | None = None,
-    most_bytes: int | None = None,
+    bounds: Bounds | None = None,
 ) -> None:
     """Fetch a revision and all that it descends from, as `ref`. Raises GitFailed, DiskFull.
 
     Git reckons every object's id from what it holds, and the ref isn't made where something is missing below it.
     """
     asked = (*config, *_FETCH, *options, "--", source, f"{rev}:{ref}")
-    git(*asked, git_dir=room, as_user=as_user, env=env, timeout_s=_HOUR, killer=killer, most_bytes=most_bytes)
+    git(*asked, git_dir=room, as_user=as_user, env=env, timeout_s=_HOUR, bounds=bounds)
 
 
 def move(room: Path, project: Path) -> None:

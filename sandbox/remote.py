@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sandbox import packs
 from sandbox.errors import RemoteUnavailable, WorkspaceError
-from sandbox.git import GitFailed, Killer, git, printable, said
+from sandbox.git import Bounds, GitFailed, Killer, git, printable, said
 from sandbox.incoming import fetch, incoming, keep_base, make, move
 from sandbox.objects import Objects
 from sandbox.source import is_url, shown
@@ -38,6 +38,7 @@ _RUN_ID = re.compile(r"[0-9a-z]{1,64}")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _ALL: Final = "refs/dreamdock/"
 _INCOMING: Final = "refs/dreamdock/incoming"
+_NICENESS: Final = 10  # The run goes first.
 _AT_ONCE: Final = 100
 _WHO: Final = "DreamDock <dreamdock@localhost> 0 +0000"
 _LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
@@ -90,9 +91,10 @@ class Remote:
     def __init__(self, url: str, store: Store, *, most_bytes: int | None = None) -> None:
         """Take its address; `most_bytes` bounds what one fetch may bring."""
         self._store = store
-        self._most_bytes = most_bytes
-        self._url, self._config, self._env = _address(url)
         self._killer = Killer()
+        self._pushing = Bounds(self._killer, niceness=_NICENESS)
+        self._fetching = Bounds(self._killer, most_bytes=most_bytes)
+        self._url, self._config, self._env = _address(url)
 
     @property
     def shown(self) -> str:
@@ -199,9 +201,8 @@ class Remote:
     def _fetch(self, room: Path, ref: str) -> bool:
         """Fetch one ref into a room; false where it's gone since it was listed."""
         told: Any = {"as_user": True, "config": self._config, "options": self._served("upload-pack"), "env": self._env}
-        told |= {"killer": self._killer, "most_bytes": self._most_bytes}
         try:
-            fetch(room, self._url, ref, _INCOMING, **told)
+            fetch(room, self._url, ref, _INCOMING, bounds=self._fetching, **told)
         except GitFailed as error:
             if any(words in error.cause for words in _NOT_THERE):
                 return False
@@ -232,7 +233,7 @@ class Remote:
             raise self._failed(what, " ".join(filter(None, (reason, said(done.err)))))
 
     def _git(self, what: str, asked: Sequence[str], *, timeout_s: float, git_dir: Path | None = None) -> GitResult:
-        told: Any = {"as_user": True, "env": self._env, "check": False, "killer": self._killer}
+        told: Any = {"as_user": True, "env": self._env, "check": False, "bounds": self._pushing}
         try:
             return git(*self._config, *asked, git_dir=git_dir, timeout_s=timeout_s, **told)
         except GitFailed as error:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,6 @@ from sandbox.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from repos import NewRepo, Repo, SmallDisk
 
@@ -316,3 +317,66 @@ def test_a_stores_id_is_its_own_and_stays(store: Store, other: Store) -> None:
     assert Store(store.root).id == store.id
     assert len(store.id) == 12
     assert OTHER not in {store.id, other.id}
+
+
+@pytest.mark.parametrize("kind", ["path", "git", "http"])
+def test_a_trial_leaves_nothing_behind(kind: str, store: Store, there: Path) -> None:
+    with served(kind, there) as url:
+        Remote(url, store).try_out()
+    assert refs(there) == {}
+    assert store.projects() == []
+
+
+def test_a_fetch_brings_no_more_than_it_may(store: Store, other: Store, base: Base, there: Path) -> None:
+    take(store, base, Steps(store, base), os.urandom(3_000_000))
+    remote = Remote(str(there), store)
+    remote.push_base(base.project, base.commit)
+    remote.push_run(base.project, RUN, overwrite=never)
+    with pytest.raises(RemoteUnavailable):
+        Remote(str(there), other, most_bytes=1_000_000).fetch_run(base.project, RUN, base.commit)
+    assert other.projects() == []
+    assert Remote(str(there), other, most_bytes=10_000_000).fetch_run(base.project, RUN, base.commit)
+
+
+def test_a_password_is_on_no_command_line(store: Store, base: Base, there: Path) -> None:
+    seen: set[bytes] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    seen.add(path.read_bytes())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        with served("login", there) as url:
+            for _ in range(3):
+                Remote(url, store).push_base(base.project, base.commit)
+    finally:
+        ended.set()
+        watcher.join()
+    assert any(b"remote-http" in line for line in seen)
+    assert not any(b"ss:w0rd" in line and b"git" in line for line in seen)
+
+
+def test_two_pushes_at_once_leave_the_one_that_was_seen_last(store: Store, base: Base, there: Path) -> None:
+    steps = Steps(store, base)
+    take(store, base, steps, b"one")
+    remotes = [Remote(str(there), store) for _ in range(4)]
+    failed: list[Exception] = []
+
+    def push(remote: Remote) -> None:
+        try:
+            remote.push_run(base.project, RUN, overwrite=never)
+        except RemoteUnavailable as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=push, args=(remote,)) for remote in remotes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failed) < len(remotes)
+    assert remotes[0].where(base.project)[RUN] == packs.tip(steps.git_dir, RUN)
