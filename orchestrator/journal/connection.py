@@ -90,7 +90,7 @@ def _client(address: Address | str, waits: Mapping[str, float]) -> redis.Redis:
             pool = redis.ConnectionPool(**(parsed.kwargs | dict(waits)))
         pool.make_connection()  # It connects nothing, and refuses an option that isn't one.
     except (ValueError, TypeError, redis.RedisError) as error:
-        hint = "its options: ssl_ca_certs, ssl_certfile, ssl_keyfile; see docs/operating.md"
+        hint = "its options: ssl_ca_certs, ssl_certfile, ssl_keyfile; see docs/redis.md"
         raise ConfigError("the Redis address is not valid", cause=str(error), hint=hint) from error
     return redis.Redis.from_pool(pool)
 

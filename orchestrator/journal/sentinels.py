@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orchestrator.journal.address import Parsed
 
-_AUTHENTICATION: Final = ("username", "password", "credential_provider")
+_AUTHENTICATION: Final[tuple[str, ...]] = ("username", "password", "credential_provider")
 _ACKNOWLEDGED_MS: Final = 1000
 """How long a replica may take to have what the primary was given."""
 _AT_ONCE_MS: Final = 1
@@ -90,12 +90,14 @@ def _asked(sentinel: redis.Redis, question: Callable[[], Any]) -> Any:
     try:
         return question()
     except redis.AuthenticationError:
-        pool = sentinel.connection_pool
-        given = [pool.connection_kwargs.pop(name, None) for name in _AUTHENTICATION]
-        pool.disconnect()
-        if not any(given):
+        options = sentinel.connection_pool.connection_kwargs
+        given = {name: options.pop(name) for name in _AUTHENTICATION if name in options}
+        sentinel.connection_pool.disconnect()
+        try:
+            return question()
+        except redis.RedisError:
+            options.update(given)  # It does have one; it may be the right one later.
             raise
-        return question()
 
 
 class Primary(SentinelConnectionPool):

@@ -26,17 +26,18 @@ _FAST: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period",
 class Member:
     """One server or sentinel, on a port of loopback; its files outlive it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
         self.port = _free_port()
         self._folder = folder
-        self._options = options
+        self._options = (*options, *(("--requirepass", password) if password else ()))
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
 
     @property
     def client(self) -> redis.Redis:
         """A client of this one alone."""
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, password=self._password, socket_timeout=5)
 
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""

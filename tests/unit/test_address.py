@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from redis_group import Member
 from redis_server import RedisServer
 from redis_tls import Papers, tls_server
 
 from orchestrator import origins
 from orchestrator.errors import ConfigError, RedisAwayError
 from orchestrator.journal.address import Address, parse
-from orchestrator.journal.connection import available, connect, hurried, redis_url, unhurried, who
+from orchestrator.journal.connection import available, connect, hurried, redis_url, require, unhurried, who
 from orchestrator.settings import Settings
 from orchestrator.stack import redis_checks
 
@@ -199,3 +200,32 @@ def test_no_sentinel_that_answers_is_told() -> None:
     assert "127.0.0.1:2 doesn't answer" in raised.value.cause
     assert SECRET not in raised.value.cause
     assert "SERVICE" in raised.value.hint
+
+
+@pytest.mark.needs_redis
+@pytest.mark.parametrize("own", [None, SECRET, "another"])
+def test_sentinels_are_given_the_servers_password_or_their_own_or_none(
+    tmp_path: Path, file: Path, own: str | None
+) -> None:
+    server = Member(tmp_path / "server", "--save", "", password=SECRET)
+    sentinel = Member(tmp_path / "sentinel", str(tmp_path / "sentinel" / "conf"), "--sentinel", password=own)
+    lines = (f"monitor runs 127.0.0.1 {server.port} 1", f"auth-pass runs {SECRET}")
+    (tmp_path / "sentinel" / "conf").write_text("".join(f"sentinel {line}\n" for line in lines))
+    try:
+        server.start()
+        sentinel.start()
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/runs"
+        if own == "another":
+            with pytest.raises(RedisAwayError, match="doesn't answer"):
+                require(Address(url, file))
+            theirs = tmp_path / "theirs"
+            theirs.touch(0o600)
+            theirs.write_text(own)
+            url += f"?sentinel_password_file={theirs}"
+        with connect(Address(url, file)) as client:
+            assert client.ping()
+            client.connection_pool.disconnect()
+            assert client.ping(), "and again"
+    finally:
+        sentinel.stop()
+        server.stop()
