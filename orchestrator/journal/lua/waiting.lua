@@ -15,8 +15,6 @@ for id, line in pairs(q.lines) do
 end
 
 local function why(line)
-  local word, about = barred(q, line)
-  if word then return word, about end
   local least, host, free = nil, nil, false
   for _, worker in pairs(q.workers) do
     local found = lacking(worker, line)
@@ -25,8 +23,11 @@ local function why(line)
     end
     if not least or #found < #least then least = found end
   end
+  -- First what no time mends: while a limit is reached, nobody would look for a worker with what is lacking.
+  if least and #least > 0 then return 'nobody', table.concat(least, ' and ') end
+  local word, about = barred(q, line)
+  if word then return word, about end
   if not least then return 'no_workers', '' end
-  if #least > 0 then return 'nobody', table.concat(least, ' and ') end
   if not free then return 'draining', host end
   return 'busy', ''
 end
