@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
 import time
 from functools import partial
+from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
-from orchestrator import redaction
+from orchestrator import redaction, standing
 from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
@@ -18,14 +17,14 @@ from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, Not
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
-from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.presence import EXPIRE_SECONDS, Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
-from orchestrator.queue import dispatch, queued
+from orchestrator.queue import drain, pause_queue, resume_queue
 from orchestrator.resolve import resolve
-from orchestrator.runs import RunSpec, RunView, State, attempt_id, new_run_id
+from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.requests import RunRequest
     from orchestrator.results import Results
     from orchestrator.settings import Settings
+    from orchestrator.standing import QueueState, Waiting, WorkerState
     from orchestrator.steering import More
     from orchestrator.timeline import Moment
     from orchestrator.upkeep import Pruned
@@ -53,10 +53,10 @@ _REWIND_SECONDS: Final = 60.0
 
 
 class Listed(NamedTuple):
-    """A run in a list. `place` is its place in the queue, from 1, while it waits there."""
+    """A run in a list. `waiting` is its place in the queue, and why it waits there, while it does."""
 
     view: RunView
-    place: int | None
+    waiting: Waiting | None
 
 
 class Listing(NamedTuple):
@@ -118,8 +118,7 @@ class Door:
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        who = f"{getpass.getuser()}@{platform.node()}"
-        self._who = who.encode(errors="backslashreplace").decode()  # The environment names the user, in any bytes.
+        self._who = connection.who(connection.redis_url(settings))
         self._steering = Steering(client, self._who)
 
     @property
@@ -181,9 +180,7 @@ class Door:
         run_id = new_run_id()
         spec = self._results.prepare(run_id, spec, *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
-        view = create(self._client, run_id, self._who, bodies)
-        dispatch(self._client, run_id, 1)
-        return view
+        return create(self._client, run_id, self._who, bodies)
 
     def _require_room(self) -> None:
         from orchestrator.upkeep import require_room  # noqa: PLC0415  # It takes pygit2, as the store does.
@@ -209,10 +206,10 @@ class Door:
 
     def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
         """Return up to `limit` runs, newest first."""
-        places = {job_id: number for number, job_id in enumerate(queued(self._client), start=1)}
         found, damaged = index.page(self._client, live=not include_done, limit=limit)
-        runs = [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
-        return Listing(runs, damaged)
+        views = [record.view for record in found]
+        waits = standing.waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
+        return Listing([Listed(view, waits.get(view.id)) for view in views], damaged)
 
     def find(self, ref: str, repo: Path) -> str:
         """Return the id that a reference means: a unique prefix, or `@`.
@@ -232,10 +229,9 @@ class Door:
 
     def show(self, run_id: str) -> Listed:
         """Return one run. Raises NotFoundError."""
-        record = index.record(self._client, run_id)
-        waiting = queued(self._client)
-        job_id = attempt_id(run_id, record.attempt)
-        return Listed(record.view, waiting.index(job_id) + 1 if job_id in waiting else None)
+        view = index.record(self._client, run_id).view
+        waits = standing.waiting(self._client, [run_id] if view.state is State.QUEUED else [])
+        return Listed(view, waits.get(run_id))
 
     def events(
         self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
@@ -335,7 +331,6 @@ class Door:
                 written = journal.append(request, again, operation="reopen")
             except HeadMovedError:
                 continue  # It ended, or was reopened, meanwhile.
-            dispatch(self._client, run_id, journal.view.attempt)
             return Asked(request, written[0].seq, reopened=True)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:
@@ -413,12 +408,32 @@ class Door:
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
 
     def dangers(self) -> list[str]:
-        """Return why this Redis may lose what is written to it, in words."""
-        return dangers(self._client)
+        """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
+        return dangers(self._client) + strangers(self.workers(), version("dreamdock"))
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""
         return alive(self._client, "worker")
+
+    def fleet(self) -> list[WorkerState]:
+        """Return the living workers by name, with what they are at."""
+        return [one for one in standing.workers(self._client) if one.seen_s <= EXPIRE_SECONDS]
+
+    def queue(self) -> QueueState:
+        """Return how the queue stands."""
+        return standing.queue_state(self._client)
+
+    def pause_queue(self) -> None:
+        """Have nothing more begun, until it's resumed."""
+        pause_queue(self._client, self._who)
+
+    def drain(self, host: str = "") -> None:
+        """Have runs give their workers up and nothing more begun, on one host or everywhere; see `queue.drain`."""
+        drain(self._client, self._who, host)
+
+    def resume_queue(self, host: str = "") -> None:
+        """Have runs begun again; see `queue.resume_queue`."""
+        resume_queue(self._client, host)
 
     def close(self) -> None:
         """Let go of the connection."""

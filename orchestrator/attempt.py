@@ -16,7 +16,15 @@ from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove, why_failed
-from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
+from orchestrator.errors import (
+    ConfigError,
+    DeniedError,
+    DreamdockError,
+    FencedError,
+    HeadMovedError,
+    JournalError,
+    RedisAwayError,
+)
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
@@ -33,7 +41,7 @@ from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, Stop, Stopped
+from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from sandbox.errors import (
     ChannelLost,
     DiskFull,
@@ -59,6 +67,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.journal.address import Address
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -93,13 +102,15 @@ def carry(
     *,
     pool: Pool | None = None,
     signer: Signer | None = None,
+    given_to: str = "",
 ) -> None:
     """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done.
 
     `pool` is where its sandboxes come from, as far as it has them; `signer` is this machine's, if it's loaded already.
+    `given_to` names the worker that the queue gave the run to.
     """
     worker = f"{platform.node()}:{os.getpid()}"
-    fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
+    fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds, worker=given_to)
     if isinstance(fence, str):
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
@@ -136,7 +147,7 @@ def _broken(client: Redis, settings: Settings, run_id: str) -> str:
 
 
 @contextmanager
-def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
+def watched(address: Address, journal: Writer, stop: Stop) -> Iterator[None]:
     """Set the stop as soon as somebody asks to cancel, or to pause at once, while the block runs."""
     ended = threading.Event()
     run_id, after = journal.view.id, len(journal.events)
@@ -146,11 +157,11 @@ def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
     def watch() -> None:
         while not ended.is_set():
             try:
-                with connect(url) as client:  # One of its own: it blocks, and the attempt's is closed under it.
+                with connect(address) as client:  # One of its own: it blocks, and the attempt's is closed under it.
                     if reason := _asked(client, run_id, after, ended):
                         stop.set(reason)
                         return
-            except RedisAwayError:
+            except (RedisAwayError, ConfigError, DeniedError):  # Also a password file that is being replaced.
                 ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
 
     thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)
@@ -199,6 +210,8 @@ class Attempt:
         """
         if self._journal.view.pausing:  # Since before it was claimed: nothing is begun.
             self._stop.set(PAUSED)
+        elif self._journal.view.preempting:  # As above.
+            self._stop.set(PREEMPTED)
         with self._copies:
             self._carry(claimed)
 
@@ -357,6 +370,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == PREEMPTED:
+            hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         else:
             hand_over(self._journal, reason, to_blame=False)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.errors import JournalError, RedisAwayError
+from orchestrator.errors import DeniedError, JournalError, RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, hurried
 from orchestrator.stop import LOST
@@ -22,9 +22,12 @@ _PATIENCE: Final = 0.1
 """Share of the lease that a renewal may take, and that is waited before the next one where it failed."""
 
 
-def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float) -> int | str:
-    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, PARKED, STALE or LEASED."""
-    return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000)])
+def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float, worker: str = "") -> int | str:
+    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, PARKED, STALE or LEASED.
+
+    With the name of a `worker` it's also STALE where the run isn't that worker's any more.
+    """
+    return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000), worker])
 
 
 class Lease:
@@ -61,7 +64,7 @@ class Lease:
             asked = time.monotonic()
             try:
                 status = self._scripts("renew", self._keys, self._args)
-            except RedisAwayError:
+            except (RedisAwayError, DeniedError):  # Rules of Redis that change under it are an outage, too.
                 wait = self._seconds * _PATIENCE
                 if time.monotonic() + 2 * wait - renewed > self._seconds * _UNSURE:  # The next answer may come later.
                     self._stop.hold()

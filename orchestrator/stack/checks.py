@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,10 @@ def _processes(settings: Settings, kind: str, name: str) -> HostCheck:
     with connect(redis_url(settings)) as client:
         alive = presence.alive(client, kind)
     found = ", ".join(f"{one.host}:{one.pid}" for one in alive) or f"no {kind} is alive"
+    if strange := presence.strangers(alive, version("dreamdock")):
+        return HostCheck(
+            name, ok=False, found=f"{found}; {'; '.join(strange)}", remedy="upgrade one host after the other"
+        )
     return HostCheck(
         name, ok=bool(alive), found=found, remedy=f"dreamdock up, then look into {settings.state_dir}/logs"
     )
