@@ -195,7 +195,7 @@ def _environment(*, as_user: bool) -> dict[str, str]:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith(_USERS)
         }
-        ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+        ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=20")
         return inherited | ours | {"GIT_SSH_COMMAND": ssh, "GIT_ASKPASS": "true", "SSH_ASKPASS": "true"}
     closed = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": "/nonexistent"}
     return {"PATH": os.environ.get("PATH", os.defpath)} | ours | closed

@@ -104,6 +104,8 @@ class Remote:
     def push_base(self, project: str, commit: str) -> None:
         """Have the remote keep a commit of the store that a run is to start from. Raises RemoteUnavailable."""
         ref = _ref(project, "base", commit)
+        if self._refs(ref).get(ref) == commit:  # Asked first: one that says nothing is given up soon.
+            return
         self._push(self._store.git_dir(project), {ref: Update(commit, "")}, force=True)  # Its name says what it is.
 
     def push_run(self, project: str, run_id: str, *, overwrite: Callable[[str], bool]) -> None:

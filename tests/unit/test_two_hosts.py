@@ -27,6 +27,7 @@ from orchestrator.settings import Settings
 from orchestrator.stop import Stop, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import RemoteUnavailable
+from sandbox.remote import Moved
 from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
@@ -349,3 +350,29 @@ def test_a_fork_of_another_hosts_run_can_be_made_and_carried_anywhere(team: Team
     second.work(b"another way")
     assert b"-one" in team.host("reader").door.diff(child, old=1, new=2)
     assert Timeline(second.journal.events).begin.step == 1
+
+
+def test_whoever_lost_the_run_overwrites_nothing_and_its_owner_repairs(team: Team, there: Path) -> None:
+    first, second = team.host("a"), team.host("b")
+    run_id = team.submit(first)
+    first.claim(run_id)
+    first.restore()
+    first.work(b"one")
+    stale = first.journal
+    first.give_up()
+    second.claim(run_id)
+    second.restore()
+    second.work(b"two")
+    assert (stale.owns(), second.journal.owns()) == (False, True)
+    base = stale.view.spec.repo
+    ref = f"refs/dreamdock/{base.project}/run/{run_id}"
+    newest = refs(there)[ref]
+    late = Steps(first.holdings.store, base).take(b"never committed", parent=stale.view.checkpoint)
+    first.holdings.store.keep(base.project, run_id, late)
+    assert first.holdings.remote is not None
+    with pytest.raises(Moved):
+        first.holdings.remote.push_run(base.project, run_id, overwrite=lambda _: stale.owns())
+    assert refs(there)[ref] == newest
+    on_server(there, "update-ref", ref, base.commit)  # As if it had come through all the same.
+    second.work(b"three")
+    assert team.host("c").holdings.bring(run_id, base, [second.journal.view.checkpoint])
