@@ -16,7 +16,7 @@ import structlog
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.journal import archive, index, signing
-from orchestrator.journal.connection import connect, ping, redis_url
+from orchestrator.journal.connection import connect, ping, primary, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.safety import dangers
@@ -124,12 +124,15 @@ class Keeper:
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._primary = ""
         self._judges_from = time.monotonic() + settings.lease_seconds
 
     def tick(self) -> None:
         """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
         for tenure in index.tenures(self._client, index.pending(self._client)):
             dispatch(self._client, tenure.run_id, tenure.attempt)
+        if (told := primary(self._client)) != self._primary:  # It may know less of leases than the one before.
+            self._primary, self._judges_from = told, time.monotonic() + self._settings.lease_seconds
         if time.monotonic() < self._judges_from:
             return
         self._repair()

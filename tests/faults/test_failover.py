@@ -194,6 +194,17 @@ def test_a_claim_that_a_fail_over_would_forget_gives_nobody_the_run(
         claim(client, run_id, 1, lease_seconds=LEASE_S)
 
 
+def test_a_lease_that_no_replica_knows_of_is_not_renewed(group: RedisGroup, client: Redis, run_id: str) -> None:
+    stop, held = Stop(), threading.Event()
+    _, fence = owned(client, run_id, stop)
+    with Lease(client, run_id, fence, lease_seconds=2.0, stop=stop), stop.holding(held.set, lambda: None):
+        group.replica().hang()
+        assert held.wait(2.0), "before the replica, as the primary, would give the run to somebody else"
+        group.replica().hang(hung=False)
+        stop.check()
+    assert not stop.is_set
+
+
 def test_a_new_primary_that_does_not_know_the_scripts_is_told(client: Redis, run_id: str) -> None:
     journal, _ = owned(client, run_id, Stop())
     client.script_flush()
