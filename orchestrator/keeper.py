@@ -16,7 +16,7 @@ import structlog
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.journal import archive, index, signing
-from orchestrator.journal.connection import connect, ping, primary, redis_url
+from orchestrator.journal.connection import Scripts, connect, ping, primary, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.journal.safety import dangers
@@ -124,6 +124,7 @@ class Keeper:
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._scripts = Scripts(client)
         self._primary = ""
         self._judges_from = time.monotonic() + settings.lease_seconds
 
@@ -135,6 +136,7 @@ class Keeper:
             self._primary, self._judges_from = told, time.monotonic() + self._settings.lease_seconds
         if time.monotonic() < self._judges_from:
             return
+        self._scripts.confirm()  # Where no replica answers, nobody can renew a lease.
         self._repair()
         if time.monotonic() - self._swept > _SWEEP_SECONDS:
             self._sweep()
