@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CANCELLED: Final = "cancelled"
 PAUSED: Final = "paused"
 SHUTDOWN: Final = "the worker was shut down"
+PREEMPTED: Final = "pre-empted"
 LOST: Final = "lease lost"
 """Reasons that somebody looks at."""
 
@@ -47,6 +48,11 @@ class Stop:
     def reason(self) -> str:
         """Why, or the empty string."""
         return self._reason or ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing may be begun just now."""
+        return not self._free.is_set()
 
     def set(self, reason: str) -> None:
         """Ask the attempt to end; only the first reason counts."""

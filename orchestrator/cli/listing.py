@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from orchestrator.cli import document, layout, states
+from orchestrator.cli import document, layout, states, waits
 from orchestrator.cli.text import age, first_line, money, short_ids
 from orchestrator.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.api import Listed, Listing
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunView
+    from orchestrator.standing import Waiting
 
 _HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST", "TASK")
 _FIGURES: Final = (2, 3, 4)
@@ -30,25 +31,25 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
     """Return the runs as aligned lines under a header; only on a terminal are ids short and tasks cut."""
     short = short_ids(listed.view.id for listed in runs)
     rows = [[Text(word, "dim") for word in _HEADER]]
-    for view, place in runs:
+    for view, waiting in runs:
         cells = [
             Text(short[view.id] if screen.tty else view.id, "bold"),
-            states.state(view, place),
+            states.state(view, waiting),
             Text(f"{view.depth}/{view.limits.steps}"),
             Text(age((now - view.created_at).total_seconds())),
             Text(money(view.cost_usd)),
         ]
         rows.append([*cells, Text()])
     lines = layout.table(rows, right=_FIGURES)
-    for line, (view, _place) in zip(lines[1:], runs, strict=True):
-        line.append_text(_what(view, screen.width - line.cell_len if screen.tty else None))
+    for line, (view, waiting) in zip(lines[1:], runs, strict=True):
+        line.append_text(_what(view, waiting, screen.width - line.cell_len if screen.tty else None))
     return lines
 
 
-def _what(view: RunView, room: int | None) -> Text:
+def _what(view: RunView, waiting: Waiting | None, room: int | None) -> Text:
     """Return the task, and behind it what the run is doing or why it ended; both get their part of the room."""
     task = Text(first_line(view.spec.task))
-    doing = states.why(view.outcome, view.reason) if view.outcome else first_line(view.doing)
+    doing = states.why(view.outcome, view.reason) if view.outcome else waits.sentence(waiting) or first_line(view.doing)
     if not doing:
         return task
     if room is not None:
@@ -60,7 +61,7 @@ def show(screen: Screen, found: Listing, *, everything: bool) -> None:
     """Print the runs once, and on stderr which ones can't be read."""
     runs, damaged = found
     if screen.json:
-        told = [document.run_fields(view, place) for view, place in runs]
+        told = [document.run_fields(view, waiting) for view, waiting in runs]
         document.write("dreamdock.ps/1", {"runs": told, "damaged": damaged})
         return
     for run_id in damaged[:_NAMED]:

@@ -14,14 +14,12 @@ from typing import Final, NamedTuple
 
 from orchestrator.journal import keys
 
-NUDGE: Final = "dd:nudge"
-"""Where whoever puts a run in line tells the keepers."""
 _EVERY: Final = ("dd:*", "rq:*")
 _MEMBERS: Final = (
     *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.TOUCHED),
     keys.record("*"),  # With it the run's journal, blobs, archive and live text.
-    # Where runs stand in line, and what attempts have used.
-    *("dd:lines", "dd:line:*", "dd:served", "dd:held", "dd:pass", "dd:estimate", "dd:spent:*", "dd:queue"),
+    *(keys.LINES, f"{keys.LINE}*", keys.SERVED, keys.QUEUE),  # Where runs stand in line.
+    *(keys.HELD, keys.PASSES, keys.ESTIMATE, f"{keys.SPENT}*"),  # What a run that is taken back settles.
     "dd:doctor:*",
 )
 _WHERE: Final = ("resetkeys", "resetchannels")
@@ -59,7 +57,7 @@ MEMBER: Final = Role(
     "member",
     "whoever submits and steers runs",
     (
-        *(*_WHERE, "%R~dd:*", *(f"~{key}" for key in _MEMBERS), f"&{NUDGE}"),
+        *(*_WHERE, "%R~dd:*", *(f"~{key}" for key in _MEMBERS), f"&{keys.NUDGE}"),
         *(*_READ, *_WRITE, *_SCRIPTS, *_WRITING_SCRIPTS, *_NEVER, *_TOLD, "+wait"),
     ),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import platform
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,9 +16,8 @@ import redis
 from redis.sentinel import SentinelConnectionPool
 
 from orchestrator.errors import ConfigError, DeniedError, JournalError, RedisAwayError
-from orchestrator.journal import sentinels
+from orchestrator.journal import keys, sentinels
 from orchestrator.journal.address import Address, parse
-from orchestrator.journal.keys import TOUCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -173,23 +174,42 @@ def patiently(
         time.sleep(_AGAIN_SECONDS)
 
 
+_PLAIN: Final = ("renew", "archive", "restore", "forget")
+_QUEUEING: Final = ("create", "append", "claim", "dispatch", "waiting", "beat", "repair", "adopt")
+
+
+@cache
+def script_texts() -> dict[str, str]:
+    """Return the Lua scripts by name; those that touch the queue have its functions and its keys' names in front."""
+    folder = resources.files(__package__) / "lua"
+    names = ", ".join(f"{name} = '{key}'" for name, key in vars(keys).items() if name.isupper())
+    prelude = f"local K = {{{names}}}\n" + (folder / "queue.lua").read_text()
+    return {
+        name: (prelude if name in _QUEUEING else "") + (folder / f"{name}.lua").read_text()
+        for name in (*_PLAIN, *_QUEUEING)
+    }
+
+
+@cache
+def _sha(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
 class Scripts:
-    """The Lua scripts, registered with one client."""
+    """The Lua scripts, each registered with one client when it's first called."""
 
     def __init__(self, client: redis.Redis) -> None:
-        folder = resources.files(__package__) / "lua"
-        self._replicas = sentinels.Replicas(client)
         self._client = client
-        self._scripts: dict[str, Any] = {
-            name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("create", "append", "claim", "renew", "dispatch", "archive", "restore", "forget")
-        }
+        self._replicas = sentinels.Replicas(client)
+        self._scripts: dict[str, Any] = {}
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:
         """Run one script. Returns its status word or number; raises RedisAwayError, DeniedError.
 
         Behind Sentinel, one that people and attempts rely on counts only once a replica has what it wrote.
         """
+        if name not in self._scripts:
+            self._scripts[name] = self._client.register_script(script_texts()[name])
         script = self._scripts[name]
         with available():
             if name in _LASTING and self._replicas.exist:
@@ -202,7 +222,20 @@ class Scripts:
         """Return once a replica has all that was written before, where one has to. Raises RedisAwayError."""
         if self._replicas.exist:
             with available():
-                self._replicas.written("SET", TOUCHED, "", "PX", 1000)
+                self._replicas.written("SET", keys.TOUCHED, "", "PX", 1000)
+
+    def ask(self, name: str, args: list[Any]) -> str | int:
+        """Run a script that writes nothing, also for who may only read; a Redis before 7 knows no such difference."""
+        text, answer = script_texts()[name], None
+        with available():
+            try:
+                answer = self._client.evalsha_ro(_sha(text), 0, *args)
+            except redis.exceptions.NoScriptError:
+                answer = self._client.eval_ro(text, 0, *args)
+            except redis.ResponseError as error:
+                if "unknown command" not in str(error):
+                    raise
+        return self(name, [], args) if answer is None else str(answer, "utf-8")
 
     def _lasting(self, script: Any, keys: list[str], args: list[Any]) -> Any:
         command = ("EVALSHA", script.sha, len(keys), *keys, *args)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import structlog
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
+from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Replied, Rewound, Submitted
 from orchestrator.journal import keys, packing
-from orchestrator.journal.connection import Scripts, clock
+from orchestrator.journal.asks import asks, user_of
+from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview
 from orchestrator.journal.signing import Head
@@ -157,6 +159,13 @@ class Writer:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
+    def owns(self) -> bool:
+        """Whether the fencing token is the run's newest; false where Redis doesn't say. From any thread."""
+        found: Any = None
+        with suppress(RedisAwayError), available():
+            found = self._client.hget(keys.record(self._run_id), "fence")
+        return found is not None and found == str(self._fence).encode()
+
     def blob(self, data: bytes) -> str:
         """Return a name for bytes that are stored beside the journal with the next append: `sha256:…`.
 
@@ -210,10 +219,12 @@ class Writer:
             signature = signer.sign(self._run_id, moment)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
         names = [
-            *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+            *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.RUNS),
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
-        call = Call(self.head, head, names, [*told, len(self._blobs), *blobs, *entries])
+        cost = sum(body.reply.cost_usd or 0.0 for body in bodies if isinstance(body, Replied))
+        more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
+        call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
         return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)
 
     def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
@@ -321,8 +332,11 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
     now_ms = int(view.created_at.timestamp() * 1000)
     status = Scripts(client)(
         "create",
-        [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE, keys.PENDING],
-        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *stored],
+        [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE],
+        [
+            *(run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head),
+            *(user_of(who), asks(view.spec, who), FORMAT, *stored),
+        ],
     )
     if status != "OK" and next((one.hash for one in entries(client, run_id, after=len(bodies) - 1)), "") != head:
         raise JournalError(f"run {run_id} exists already", hint="try again")  # Else it's this one: an answer got lost.

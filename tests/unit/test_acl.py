@@ -14,11 +14,12 @@ import pytest
 import redis
 from redis_team import redis_team
 from rq import Queue
+from seats import at_work, sent
 
 from orchestrator import api, worker
 from orchestrator import events as e
 from orchestrator.errors import DeniedError, RedisAwayError
-from orchestrator.job import SERIALIZER, AttemptJob
+from orchestrator.job import SERIALIZER, AttemptJob, job_of
 from orchestrator.journal import keys
 from orchestrator.journal.acl import ROLES
 from orchestrator.journal.connection import Scripts, connect, redis_url, who
@@ -27,7 +28,7 @@ from orchestrator.journal.presence import alive
 from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
-from orchestrator.queue import QUEUE, call
+from orchestrator.queue import call
 from orchestrator.runs import Outcome, RunSpec, State, attempt_id, new_run_id
 from orchestrator.stack import redis_checks
 from orchestrator.stop import Stop
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
     from redis_team import Team
 
 pytestmark = pytest.mark.needs_redis
-QUEUE_KEY = f"rq:queue:{QUEUE}"
 PATCH = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
+QUEUE = "runs:w"
+QUEUE_KEY = f"rq:queue:{QUEUE}"
 OWN_SCRIPT = "return redis.call('RPUSH', KEYS[1], 'x')"
-HIDDEN_KEY = "return redis.call('RPUSH', 'rq:queue:runs', 'x')"
+HIDDEN_KEY = "return redis.call('RPUSH', 'rq:queue:runs:w', 'x')"
 ADMINISTRATES: tuple[tuple[object, ...], ...] = (
     ("CONFIG", "SET", "dir", "/tmp"),  # noqa: S108  # It is to be refused.
     ("CONFIG", "GET", "*"),
@@ -263,6 +265,8 @@ def test_a_member_steps_in_under_his_name(member: api.Door, admin: Redis, queued
 
 def test_a_worker_carries_a_run(team: Team, admin: Redis, queued: str) -> None:
     with connect(redis_url(team.settings("worker"))) as client:
+        at_work(client)
+        assert sent(client) == {attempt_id(queued, 1): "w"}
         fence = claim(client, queued, 1, lease_seconds=2)
         assert isinstance(fence, int)
         stop = Stop()
@@ -271,7 +275,8 @@ def test_a_worker_carries_a_run(team: Team, admin: Redis, queued: str) -> None:
             journal.append(e.Claimed(attempt=1, fence=fence, worker="w", host="h"))
             journal.append(e.Finished(outcome=Outcome.FAILED), operation="finish")
         assert Scripts(client)("archive", _archived(queued), [queued, "x"]) == "HEAD"
-        assert [one.name for one in alive(client, "worker")] == []
+        assert [one.name for one in alive(client, "worker")] == ["w"]
+    assert admin.lrange(QUEUE_KEY, 0, -1) == [attempt_id(queued, 1).encode()]
     assert verify(admin, queued).ok
 
 
@@ -283,8 +288,9 @@ def _archived(run_id: str) -> list[str]:
 def test_rqs_worker_works_with_the_workers_rules(team: Team, admin: Redis) -> None:
     assert admin.ping()
     with connect(redis_url(team.settings("worker"))) as client:
-        queue = Queue(QUEUE, connection=client, job_class=AttemptJob, serializer=SERIALIZER)
-        options = {"connection": client, "job_class": AttemptJob, "serializer": SERIALIZER}
+        job = job_of("runs", "w")
+        queue = Queue(QUEUE, connection=client, job_class=job, serializer=SERIALIZER)
+        options = {"connection": client, "job_class": job, "serializer": SERIALIZER}
         rqs = worker.AttemptWorker([queue], name="w", **options)
         assert rqs.work(burst=True, logging_level="WARNING", with_scheduler=False) is False
 
