@@ -18,7 +18,7 @@ from orchestrator.catchup import catch_up, look_again
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.host import host_id
 from orchestrator.journal import archive, index, signing
-from orchestrator.journal.connection import connect, ping, redis_url
+from orchestrator.journal.connection import Scripts, connect, ping, primary, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import EXPIRE_SECONDS, Beat, Presence
 from orchestrator.journal.safety import dangers
@@ -158,6 +158,8 @@ class Keeper:
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._scripts = Scripts(client)
+        self._primary = ""
         self._judges_from = time.monotonic() + settings.lease_seconds
         self._misses_from = time.monotonic() + max(settings.lease_seconds, EXPIRE_SECONDS)
 
@@ -165,8 +167,11 @@ class Keeper:
         """Put in line what stands in none, hand over what nobody carries, remove what dead attempts left."""
         if adopted := adopt(self._client):
             _log.info("put in line", runs=adopted)
+        if (told := primary(self._client)) != self._primary:  # It may know less of leases than the one before.
+            self._primary, self._judges_from = told, time.monotonic() + self._settings.lease_seconds
         if time.monotonic() < self._judges_from:
             return
+        self._scripts.confirm()  # Where no replica answers, nobody can renew a lease.
         self._repair()
         if time.monotonic() > self._misses_from and (back := repair(self._client)):
             _log.info("put back in line what dead workers had", runs=back)

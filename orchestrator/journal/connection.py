@@ -28,7 +28,7 @@ HINT: Final = "dreamdock up"
 PATIENCE_SECONDS: Final = 30.0
 """A Redis that restarts is back within seconds; for one that is away for longer somebody has to look."""
 _AGAIN_SECONDS: Final = 0.5
-_LASTING: Final = frozenset({"create", "append", "claim"})
+_LASTING: Final = frozenset({"create", "append", "claim", "renew"})
 """Scripts whose word has to outlive a fail-over: who owns a run, and what is in its journal."""
 _Answer = TypeVar("_Answer")
 _DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
@@ -93,6 +93,12 @@ def _client(address: Address | str, waits: Mapping[str, float]) -> redis.Redis:
         hint = "its options: ssl_ca_certs, ssl_certfile, ssl_keyfile; see docs/redis.md"
         raise ConfigError("the Redis address is not valid", cause=str(error), hint=hint) from error
     return redis.Redis.from_pool(pool)
+
+
+def primary(client: redis.Redis) -> str:
+    """Return which server this client was last told to be the primary: another after a fail-over; else empty."""
+    pool = client.connection_pool
+    return str(pool.master_address) if isinstance(pool, SentinelConnectionPool) else ""
 
 
 def clock(client: redis.Redis) -> timedelta:

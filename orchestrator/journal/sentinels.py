@@ -26,6 +26,8 @@ _AUTHENTICATION: Final[tuple[str, ...]] = ("username", "password", "credential_p
 _ACKNOWLEDGED_MS: Final = 1000
 """How long a replica may take to have what the primary was given."""
 _AT_ONCE_MS: Final = 1
+_WAITS: Final = 0.8
+"""Share of a client's own patience that the replica gets of it."""
 
 
 class Sentinels(Sentinel):
@@ -130,6 +132,8 @@ class Replicas:
         pool = client.connection_pool
         self._sentinels = cast("Sentinels", pool.sentinel_manager) if isinstance(pool, SentinelConnectionPool) else None
         self._alone = False
+        timeout = pool.connection_kwargs.get("socket_timeout") or _ACKNOWLEDGED_MS / 1000
+        self._patience_ms = min(_ACKNOWLEDGED_MS, int(timeout * _WAITS * 1000))
 
     @property
     def exist(self) -> bool:
@@ -139,9 +143,10 @@ class Replicas:
     def written(self, *command: Any) -> Any:
         """Carry out a command that writes, wait until a replica has it, and return its answer.
 
-        Raises what redis-py does for the command, RedisAwayError where no replica has it within a second.
+        Raises what redis-py does for the command, RedisAwayError where no replica has it within a second, or as long as
+        the client waits for answers.
         """
-        patience = _AT_ONCE_MS if self._alone else _ACKNOWLEDGED_MS
+        patience = _AT_ONCE_MS if self._alone else self._patience_ms
         with self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # As above.
             pipe.wait(1, patience)
@@ -151,7 +156,7 @@ class Replicas:
                 raise told
         self._alone = not acknowledged and self._is_alone()
         if not acknowledged and not self._alone:
-            cause = f"no replica has it within {_ACKNOWLEDGED_MS / 1000:g} s, and a fail-over would lose it"
+            cause = f"no replica has it within {self._patience_ms / 1000:g} s, and a fail-over would lose it"
             raise RedisAwayError("what was written isn't safe yet", cause=cause, hint="dreamdock doctor")
         return answer
 

@@ -19,7 +19,9 @@ from orchestrator.journal.signing import Signer, remembered
 from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
+from orchestrator.keeper import Keeper
 from orchestrator.runs import RunSpec, new_run_id
+from orchestrator.settings import Settings
 from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
@@ -192,6 +194,34 @@ def test_a_claim_that_a_fail_over_would_forget_gives_nobody_the_run(
     group.replica().hang()
     with pytest.raises(RedisAwayError):
         claim(client, run_id, 1, lease_seconds=LEASE_S)
+
+
+def test_a_lease_that_no_replica_knows_of_is_not_renewed(group: RedisGroup, client: Redis, run_id: str) -> None:
+    stop, held = Stop(), threading.Event()
+    _, fence = owned(client, run_id, stop)
+    with Lease(client, run_id, fence, lease_seconds=2.0, stop=stop), stop.holding(held.set, lambda: None):
+        group.replica().hang()
+        assert held.wait(2.0), "before the replica, as the primary, would give the run to somebody else"
+        group.replica().hang(hung=False)
+        stop.check()
+    assert not stop.is_set
+
+
+def test_a_keeper_judges_nobody_while_no_replica_answers(
+    group: RedisGroup, client: Redis, run_id: str, tmp_path: Path
+) -> None:
+    settings = Settings(
+        redis_url=group.url, state_dir=tmp_path / "state", runtime_dir=tmp_path / "run", lease_seconds=2
+    )
+    owned(client, run_id, Stop())
+    keeper = Keeper(client, settings)
+    keeper.tick()
+    time.sleep(2.1)
+    client.hset(keys.record(run_id), "lease_until", 1)  # Its owner couldn't renew it.
+    group.replica().hang()
+    with pytest.raises(RedisAwayError):
+        keeper.tick()
+    assert client.hget(keys.record(run_id), "attempt") == b"1"
 
 
 def test_a_new_primary_that_does_not_know_the_scripts_is_told(client: Redis, run_id: str) -> None:
