@@ -329,12 +329,11 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
         view = begin(run_id, event) if view is None else apply(view, event)
     if view is None or not isinstance(bodies[0], Submitted):
         raise JournalError("a run begins with its submission")
-    now_ms = int(view.created_at.timestamp() * 1000)
     status = Scripts(client)(
         "create",
         [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE],
         [
-            *(run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head),
+            *(run_id, view.state, view.spec.model_dump_json(), dump_view(view), head),
             *(user_of(who), asks(view.spec, who), FORMAT, *stored),
         ],
     )
