@@ -22,6 +22,7 @@ def prepare(folder: Path, mark: str) -> Path:
     host = Host(folder / "seed", mark, number=0, environ={})
     host.power_on()
     try:
+        host.wait_for_engine()
         with closing(docker.from_env(timeout=300)) as ours, closing(host.engine(timeout_s=300)) as theirs:
             theirs.images.load(ours.images.get(base_image()).save(named=base_image()))
         host.end_engine()

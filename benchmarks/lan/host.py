@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import docker
 
 from benchmarks.lan.namespaces import Box
+from sandbox.policy import RUN_LABEL
+from sandbox.slot import told
+from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +58,7 @@ class Host:
         return self.folder / "engine"
 
     def power_on(self) -> None:
-        """Switch it on, from the main thread, and wait until its engine answers."""
+        """Switch it on, from the main thread; its engine comes up by itself."""
         self.engine_data.mkdir(parents=True, exist_ok=True)
         socket = f"unix://{DISK / 'docker.sock'}"
         engine = ["dockerd", "--data-root", str(DISK / "engine"), "--cgroup-parent", f"/{self._mark}"]
@@ -119,6 +122,12 @@ class Host:
         """Return its containers, whatever state they are in, as its engine lists them."""
         with closing(self.engine()) as client:
             return list(client.api.containers(all=True))
+
+    def owner(self, container: Mapping[str, Any]) -> str:
+        """Return the run that a listed container is for; empty for one that waits for its run."""
+        place = next((mount["Source"] for mount in container["Mounts"] if mount["Destination"] == WORKSPACE), "")
+        claimed = told(self.folder / Path(place).parent.relative_to(DISK)) if place else {}
+        return str(claimed.get(RUN_LABEL) or container["Labels"].get(RUN_LABEL, ""))
 
     def logs(self) -> str:
         """Return the last lines of each of its logs."""

@@ -8,28 +8,32 @@ from __future__ import annotations
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from benchmarks.lan import engines
-from benchmarks.lan.host import Host
+from benchmarks.lan.host import COMMAND, Host
 from benchmarks.lan.janitor import cleared
 from benchmarks.lan.namespaces import Box
 from benchmarks.lan.network import Network
 from benchmarks.lan.services import NUMBER, Services
+from benchmarks.lan.work import until
 from orchestrator import api, settings
+from orchestrator.errors import DreamdockError
 from orchestrator.stack.up import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.api import Door
+    from orchestrator.settings import Settings
 
 HOSTS: Final = 3
 SHARED_STORE: Final = True
 """Whether the hosts keep their stores in one folder, instead of a checkpoint remote."""
 _LAPTOP: Final = 20
+T = TypeVar("T")
 
 
 class Team:
@@ -46,12 +50,6 @@ class Team:
         self._mark = mark
         self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
-        self.settings = settings.load(
-            redis_url=self.services.redis_url,
-            checkpoint_remote=None if SHARED_STORE else self.services.remote,
-            state_dir=folder / "laptop" / "state",
-            runtime_dir=folder / "laptop" / "run",
-        )
         self.door: Door
         """What is submitted from the laptop; there while it's on."""
 
@@ -68,8 +66,20 @@ class Team:
             engines.copy(prepared, host.engine_data)
         self.boot(*self.hosts)
 
+    def laptop_settings(self) -> Settings:
+        """Return the settings of the laptop, which knows the keys that the hosts sign with."""
+        return settings.load(
+            redis_url=self.services.redis_url,
+            checkpoint_remote=None if SHARED_STORE else self.services.remote,
+            state_dir=self.folder / "laptop" / "state",
+            runtime_dir=self.folder / "laptop" / "run",
+            signers={host.name: key for host, key in zip(self.hosts, each(_key, *self.hosts), strict=True)},
+        )
+
     def boot(self, *hosts: Host) -> None:
         """Switch hosts on, from the main thread, connect them, and start their stacks."""
+        if not hosts:
+            return
         for host in hosts:
             host.power_on()
             self.network.connect(host.number, host.box)
@@ -79,6 +89,30 @@ class Team:
             host.up()
 
         each(start, *hosts)
+
+    def host(self, number: int) -> Host:
+        """Return the host whose address ends with this number."""
+        return next(host for host in self.hosts if host.number == number)
+
+    def mend(self) -> None:
+        """Put back what was done to the hosts and the network, from the main thread."""
+        for host in self.hosts:
+            self.network.fast(host.number)
+            if host.box.is_on:
+                self.network.join(host.number)
+        self.boot(*(host for host in self.hosts if not host.box.is_on))
+
+    def rest(self) -> None:
+        """Wait until no run is under way or waits, and no host has a container of one; what still goes on is cancelled."""
+        for listed in self.door.runs(include_done=False, limit=1000).runs:
+            with suppress(DreamdockError):  # It ended just now.
+                self.door.cancel(listed.view.id)
+        until(lambda: not any(self.containers(host) for host in self.hosts), longest_s=30)
+
+    def containers(self, host: Host, run_id: str = "") -> list[str]:
+        """Return of each container that a host has for a run whose it is; only those of one run, where it's named."""
+        owners = [host.owner(found) for found in host.containers()]
+        return [owner for owner in owners if owner and run_id in {"", owner}]
 
     def switch_off(self) -> None:
         """Take everyone's power."""
@@ -93,10 +127,15 @@ class Team:
         return Host(folder, self._mark, number=number, environ=self._environ, shared=self._shared)
 
 
-def each(do: Callable[[Host], None], *hosts: Host) -> None:
-    """Do something to several hosts at once."""
+def each(do: Callable[[Host], T], *hosts: Host) -> list[T]:
+    """Do something with several hosts at once, and return what comes of it."""
     with ThreadPoolExecutor(len(hosts)) as pool:
-        list(pool.map(do, hosts))
+        return list(pool.map(do, hosts))
+
+
+def _key(host: Host) -> str:
+    """Return the public key that a host signs with."""
+    return host.run(COMMAND, "audit", "--show-key").split('"')[-2]
 
 
 @contextmanager
@@ -110,9 +149,9 @@ def team(**environ: str) -> Iterator[Team]:
             team = Team(folder, mark, environ)
             stack.callback(team.switch_off)
             team.switch_on()
-            make_folders(team.settings)
+            make_folders(chosen := team.laptop_settings())
             stack.enter_context(team.laptop.entered())
-            team.door = stack.enter_context(closing(api.connect(team.settings)))
+            team.door = stack.enter_context(closing(api.connect(chosen)))
             yield team
     finally:
         os.environ.update(before)

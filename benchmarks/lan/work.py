@@ -1,0 +1,114 @@
+"""Runs for a team, whose result tells whether a step was lost, or done twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.demo import bundled, make
+from orchestrator.requests import RunRequest
+from orchestrator.runs import Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from benchmarks.lan.team import Team
+    from orchestrator.runs import RunView
+
+LONGEST_S: Final = 90.0
+
+
+class Work:
+    """Runs of one repository, each of so many steps that take so long."""
+
+    def __init__(self, team: Team, folder: Path, *, steps: int = 8, seconds: float = 0.5) -> None:
+        self._team = team
+        self.steps = steps
+        folder.mkdir(exist_ok=True)
+        repo = make(bundled("ledger"), folder).request.repo
+        script = folder / "script.jsonl"
+        calls: list[dict[str, Any]] = [
+            {"name": "bash", "arguments": {"command": command}} for command in _commands(steps, seconds)
+        ]
+        calls.append({"name": "submit", "arguments": {"summary": "done"}})
+        script.write_text("".join(json.dumps({"calls": [call]}) + "\n" for call in calls))
+        accept = f"test $(wc -l < chain.txt) -eq {steps}"
+        request = RunRequest(task="count", repo=repo, model=f"scripted/{script}", accept=accept)
+        self.spec = team.door.resolve(request)
+        self._tree = ""
+
+    def submit(self, count: int = 1) -> list[str]:
+        """Queue runs, from the laptop, and return their ids."""
+        return [self._team.door.submit(self.spec).id for _ in range(count)]
+
+    def view(self, run_id: str) -> RunView:
+        """Return how a run is."""
+        return self._team.door.show(run_id).view
+
+    def host_of(self, run_id: str) -> int:
+        """Return the number of the host that claimed a run last; 0 where none has."""
+        return (self.hosts_of(run_id) or [0])[-1]
+
+    def hosts_of(self, run_id: str) -> list[int]:
+        """Return the numbers of the hosts that claimed a run, in order."""
+        claims = [event.body for event in self._team.door.events(run_id) if event.body.type == "claimed"]
+        return [int(claim.host.rpartition("-")[2]) for claim in claims]
+
+    def reach(self, run_id: str, step: int) -> None:
+        """Wait until a run has committed a step, and isn't over."""
+        until(lambda: self.view(run_id).step >= step)
+        if self.view(run_id).state is State.DONE:
+            raise RuntimeError(f"{run_id} was quicker: {self.told(run_id)}")
+
+    def end(self, run_ids: Iterable[str], *, longest_s: float = LONGEST_S) -> None:
+        """Wait until runs are over, or nobody carries them on."""
+        for run_id in run_ids:
+            over = {State.DONE, State.WAITING}
+            until(lambda: self.view(run_id).state in over, longest_s=longest_s, told=lambda: self.told(run_id))  # noqa: B023  # Called at once.
+
+    def faults(self, run_id: str) -> list[str]:
+        """Return what isn't as if nothing had happened to a run; nothing where all is well."""
+        door, view = self._team.door, self.view(run_id)
+        events = [event.body for event in door.events(run_id)]
+        every = list(range(1, self.steps + 2))
+        found = []
+        if view.outcome is not Outcome.SUCCEEDED or not all(verdict.passed for verdict in view.verdicts):
+            found.append(f"it ended as {self.told(run_id)}")
+        if (steps := [body.step for body in events if body.type == "checkpointed"]) != every:
+            found.append(f"it committed {steps}")
+        if (steps := [body.step for body in events if body.type == "replied"]) != every:
+            found.append(f"it paid for {steps}")
+        if not (checked := door.audit(run_id).check).ok:
+            found.append(f"its journal: {checked.why}")
+        self._tree = self._tree or view.tree
+        if view.tree != self._tree:
+            found.append("its tree isn't the others'")
+        return [f"{run_id}: {fault}" for fault in found]
+
+    def told(self, run_id: str) -> str:
+        """Return what is known of a run, for a failure's message."""
+        view = self.view(run_id)
+        where = f"attempt {view.attempt}, step {view.step}, hosts {self.hosts_of(run_id)}"
+        return f"{view.label} ({view.reason}), {where}, {view.doing}"
+
+
+def until(
+    true: Callable[[], Any], *, longest_s: float = LONGEST_S, told: Callable[[], str] = lambda: ""
+) -> Any:
+    """Wait until something is true, and return it. Raises TimeoutError."""
+    deadline = time.monotonic() + longest_s
+    while not (found := true()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it didn't come true within {longest_s:.0f} s {told()}")
+        time.sleep(0.02)
+    return found
+
+
+def _commands(steps: int, seconds: float) -> list[str]:
+    """Return commands of which each builds on all before it: the files, and what the shell remembers."""
+    chain = "/workspace/chain.txt"
+    line = f'COUNT=$((COUNT + 1)); export COUNT; echo "$COUNT $PWD $(cat {chain} | sha256sum)" >> {chain}'
+    more = "mkdir -p /workspace/d$COUNT; touch /workspace/d$COUNT/f; rm -rf /workspace/d$((COUNT - 2)); cd /workspace/d$COUNT"
+    return [f"touch {chain}; sleep {seconds}; {line}; {more}"] * steps
