@@ -48,6 +48,8 @@ class Host:
         self.number = number
         self.name = f"host-{number}"
         self.environ = dict(environ)
+        self.changed = False
+        """Whether its stack was started otherwise than it is by itself."""
         self._mark = f"{mark}-{number}"
         self._shared = shared
         self.box = Box("pid", "mount", "mount-proc", "net", "uts")
@@ -89,11 +91,21 @@ class Host:
 
     def up(self, **environ: str) -> None:
         """Start its stack as a person would, with `environ` beside its own."""
+        self.changed = bool(environ)
         self.run(COMMAND, "up", **environ)
 
     def down(self) -> None:
         """Stop its stack as a person would: runs under way are released."""
         self.run(COMMAND, "down")
+
+    def restart(self, **environ: str) -> None:
+        """Stop its stack, and start it with `environ` beside its own."""
+        self.down()
+        self.up(**environ)
+
+    def rename(self, name: str) -> None:
+        """Call it so from its stack's next start on."""
+        self.run("hostname", name)
 
     def run(self, *argv: str, **environ: str) -> str:
         """Run a command on it to its end and return what it said; it has to succeed."""

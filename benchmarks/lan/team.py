@@ -39,14 +39,15 @@ T = TypeVar("T")
 class Team:
     """The hosts, by number from 1, and the door to the runs of all."""
 
-    def __init__(self, folder: Path, mark: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, mark: str, workers: int, environ: Mapping[str, str]) -> None:
         self.folder = folder
+        self.workers = workers
         self.network = Network()
         self.services = Services(folder / "services")
         self.laptop = Box("net")
         (shared := folder / "laptop" / "state" / "repos").mkdir(parents=True)
         remote = {} if SHARED_STORE else {"DREAMDOCK_CHECKPOINT_REMOTE": self.services.remote}
-        self._environ = {"DREAMDOCK_REDIS_URL": self.services.redis_url, **remote, **environ}
+        self._environ = {"DREAMDOCK_REDIS_URL": self.services.redis_url, "DREAMDOCK_WORKERS": str(workers), **remote, **environ}
         self._mark = mark
         self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
@@ -101,6 +102,7 @@ class Team:
             if host.box.is_on:
                 self.network.join(host.number)
         self.boot(*(host for host in self.hosts if not host.box.is_on))
+        each(_as_before, *self.hosts)
 
     def rest(self) -> None:
         """Wait until no run is under way or waits, and no host has a container of one; what still goes on is cancelled."""
@@ -133,20 +135,29 @@ def each(do: Callable[[Host], T], *hosts: Host) -> list[T]:
         return list(pool.map(do, hosts))
 
 
+def _as_before(host: Host) -> None:
+    if host.changed:
+        host.rename(host.name)
+        host.restart()
+
+
 def _key(host: Host) -> str:
     """Return the public key that a host signs with."""
     return host.run(COMMAND, "audit", "--show-key").split('"')[-2]
 
 
 @contextmanager
-def team(**environ: str) -> Iterator[Team]:
-    """Have a team while the block runs; `environ` is for its hosts' stacks. This thread is on the laptop meanwhile."""
+def team(*, workers: int, **environ: str) -> Iterator[Team]:
+    """Have a team while the block runs, with so many workers on each host; `environ` is for the hosts' stacks.
+
+    The main thread calls it, and is on the laptop meanwhile.
+    """
     before = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("DREAMDOCK_")}
     folder = Path(tempfile.mkdtemp(prefix="ddl-"))  # Sockets need short names.
     mark = f"dreamdock-{folder.name}"
     try:
         with cleared(folder, mark), ExitStack() as stack:
-            team = Team(folder, mark, environ)
+            team = Team(folder, mark, workers, environ)
             stack.callback(team.switch_off)
             team.switch_on()
             make_folders(chosen := team.laptop_settings())

@@ -14,6 +14,7 @@ from orchestrator.runs import Outcome, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from benchmarks.lan.host import Host
     from benchmarks.lan.team import Team
     from orchestrator.runs import RunView
 
@@ -56,6 +57,11 @@ class Work:
         claims = [event.body for event in self._team.door.events(run_id) if event.body.type == "claimed"]
         return [int(claim.host.rpartition("-")[2]) for claim in claims]
 
+    def where(self, run_id: str) -> Host:
+        """Return the host that has a run's container, whatever it's called; waits until one has."""
+        hosts = self._team.hosts
+        return until(lambda: next((host for host in hosts if self._team.containers(host, run_id)), None))
+
     def reach(self, run_id: str, step: int) -> None:
         """Wait until a run has committed a step, and isn't over."""
         until(lambda: self.view(run_id).step >= step)
@@ -65,8 +71,7 @@ class Work:
     def end(self, run_ids: Iterable[str], *, longest_s: float = LONGEST_S) -> None:
         """Wait until runs are over, or nobody carries them on."""
         for run_id in run_ids:
-            over = {State.DONE, State.WAITING}
-            until(lambda: self.view(run_id).state in over, longest_s=longest_s, told=lambda: self.told(run_id))  # noqa: B023  # Called at once.
+            until(lambda: self.is_over(run_id), longest_s=longest_s, told=lambda: self.told(run_id))  # noqa: B023  # Called at once.
 
     def faults(self, run_id: str) -> list[str]:
         """Return what isn't as if nothing had happened to a run; nothing where all is well."""
@@ -87,6 +92,14 @@ class Work:
             found.append("its tree isn't the others'")
         return [f"{run_id}: {fault}" for fault in found]
 
+    def all_faults(self, run_ids: Iterable[str]) -> list[str]:
+        """Return what isn't as if nothing had happened to any of several runs."""
+        return [fault for run_id in run_ids for fault in self.faults(run_id)]
+
+    def is_over(self, run_id: str) -> bool:
+        """Whether a run is over, or nobody carries it on."""
+        return self.view(run_id).state in {State.DONE, State.WAITING}
+
     def told(self, run_id: str) -> str:
         """Return what is known of a run, for a failure's message."""
         view = self.view(run_id)
@@ -94,9 +107,7 @@ class Work:
         return f"{view.label} ({view.reason}), {where}, {view.doing}"
 
 
-def until(
-    true: Callable[[], Any], *, longest_s: float = LONGEST_S, told: Callable[[], str] = lambda: ""
-) -> Any:
+def until(true: Callable[[], Any], *, longest_s: float = LONGEST_S, told: Callable[[], str] = lambda: "") -> Any:
     """Wait until something is true, and return it. Raises TimeoutError."""
     deadline = time.monotonic() + longest_s
     while not (found := true()):

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
     from benchmarks.lan.team import Team
 
-WORKERS = 2
-
 
 @pytest.fixture(scope="session")
 def three() -> Iterator[Team]:
     """Yield three hosts that are up; this process is on a laptop in their network."""
-    with on(DREAMDOCK_WORKERS=str(WORKERS), DREAMDOCK_WARM="0") as team:
+    with on(workers=2, DREAMDOCK_WARM="0") as team:
         yield team
     gc.collect()  # The engine's SDK leaves sockets open where a host went away; they aren't to be told of later.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.lan.clock import off_by
+from benchmarks.lan.release import VERSION, newer
+from benchmarks.lan.team import each
 from benchmarks.lan.work import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from benchmarks.lan.team import Team
     from benchmarks.lan.work import Work
@@ -29,7 +32,7 @@ def test_each_host_takes_runs(team: Team, work: Making) -> None:
     runs = work(steps=4)
     ids = runs.submit(6)
     runs.end(ids)
-    assert [fault for run_id in ids for fault in runs.faults(run_id)] == []
+    assert runs.all_faults(ids) == []
     assert {runs.host_of(run_id) for run_id in ids} == {host.number for host in team.hosts}
 
 
@@ -61,7 +64,7 @@ def test_a_host_that_loses_its_power_and_boots_again(team: Team, work: Making) -
     until(lambda: team.containers(lost, run_id) == [])
     ids = runs.submit(6)
     runs.end(ids)
-    assert [fault for run_id in ids for fault in runs.faults(run_id)] == []
+    assert runs.all_faults(ids) == []
     assert lost.number in {runs.host_of(run_id) for run_id in ids}
 
 
@@ -71,5 +74,48 @@ def test_a_slow_host_that_loses_every_twentieth_packet(team: Team, work: Making)
     runs = work(steps=5)
     ids = runs.submit(6)
     runs.end(ids)
-    assert [fault for run_id in ids for fault in runs.faults(run_id)] == []
+    assert runs.all_faults(ids) == []
     assert slow.number in {host for run_id in ids for host in runs.hosts_of(run_id)}
+
+
+def test_an_upgrade_of_one_host_after_the_other(team: Team, work: Making, tmp_path: Path) -> None:
+    runs = work(steps=8, seconds=0.4)
+    ids = runs.submit(30)
+    for environ in ({}, newer(tmp_path / "newer")):
+        for host in team.hosts:
+            host.restart(**environ)
+    assert {worker.version for worker in team.door.workers()} == {VERSION}
+    assert not all(runs.is_over(run_id) for run_id in ids), "it was too slow to show anything"
+    runs.end(ids)
+    assert runs.all_faults(ids) == []
+
+
+def test_two_hosts_of_one_name(team: Team, work: Making) -> None:
+    twin, other = team.hosts[1], team.hosts[0]
+    twin.rename(other.name)
+    twin.restart(NAMED="twice")
+    assert len({worker.name for worker in team.door.workers() if worker.host == other.name}) == 2 * team.workers
+    runs = work(steps=8)
+    ids = runs.submit(6)
+    on_twin = [run_id for run_id in ids if runs.where(run_id) is twin]
+    twin.power_off()
+    runs.end(ids)
+    assert runs.all_faults(ids) == []
+    assert on_twin != []
+    assert {run_id for run_id in ids if runs.view(run_id).attempt > 1} == set(on_twin)
+
+
+def test_hosts_whose_clocks_are_off_by_ten_minutes(team: Team, work: Making) -> None:
+    fast, slow, right = team.hosts
+    each(lambda host: host.restart(**off_by(600 if host is fast else -600)), fast, slow)
+    runs = work(steps=8)
+    ids = runs.submit(6)
+    for run_id in ids:
+        runs.reach(run_id, 1)
+    hosts = {runs.host_of(run_id) for run_id in ids}
+    on_fast = [run_id for run_id in ids if runs.host_of(run_id) == fast.number]
+    fast.power_off()
+    runs.end(ids)
+    assert runs.all_faults(ids) == []
+    assert hosts == {fast.number, slow.number, right.number}
+    assert {run_id for run_id in ids if runs.view(run_id).attempt > 1} == set(on_fast)
