@@ -64,7 +64,15 @@ class Host:
         self.engine_data.mkdir(parents=True, exist_ok=True)
         socket = f"unix://{DISK / 'docker.sock'}"
         engine = ["dockerd", "--data-root", str(DISK / "engine"), "--cgroup-parent", f"/{self._mark}"]
-        engine += ["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", "unix:///run/docker.sock", "-H", socket]
+        engine += [
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "-H",
+            "unix:///run/docker.sock",
+            "-H",
+            socket,
+        ]
         shared = _SHARED.format(disk=DISK, shared=shlex.quote(str(self._shared))) if self._shared else ""
         quoted = {"folder": shlex.quote(str(self.folder)), "name": self.name, "engine": shlex.join(engine)}
         (self.folder / "docker.sock").unlink(missing_ok=True)

@@ -47,7 +47,12 @@ class Team:
         self.laptop = Box("net")
         (shared := folder / "laptop" / "state" / "repos").mkdir(parents=True)
         remote = {} if SHARED_STORE else {"DREAMDOCK_CHECKPOINT_REMOTE": self.services.remote}
-        self._environ = {"DREAMDOCK_REDIS_URL": self.services.redis_url, "DREAMDOCK_WORKERS": str(workers), **remote, **environ}
+        self._environ = {
+            "DREAMDOCK_REDIS_URL": self.services.redis_url,
+            "DREAMDOCK_WORKERS": str(workers),
+            **remote,
+            **environ,
+        }
         self._mark = mark
         self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
