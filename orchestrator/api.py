@@ -23,9 +23,9 @@ from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
-from orchestrator.queue import dispatch, queued
+from orchestrator.queue import Waiting, waiting
 from orchestrator.resolve import resolve
-from orchestrator.runs import RunSpec, RunView, State, attempt_id, new_run_id
+from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
@@ -51,10 +51,10 @@ _REWIND_SECONDS: Final = 60.0
 
 
 class Listed(NamedTuple):
-    """A run in a list. `place` is its place in the queue, from 1, while it waits there."""
+    """A run in a list. `waiting` is its place in the queue, and why it waits there, while it does."""
 
     view: RunView
-    place: int | None
+    waiting: Waiting | None
 
 
 class Listing(NamedTuple):
@@ -173,9 +173,7 @@ class Door:
         run_id = new_run_id()
         self._keep(run_id, spec, *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
-        view = create(self._client, run_id, self._who, bodies)
-        dispatch(self._client, run_id, 1)
-        return view
+        return create(self._client, run_id, self._who, bodies)
 
     def _require_room(self) -> None:
         from orchestrator.upkeep import require_room  # noqa: PLC0415  # It takes pygit2, as the store does.
@@ -228,10 +226,10 @@ class Door:
 
     def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
         """Return up to `limit` runs, newest first."""
-        places = {job_id: number for number, job_id in enumerate(queued(self._client), start=1)}
         found, damaged = index.page(self._client, live=not include_done, limit=limit)
-        runs = [Listed(record.view, places.get(attempt_id(record.view.id, record.attempt))) for record in found]
-        return Listing(runs, damaged)
+        views = [record.view for record in found]
+        waits = waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
+        return Listing([Listed(view, waits.get(view.id)) for view in views], damaged)
 
     def find(self, ref: str, repo: Path) -> str:
         """Return the id that a reference means: a unique prefix, or `@`.
@@ -251,10 +249,8 @@ class Door:
 
     def show(self, run_id: str) -> Listed:
         """Return one run. Raises NotFoundError."""
-        record = index.record(self._client, run_id)
-        waiting = queued(self._client)
-        job_id = attempt_id(run_id, record.attempt)
-        return Listed(record.view, waiting.index(job_id) + 1 if job_id in waiting else None)
+        view = index.record(self._client, run_id).view
+        return Listed(view, waiting(self._client, [run_id]).get(run_id) if view.state is State.QUEUED else None)
 
     def events(
         self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
@@ -354,7 +350,6 @@ class Door:
                 written = journal.append(request, again, operation="reopen")
             except HeadMovedError:
                 continue  # It ended, or was reopened, meanwhile.
-            dispatch(self._client, run_id, journal.view.attempt)
             return Asked(request, written[0].seq, reopened=True)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:

@@ -30,7 +30,7 @@ from orchestrator.models import client as _client  # noqa: F401  # As above.
 from orchestrator.models.fallback import FallbackModel
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, Stop, Stopped
+from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from sandbox.errors import (
     ChannelLost,
     DiskFull,
@@ -85,13 +85,15 @@ def carry(
     *,
     pool: Pool | None = None,
     signer: Signer | None = None,
+    given_to: str = "",
 ) -> None:
     """Claim the run and carry it forward. Returns quietly where another attempt has it, or it is done.
 
     `pool` is where its sandboxes come from, as far as it has them; `signer` is this machine's, if it's loaded already.
+    `given_to` names the worker that the queue gave the run to.
     """
     worker = f"{platform.node()}:{os.getpid()}"
-    fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds)
+    fence = claim(client, run_id, number, lease_seconds=settings.lease_seconds, worker=given_to)
     if isinstance(fence, str):
         _log.info("not claimed", run=run_id, attempt=number, why=fence)
         return
@@ -188,6 +190,8 @@ class Attempt:
         """
         if self._journal.view.pausing:  # Since before it was claimed: nothing is begun.
             self._stop.set(PAUSED)
+        elif self._journal.view.preempting:  # As above.
+            self._stop.set(PREEMPTED)
         try:
             self._stop.check()
             host.wait_until_fit(self._settings, self._stop)
@@ -322,6 +326,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == PREEMPTED:
+            hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         elif reason != LOST:
             hand_over(self._journal, reason, to_blame=False)
 

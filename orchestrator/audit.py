@@ -130,7 +130,7 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Steered(text=said):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
-            case e.Parked(text=why):
+            case e.Parked(text=why) | e.PreemptRequested(text=why):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
             case (
                 e.Submitted()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,15 +18,19 @@ from sandbox.errors import WorkspaceError
 from sandbox.policy import RUN_LABEL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orchestrator.settings import Settings
     from orchestrator.stop import Stop
 
 SPARE_BYTES: Final = 64 * 1024**2
 """With less room on a disk of the state folder's no attempt begins: its first checkpoint might not be kept."""
 _EVERY_SECONDS: Final = 1.0
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _log = structlog.get_logger(__name__)
+
+
+def host_id(settings: Settings) -> str:
+    """Return what tells this host, and this state folder on it, from others of the same name: 8 hex digits."""
+    return hashlib.sha256(f"{_BOOT.read_text().strip()}\0{settings.state_dir.resolve()}".encode()).hexdigest()[:8]
 
 
 def wait_until_fit(settings: Settings, stop: Stop) -> None:

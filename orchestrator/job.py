@@ -27,6 +27,7 @@ class AttemptJob(Job):
     """
 
     queue_name: ClassVar[str] = QUEUE
+    """The one queue that this process takes jobs from."""
 
     def restore(self, raw_data: dict[bytes, bytes]) -> None:
         """Take an entry from Redis."""
@@ -60,4 +61,8 @@ class DreamJob(AttemptJob):
         return REFUSAL
 
 
-JOBS: Final = {job.queue_name: job for job in (AttemptJob, DreamJob)}
+def job_of(queue: str, worker: str) -> type[AttemptJob]:
+    """Return the jobs of a worker: those of its own queue of runs, or those of the queue of dreams."""
+    if queue == DREAM_QUEUE:
+        return DreamJob
+    return type("AttemptJob", (AttemptJob,), {"queue_name": f"{QUEUE}:{worker}"})

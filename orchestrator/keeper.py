@@ -9,19 +9,20 @@ import threading
 import time
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from orchestrator import logs
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
+from orchestrator.host import host_id
 from orchestrator.journal import archive, index, signing
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.journal.handover import hand_over
-from orchestrator.journal.presence import Beat, Presence
+from orchestrator.journal.presence import EXPIRE_SECONDS, Beat, Presence
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.writer import Writer
-from orchestrator.queue import dispatch, queued
+from orchestrator.queue import adopt, dispatch, nudges, publish, repair, workers
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
 from orchestrator.upkeep import Daily, give_up, trim
 from sandbox.container import leftovers
@@ -49,9 +50,12 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     name, host = f"{platform.node()}-{os.getpid()}", platform.node()
-    presence = Presence(kind="keeper", name=name, host=host, pid=os.getpid(), version=version("dreamdock"))
+    told: dict[str, Any] = {"pid": os.getpid(), "version": version("dreamdock"), "host_id": host_id(settings)}
+    presence = Presence(kind="keeper", name=name, host=host, **told)
     # A thread of its own: what takes minutes on a large project mustn't delay a run whose worker died.
     threading.Thread(target=_tidy_until, args=(settings, ended), name="tidy", daemon=True).start()
+    # And one for the queue: an engine that hangs must hold up what is on this host alone.
+    threading.Thread(target=_dispatch_until, args=(settings, ended), name="dispatch", daemon=True).start()
     with connect(redis_url(settings)) as client, Beat(client, presence):
         keeper = Keeper(client, settings)
         with suppress(UnavailableError):  # The first tick says that.
@@ -113,6 +117,32 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
             _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
 
 
+def _dispatch_until(settings: Settings, ended: threading.Event) -> None:
+    """Dispatch as soon as somebody is put in line, and each second."""
+    published = False
+    while not ended.is_set():
+        try:
+            with connect(redis_url(settings)) as client:
+                if not published:
+                    _publish(client, settings)
+                    published = True
+                with nudges(client) as wait:
+                    while not ended.is_set():
+                        dispatch(client)
+                        wait(_EVERY_SECONDS)
+        except UnavailableError:
+            ended.wait(_EVERY_SECONDS)  # The tick says that.
+        except DreamdockError as error:
+            _log.error("the queue can't be dispatched", why=error.message, cause=error.cause)
+            ended.wait(_EVERY_SECONDS)
+
+
+def _publish(client: Redis, settings: Settings) -> None:
+    before = publish(client, settings.queue)
+    if before is not None:
+        _log.warning("the queue's settings differ from those of another keeper; these count now", others=before)
+
+
 class Keeper:
     """Looks after all runs of one Redis, and the containers of this host.
 
@@ -125,32 +155,38 @@ class Keeper:
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
         self._judges_from = time.monotonic() + settings.lease_seconds
+        self._misses_from = time.monotonic() + max(settings.lease_seconds, EXPIRE_SECONDS)
 
     def tick(self) -> None:
-        """Dispatch what is pending, hand over what nobody carries, remove what dead attempts left."""
-        for tenure in index.tenures(self._client, index.pending(self._client)):
-            dispatch(self._client, tenure.run_id, tenure.attempt)
+        """Put in line what stands in none, hand over what nobody carries, remove what dead attempts left."""
+        if adopted := adopt(self._client):
+            _log.info("put in line", runs=adopted)
         if time.monotonic() < self._judges_from:
             return
         self._repair()
+        if time.monotonic() > self._misses_from and (back := repair(self._client)):
+            _log.info("put back in line what dead workers had", runs=back)
         if time.monotonic() - self._swept > _SWEEP_SECONDS:
             self._sweep()
             self._swept = time.monotonic()
 
     def _repair(self) -> None:
-        """Hand over runs whose lease ran out at once, and those that are in no list after one lease.
+        """Hand over runs whose lease ran out at once, and those that nobody has after one lease.
 
-        Between a worker's pop and its claim a run is in no list for a moment; only one that stays so was lost.
+        Between a worker's end and what it says of it a run is nobody's for a moment; only one that stays so was lost.
         """
         client, now = self._client, time.monotonic()
-        live = index.tenures(client, index.newest(client, live=True, limit=_MOST))
-        lined_up = {*queued(client), *index.pending(client)}
+        pending = {*index.pending(client)}
+        live = index.tenures(
+            client, [run for run in index.newest(client, live=True, limit=_MOST) if run not in pending]
+        )
+        given = {worker.attempt for worker in workers(client)}
         clock = index.now_ms(client)
         idle: dict[str, float] = {}
         for run_id, state, attempt, _, lease_until in live:
             if state is State.WAITING:
                 continue  # Until somebody resumes it.
-            if lease_until > clock or run_id in lined_up or attempt_id(run_id, attempt) in lined_up:
+            if lease_until > clock or (not lease_until and attempt_id(run_id, attempt) in given):
                 continue
             idle[run_id] = self._idle_since.get(run_id, now)
             if lease_until or now - idle[run_id] > self._settings.lease_seconds:
@@ -163,8 +199,7 @@ class Keeper:
             journal = Writer(self._client, run_id, who="keeper")
             if journal.view.attempt != attempt:
                 return  # Somebody else was quicker.
-            if hand_over(journal, "its worker died, or lost its lease"):
-                dispatch(self._client, run_id, journal.view.attempt)
+            hand_over(journal, "its worker died, or lost its lease")
         except HeadMovedError:
             return  # As above.
         except (JournalError, NotFoundError) as error:  # Damaged, or a newer version's: it mustn't stop the others.

@@ -16,7 +16,6 @@ from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
 from orchestrator.journal.stream import damaged
 from orchestrator.journal.writer import Writer
-from orchestrator.queue import dispatch
 from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State
 from orchestrator.settings import RunLimits, reasons
 
@@ -94,7 +93,6 @@ class Steering:
             if view.state is State.WAITING:
                 again = e.Dispatched(attempt=view.attempt + 1, reason=f"resumed by {self._who}")
                 if _appended(journal, e.ResumeRequested(), again, operation="resume"):
-                    dispatch(self._client, run_id, journal.view.attempt)
                     return journal.view
             elif not view.pausing:
                 hint = _retry(view) if view.state is State.DONE else f"dreamdock logs -f {run_id}"
@@ -136,7 +134,6 @@ class Steering:
             asked = e.RetryRequested(limits=_extended(journal, more))
             again = e.Dispatched(attempt=view.attempt + 1, reason=f"retried by {self._who}")
             if _appended(journal, asked, *said, again, operation="reopen"):
-                dispatch(self._client, run_id, journal.view.attempt)
                 return journal.view
         raise _crowded(journal)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CANCELLED: Final = "cancelled"
 PAUSED: Final = "paused"
 SHUTDOWN: Final = "the worker was shut down"
+PREEMPTED: Final = "pre-empted"
 LOST: Final = "lease lost"
 """Reasons that somebody looks at."""
 

@@ -11,8 +11,9 @@ import platform
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
@@ -23,14 +24,17 @@ from orchestrator import (
     attempt,  # The models and the sandbox are imported here, before the fork.
     logs,
 )
-from orchestrator.errors import DeniedError, RedisAwayError
-from orchestrator.job import JOBS, SERIALIZER, AttemptJob
+from orchestrator.errors import DeniedError, RedisAwayError, UnavailableError
+from orchestrator.host import host_id
+from orchestrator.job import SERIALIZER, AttemptJob, job_of
+from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.journal.presence import Beat, Presence, pid_namespace
+from orchestrator.journal.presence import WORKER, Beat, Presence
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.signing import Signer
 from orchestrator.models import catalog, secrets
-from orchestrator.queue import QUEUE
+from orchestrator.offer import kept_current, offer
+from orchestrator.queue import QUEUE, dispatch
 from orchestrator.runs import ATTEMPT_ID, STACK_LABEL
 from orchestrator.settings import Settings, load
 from orchestrator.stop import SHUTDOWN, Stop
@@ -42,6 +46,7 @@ from sandbox.spec import SandboxSpec
 if TYPE_CHECKING:
     from types import FrameType
 
+    from redis import Redis
     from rq.job import Job
 
 _log = structlog.get_logger(__name__)
@@ -64,8 +69,10 @@ def run_attempt(job_id: str) -> None:
     signal.signal(signal.SIGTERM, shut_down)
     settings = load()
     with connect(redis_url(settings)) as client:
+        ready: dict[str, Any] = {"pool": AttemptWorker.pool, "signer": AttemptWorker.signer}
+        seat = AttemptWorker.seat
         attempt.carry(
-            client, settings, found[1], int(found[2]), stop, pool=AttemptWorker.pool, signer=AttemptWorker.signer
+            client, settings, found[1], int(found[2]), stop, given_to=seat.name if seat is not None else "", **ready
         )
 
 
@@ -78,12 +85,33 @@ def refuse_entry(job_id: str) -> None:
     )
 
 
+class Seat:
+    """A worker's place among those that the queue gives runs to: it's free, or carries one attempt."""
+
+    def __init__(self, client: Redis, beat: Beat, name: str) -> None:
+        self._client = client
+        self._beat = beat
+        self.name = name
+
+    def take(self, job_id: str) -> None:
+        """Say which attempt is about to be carried."""
+        self._beat.carry(job_id)
+
+    def free(self) -> None:
+        """Say that nothing is carried any more, and see who is next; where Redis is away, beats and keepers do it."""
+        self._beat.rest()
+        with suppress(UnavailableError):
+            dispatch(self._client)
+
+
 class AttemptWorker(Worker):
     """RQ's worker with our job class; a request to stop reaches the attempt, which releases its run."""
 
     job_class = AttemptJob
     pool: ClassVar[Pool | None] = None
     """Where the sandboxes of this process's work-horses come from."""
+    seat: ClassVar[Seat | None] = None
+    """Its place in the queue of runs; dreams have none."""
     asked_to_stop: ClassVar = False
     """Whether this process was asked to stop, by whichever of its workers heard it."""
     max_connection_wait_time = _RECONNECT_SECONDS  # RQ's own doubles up to a minute, which nobody would wait for.
@@ -96,6 +124,18 @@ class AttemptWorker(Worker):
         if self.pool is not None:
             self.pool.ensure()
         super().fork_work_horse(job, queue)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Carry a job in a work-horse; once that is gone, with all that it cleared up, this worker is free again."""
+        if self.seat is None:
+            super().execute_job(job, queue)
+            return
+        self.seat.take(job.id)
+        try:
+            super().execute_job(job, queue)
+        finally:
+            if not self.horse_pid:  # Else an outage has left it alone: `outlast` waits for it.
+                self.seat.free()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Pass the request on to the work-horse, and take no more jobs."""
@@ -127,24 +167,29 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     """Take jobs from one queue until SIGTERM or SIGINT; while Redis is away, wait for it."""
     known, url = catalog(settings.families), redis_url(settings)
     logs.configure(secrets(known, os.environ))
+    host = platform.node()
     presence = Presence(
-        kind="worker" if queue == QUEUE else queue,
-        name=f"{platform.node()}-{pid_namespace()}-{os.getpid()}",
-        host=platform.node(),
+        kind=WORKER if queue == QUEUE else queue,
+        name=f"{host}-{os.getpid()}-{token_hex(4)}",  # Hosts of one name, and pids of one number, are told apart.
+        host=host,
         pid=os.getpid(),
         version=version("dreamdock"),
         models=tuple(known.with_key(os.environ)),
+        host_id=host_id(settings),
+        offer=offer(settings),
     )
     if queue == QUEUE:
         AttemptWorker.signer = Signer.load(settings.state_dir)
     AttemptWorker.pool = pool = _pool(settings, queue)
-    with pool, connect(url) as client, Beat(client, presence):
+    with pool, connect(url) as client, Beat(client, presence) as beat:
         with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
             for danger in dangers(client):
                 _log.warning(danger)
-        while not _work(url, presence.name, queue):
-            _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
-            time.sleep(_RECONNECT_SECONDS)
+        with kept_current(settings, beat) if queue == QUEUE else nullcontext():
+            AttemptWorker.seat = Seat(client, beat, presence.name) if queue == QUEUE else None
+            while not _work(url, presence.name, queue):
+                _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
+                time.sleep(_RECONNECT_SECONDS)
 
 
 def _pool(settings: Settings, queue: str) -> Pool:
@@ -165,9 +210,12 @@ def _work(url: str, name: str, queue: str) -> bool:
     connection = redis.Redis.from_url(url)
     try:
         connection.ping()
-        job = JOBS[queue]
+        job = job_of(queue, name)
+        if AttemptWorker.seat is not None:
+            _begin_again(connection, name)
+            AttemptWorker.seat.free()
         worker = AttemptWorker(
-            [Queue(queue, connection=connection, job_class=job, serializer=SERIALIZER)],
+            [Queue(job.queue_name, connection=connection, job_class=job, serializer=SERIALIZER)],
             name=f"{name}-{time.time_ns():x}",
             connection=connection,
             job_class=job,
@@ -181,6 +229,13 @@ def _work(url: str, name: str, queue: str) -> bool:
     if worker is not None:
         worker.outlast()
     return AttemptWorker.asked_to_stop
+
+
+def _begin_again(connection: Redis, name: str) -> None:
+    """Put back onto this worker's own queue what was popped before an outage and never begun: its answer got lost."""
+    queue = f"{keys.RQ_QUEUE}{name}"
+    while connection.lmove(f"{queue}:intermediate", queue, "RIGHT", "LEFT"):
+        pass
 
 
 def _die_with_parent() -> None:

@@ -123,6 +123,18 @@ def facts(name: str) -> Facts | None:
     return Facts(id=str(told["Id"]), size_bytes=int(told["Size"]), architecture=str(told.get("Architecture") or ""))
 
 
+def names() -> list[str]:
+    """Return the names of all images that the engine has, with tags and digests. Raises EngineUnavailable."""
+    import docker  # noqa: PLC0415  # As in `public_base`.
+    import requests  # noqa: PLC0415  # As in `public_base`.
+
+    try:
+        found = engine.client(timeout_s=_REGISTRY_SECONDS).api.images()
+    except (docker.errors.APIError, requests.RequestException) as error:
+        raise EngineUnavailable("the engine doesn't list its images", cause=str(error), hint=_AGAIN) from error
+    return [name for image in found for kind in ("RepoTags", "RepoDigests") for name in image.get(kind) or ()]
+
+
 def find(family: str) -> str | None:
     """Return the name of our own image if the engine has it. Raises EngineUnavailable."""
     name = image_name(family)

@@ -19,7 +19,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.models.port import OutOfTime
-from orchestrator.stop import PAUSED, Stopped
+from orchestrator.stop import PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
@@ -117,11 +117,16 @@ class Agent:
         return None
 
     def _heed(self) -> None:
-        """Do what people asked for meanwhile: go back, pause. Raises Stopped to pause."""
+        """Do what was asked for meanwhile: go back, pause, give the worker up. Raises Stopped for the last two.
+
+        Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
+        """
         self._journal.refresh()
         self._go_back()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)
+        if self._journal.view.preempting and self._ending() is None:
+            raise Stopped(PREEMPTED)
 
     def _go_back(self) -> None:
         """Go back to where a person asked to: files, shell and dialogue together, as a step of its own."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs
     from orchestrator.events import Event
     from orchestrator.journal.live import Said
+    from orchestrator.queue import Waiting
     from orchestrator.runs import RunView
 
 
@@ -37,11 +38,11 @@ def cost(run_id: str, told: Costs) -> None:
     write("dreamdock.cost/1", {"run": run_id, **told.model_dump(mode="json"), **totals})
 
 
-def run_fields(view: RunView, place: int | None = None) -> dict[str, Any]:
+def run_fields(view: RunView, waiting: Waiting | None = None) -> dict[str, Any]:
     """Return a run as JSON: times RFC 3339 in UTC, spans in seconds. A scripted model's text is left out."""
     return {
         **view.model_dump(mode="json", exclude={"spec": {"script"}}),
         "label": view.label,
-        "place": place,
+        "place": waiting.place if waiting is not None else None,
         "steps_limit": view.limits.steps,
     }

@@ -30,17 +30,17 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
     """Return the runs as aligned lines under a header; only on a terminal are ids short and tasks cut."""
     short = short_ids(listed.view.id for listed in runs)
     rows = [[Text(word, "dim") for word in _HEADER]]
-    for view, place in runs:
+    for view, waiting in runs:
         cells = [
             Text(short[view.id] if screen.tty else view.id, "bold"),
-            states.state(view, place),
+            states.state(view, waiting),
             Text(f"{view.depth}/{view.limits.steps}"),
             Text(age((now - view.created_at).total_seconds())),
             Text(money(view.cost_usd)),
         ]
         rows.append([*cells, Text()])
     lines = layout.table(rows, right=_FIGURES)
-    for line, (view, _place) in zip(lines[1:], runs, strict=True):
+    for line, (view, _waiting) in zip(lines[1:], runs, strict=True):
         line.append_text(_what(view, screen.width - line.cell_len if screen.tty else None))
     return lines
 
@@ -60,7 +60,7 @@ def show(screen: Screen, found: Listing, *, everything: bool) -> None:
     """Print the runs once, and on stderr which ones can't be read."""
     runs, damaged = found
     if screen.json:
-        told = [document.run_fields(view, place) for view, place in runs]
+        told = [document.run_fields(view, waiting) for view, waiting in runs]
         document.write("dreamdock.ps/1", {"runs": told, "damaged": damaged})
         return
     for run_id in damaged[:_NAMED]:

@@ -220,6 +220,9 @@ class Narrator:
         when = "at once" if body.now else "at the end of the step"
         return [Line("pause", Text(f"{when}, asked for by {visible(event.who)}"))]
 
+    def _preempt_requested(self, _event: e.Event, body: e.PreemptRequested) -> list[Line]:
+        return [Line("queue", Text(f"to give its worker up at the end of the step: {visible(body.text or body.why)}"))]
+
     def _parked(self, _event: e.Event, body: e.Parked) -> list[Line]:
         self.doing, self._header, self._unproven = "parked", "", True
         self._calls.clear()

@@ -49,11 +49,11 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     from orchestrator.cli import states, text, wording
     from orchestrator.runs import State
 
-    view, place = listed
+    view, waiting = listed
     told = [wording.Line("run", Text.assemble((view.id, "bold"), (f"  by {text.visible(view.who)}", "dim")))]
     why = states.why(view.outcome, view.reason) if view.outcome else ""
     reason = f": {why}" if why else ""
-    told.append(wording.Line("state", Text.assemble(states.state(view, place), reason), prose=True))
+    told.append(wording.Line("state", Text.assemble(states.state(view, waiting), reason), prose=True))
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))
     if view.rewinding:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.text import Text
 
 from orchestrator.cli.text import ordinal, visible
 from orchestrator.runs import Outcome, RunView, State
+
+if TYPE_CHECKING:
+    from orchestrator.queue import Waiting
 
 
 class Look(NamedTuple):
@@ -52,7 +55,7 @@ def mark(value: State | Outcome, words: str) -> Text:
     return Text(f"{look.glyph} {words}", style=look.style)
 
 
-def state(view: RunView, place: int | None = None) -> Text:
+def state(view: RunView, waiting: Waiting | None = None) -> Text:
     """Return a run's state or outcome; what waits says for what: `queued (3rd)`, `waiting (approval)`."""
     if view.outcome is not None:
         return mark(view.outcome, view.label)
@@ -60,6 +63,6 @@ def state(view: RunView, place: int | None = None) -> Text:
         return mark(view.state, f"{view.state} (cancelling)")
     if view.pausing:
         return mark(view.state, f"{view.state} (pausing)")
-    waits_for = ordinal(place) if place is not None else visible(view.reason)
+    waits_for = ordinal(waiting.place) if waiting is not None else visible(view.reason)
     waits = view.state in {State.QUEUED, State.WAITING} and waits_for
     return mark(view.state, f"{view.state} ({waits_for})" if waits else view.state)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import redis
 
 from orchestrator.errors import ConfigError, JournalError, RedisAwayError
+from orchestrator.journal import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,18 +103,33 @@ def patiently(
         time.sleep(_AGAIN_SECONDS)
 
 
+_PLAIN: Final = ("renew", "archive", "restore", "forget")
+_QUEUEING: Final = ("create", "append", "claim", "dispatch", "waiting", "beat", "repair", "adopt")
+
+
+@cache
+def script_texts() -> dict[str, str]:
+    """Return the Lua scripts by name; those that touch the queue have its functions and its keys' names in front."""
+    folder = resources.files(__package__) / "lua"
+    names = ", ".join(f"{name} = '{key}'" for name, key in vars(keys).items() if name.isupper())
+    prelude = f"local K = {{{names}}}\n" + (folder / "queue.lua").read_text()
+    return {
+        name: (prelude if name in _QUEUEING else "") + (folder / f"{name}.lua").read_text()
+        for name in (*_PLAIN, *_QUEUEING)
+    }
+
+
 class Scripts:
-    """The Lua scripts, registered with one client."""
+    """The Lua scripts, each registered with one client when it's first called."""
 
     def __init__(self, client: redis.Redis) -> None:
-        folder = resources.files(__package__) / "lua"
-        self._scripts: dict[str, Any] = {
-            name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("create", "append", "claim", "renew", "dispatch", "archive", "restore", "forget")
-        }
+        self._client = client
+        self._scripts: dict[str, Any] = {}
 
     def __call__(self, name: str, keys: list[str], args: list[Any]) -> str | int:
         """Run one script. Returns its status word or number; raises RedisAwayError."""
+        if name not in self._scripts:
+            self._scripts[name] = self._client.register_script(script_texts()[name])
         with available():
             answer = self._scripts[name](keys=keys, args=args)
         return answer.decode() if isinstance(answer, bytes) else int(answer)

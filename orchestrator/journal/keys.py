@@ -10,10 +10,29 @@ PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by tim
 FINISHED: Final = "dd:finished"  # Sorted set: the runs that are done and not archived yet, by the time of their end.
 ARCHIVED: Final = "dd:archived"  # Sorted set: the runs whose journals are archived, by the time of their end.
 
+LINES: Final = "dd:lines"  # Hash: what the runs of a line have in common, as JSON, by the line's id; no line is empty.
+LINE: Final = "dd:line:"  # And a line's id. Sorted set: the runs in it, by time of creation.
+SERVED: Final = "dd:served"  # Hash: when a line was last served, ms, by its id.
+HELD: Final = "dd:held"  # Hash: what is under way, as JSON, by run id: from the dispatch to what ends the attempt.
+BUSY: Final = "dd:busy"  # Hash: the attempt that a worker was given, by the worker's name, until it's free again.
+WORKERS: Final = "dd:workers"  # Hash: a worker's presence as JSON, with the time at which it said so, by its name.
+POLICY: Final = "dd:policy"  # JSON of the `QueueSettings` that count: those of the keeper that started last.
+QUEUE: Final = "dd:queue"  # Hash: `paused` and `drain:HOST` to who asked for it; `drain:` is every host.
+PASSES: Final = "dd:pass"  # Hash: a user's virtual time, seconds by weight.
+ESTIMATE: Final = "dd:estimate"  # Hash: `seconds` that an attempt takes on average, and of how many `runs`.
+SPENT: Final = "dd:spent:"  # And a UTC day. Hash: US dollars by `user:NAME` and `team:NAME`; it expires.
+NUDGE: Final = "dd:nudge"  # Channel: somebody was put in line.
+RQ_QUEUE: Final = "rq:queue:runs:"  # And a worker's name: RQ's queue of that worker alone.
+RUN: Final = "dd:run:"  # And a run's id: see `record`.
+
 
 def record(run_id: str) -> str:
-    """Return the key of the run's record: spec, view, head, seq, state, fence, attempt, lease_until."""
-    return f"dd:run:{run_id}"
+    """Return the key of the run's record: spec, view, head, seq, state, fence, attempt, lease_until.
+
+    For the queue: user, format, asks (JSON, see `journal.asks`), line (the id of the last one that it stood in), and
+    since (when it was put there, ms).
+    """
+    return f"{RUN}{run_id}"
 
 
 def stream(run_id: str) -> str:

@@ -22,9 +22,12 @@ _PATIENCE: Final = 0.1
 """Share of the lease that a renewal may take, and that is waited before the next one where it failed."""
 
 
-def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float) -> int | str:
-    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, PARKED, STALE or LEASED."""
-    return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000)])
+def claim(client: Redis, run_id: str, attempt: int, *, lease_seconds: float, worker: str = "") -> int | str:
+    """Claim a run for an attempt. Returns the fencing token, or why not: UNKNOWN, DONE, PARKED, STALE or LEASED.
+
+    With the name of a `worker` it's also STALE where the run isn't that worker's any more.
+    """
+    return Scripts(client)("claim", [keys.record(run_id)], [attempt, int(lease_seconds * 1000), worker])
 
 
 class Lease:

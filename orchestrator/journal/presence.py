@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.errors import UnavailableError
+from orchestrator.errors import JournalError, UnavailableError
 from orchestrator.journal import keys
-from orchestrator.journal.connection import available
+from orchestrator.journal.connection import Scripts, available
 
 if TYPE_CHECKING:
     from redis import Redis
 
 EVERY_SECONDS: Final = 2.0
-_EXPIRE_SECONDS: Final = 8
+EXPIRE_SECONDS: Final = 8
+WORKER: Final = "worker"
+"""The kind of process that takes runs."""
 
 
 def pid_namespace() -> int:
@@ -68,13 +70,19 @@ class Presence(Value):
 
 
 class Beat:
-    """Says that this process is alive, from a thread, until the block ends."""
+    """Says that this process is alive, from a thread, until the block ends; a worker also what it offers and carries.
+
+    A worker that leaves gives back what it was given and hasn't begun.
+    """
 
     def __init__(self, client: Redis, presence: Presence) -> None:
         self._client = client
+        self._scripts = Scripts(client)
         self._presence = presence
+        self._carries = ""
         self._owner = os.getpid()
         self._ended = threading.Event()
+        self._lock = threading.Lock()  # What one thread says mustn't be overtaken by what another knew before.
         self._thread = threading.Thread(target=self._beat, name="presence", daemon=True)
 
     def __enter__(self) -> Self:
@@ -89,19 +97,45 @@ class Beat:
         try:
             with available():
                 self._client.delete(keys.process(self._presence.kind, self._presence.name))
+            if self._presence.kind == WORKER:
+                self._scripts("repair", [], [self._presence.name])
         except UnavailableError:
             return  # The key expires by itself.
 
+    def offer(self, offer: Offer) -> None:
+        """Offer something else from now on."""
+        with self._lock:
+            self._presence = self._presence.model_copy(update={"offer": offer})
+            self._say()
+
+    def carry(self, attempt: str) -> None:
+        """Say which attempt this worker is about to carry; nothing is said to Redis, which has given it."""
+        with self._lock:
+            self._carries = attempt
+
+    def rest(self) -> None:
+        """Say that it carries nothing any more, and is free; where Redis is away, with the next beat."""
+        with self._lock:
+            self._carries = ""
+            self._say(ended=True)
+
     def _beat(self) -> None:
-        key, value = keys.process(self._presence.kind, self._presence.name), self._presence.model_dump_json()
         while True:
-            try:
-                with available():
-                    self._client.set(key, value, ex=_EXPIRE_SECONDS)
-            except UnavailableError:
-                pass  # Said again at the next beat.
+            with self._lock:
+                self._say()
             if self._ended.wait(EVERY_SECONDS):
                 return
+
+    def _say(self, *, ended: bool = False) -> None:
+        with suppress(UnavailableError, JournalError):  # Said again at the next beat.
+            beat(self._scripts, self._presence, carries=self._carries, ended=ended)
+
+
+def beat(scripts: Scripts, presence: Presence, *, carries: str = "", ended: bool = False) -> None:
+    """Say once that a process is alive; a worker that carries no attempt is free for one. Raises RedisAwayError."""
+    name = presence.name if presence.kind == WORKER else ""
+    told = [presence.model_dump_json(), EXPIRE_SECONDS, name, carries, "1" if ended else ""]
+    scripts("beat", [keys.process(presence.kind, presence.name)], told)
 
 
 def alive(client: Redis, kind: str) -> list[Presence]:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import Body, Checkpointed, Claimed, Event, Rewound, Submitted
+from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Replied, Rewound, Submitted
 from orchestrator.journal import keys, packing
+from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview
@@ -185,13 +186,14 @@ class Writer:
             signature = signer.sign(self._run_id, moment)
         tried[head] = _Try(events, moment if signer is not None else None)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
+        cost = sum(body.reply.cost_usd or 0.0 for body in bodies if isinstance(body, Replied))
         status = self._scripts(
             "append",
             [
-                *(record, keys.stream(self._run_id), keys.LIVE, keys.PENDING, keys.RUNS),
+                *(record, keys.stream(self._run_id), keys.LIVE, keys.RUNS),
                 *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
             ],
-            [*told, len(self._blobs), *blobs, *entries],
+            [*told, FORMAT, f"{cost:.9f}", len(self._blobs), *blobs, *entries],
         )
         if status == "OK":
             self._remember(tried[head])
@@ -285,8 +287,11 @@ def create(client: Redis, run_id: str, who: str, bodies: Sequence[Body]) -> RunV
     now_ms = int(view.created_at.timestamp() * 1000)
     status = Scripts(client)(
         "create",
-        [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE, keys.PENDING],
-        [run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head, *stored],
+        [keys.record(run_id), keys.stream(run_id), keys.RUNS, keys.LIVE],
+        [
+            *(run_id, now_ms, view.state, view.spec.model_dump_json(), dump_view(view), head),
+            *(user_of(who), asks(view.spec, who), FORMAT, *stored),
+        ],
     )
     if status != "OK" and next((one.hash for one in entries(client, run_id, after=len(bodies) - 1)), "") != head:
         raise JournalError(f"run {run_id} exists already", hint="try again")  # Else it's this one: an answer got lost.

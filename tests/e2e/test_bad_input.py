@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from kit import MEND, SUBMIT
 
+from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.queue import ENTRY_POINT, QUEUE_KEY, call
+from orchestrator.queue import ENTRY_POINT, call, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +127,7 @@ def test_an_entry_for_a_run_that_does_not_exist_is_passed_over(
     job_id = "zzzzzzzzzzzz-a1"
     with connect(redis_url(stack.settings)) as client:
         client.hset(f"rq:job:{job_id}", mapping={"data": call(ENTRY_POINT, job_id), "status": "queued"})
-        client.rpush(QUEUE_KEY, job_id)
+        client.rpush(f"{keys.RQ_QUEUE}{workers(client)[0].presence.name}", job_id)
     run_id = stack.detached(script(MEND, SUBMIT), repo)
     assert stack("wait", run_id).returncode == 0, "the worker goes on"
     logs = "".join(path.read_text() for path in (stack.settings.state_dir / "logs").glob("worker-*.log"))

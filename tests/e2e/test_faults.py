@@ -13,7 +13,7 @@ from kit import MEND, SUBMIT
 
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, ping, redis_url
-from orchestrator.queue import QUEUE_KEY
+from orchestrator.queue import workers
 from orchestrator.runs import Outcome
 from orchestrator.stack.crash import kill_worker
 from orchestrator.stack.status import Status
@@ -95,9 +95,10 @@ def test_a_queue_entry_that_names_another_function_runs_nothing(
     }
     with connect(redis_url(stack.settings)) as client:
         client.hset(f"rq:job:{job_id}", mapping=entry)
-        client.sadd("rq:queues", QUEUE_KEY)
-        client.rpush(QUEUE_KEY, job_id)
-        until(lambda: client.lpos(QUEUE_KEY, job_id) is None)
+        queue = f"{keys.RQ_QUEUE}{workers(client)[0].presence.name}"
+        client.sadd("rq:queues", queue)
+        client.rpush(queue, job_id)
+        until(lambda: client.lpos(queue, job_id) is None)
     run_id = stack.detached(script(MEND, SUBMIT), repo)
     assert stack("wait", run_id).returncode == 0, "the worker goes on"
     assert not proof.exists()

@@ -13,8 +13,9 @@ import pytest
 from disturbed import LEASE_S
 
 from benchmarks.stack import COMMAND
+from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.queue import queued
+from orchestrator.queue import workers
 from orchestrator.runs import State
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ def test_a_worker_that_dies_between_popping_a_job_and_claiming_its_run(disturbed
         run.until(lambda: any(one["cmd"] == "blmove" for one in client.client_list()))
         os.kill(worker, signal.SIGSTOP)  # Redis hands it the job all the same.
         run.begin()
-        run.until(lambda: not queued(client))
+        queue = f"{keys.RQ_QUEUE}{workers(client)[0].presence.name}"
+        run.until(lambda: client.exists(keys.HELD) and not client.exists(queue))
         if seed % 2 == 0:
             os.kill(worker, signal.SIGCONT)
             time.sleep(run.random.uniform(0, 0.1))
         else:
             assert run.view.state is State.QUEUED
         os.kill(worker, signal.SIGKILL)
-    assert run.final.attempt == 2
+    assert run.final.attempt <= 2, "what was never claimed is put back as it was"

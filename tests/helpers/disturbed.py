@@ -19,7 +19,6 @@ from orchestrator.errors import RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, hurried, redis_url
 from orchestrator.journal.stream import Entry, entries
-from orchestrator.queue import QUEUE_KEY
 from orchestrator.requests import RunRequest
 from orchestrator.runs import Outcome, State
 from orchestrator.stack.status import Status
@@ -213,7 +212,8 @@ class Disturbed:
         rooms = self.stack.settings.state_dir / "workspaces" / "open"
         left = [held.id for held in self.containers()]
         left += [room.name for room in rooms.iterdir() if told(room).get(RUN_LABEL) == self.run_id]
-        left += [key for key in (keys.LIVE, keys.PENDING, QUEUE_KEY) if self._redis.exists(key)]
+        left += [key for key in (keys.LIVE, keys.PENDING, keys.LINES, keys.HELD, keys.BUSY) if self._redis.exists(key)]
+        left += [str(key) for key in self._redis.scan_iter(f"{keys.RQ_QUEUE}*")]
         return left
 
 

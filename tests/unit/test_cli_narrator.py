@@ -257,6 +257,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
         e.PauseRequested(),
+        e.PreemptRequested(why="drain", text=HOSTILE),
         e.Parked(why="lost", text=HOSTILE),
         e.ResumeRequested(),
         e.Steered(text=HOSTILE),

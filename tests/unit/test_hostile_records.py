@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from journals import Carried, carried, rechained, rewrite, stored
+from seats import at_work, sent
 
 from orchestrator import events as e
 from orchestrator.api import Door
@@ -101,7 +102,9 @@ def test_harm_to_one_run_is_told_in_words_and_stays_its_own(
     keeper = Keeper(client, settings)
     keeper._judges_from = 0
     keeper.tick()
-    assert index.pending(client) == [], "the other one was dispatched"
+    at_work(client)
+    assert list(sent(client)) == [f"{other}-a1"]
+    assert index.pending(client) == []
     told = list[tuple[int, str]]()
     for look in (
         lambda: door.show(run.run),

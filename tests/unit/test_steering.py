@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from seats import at_work, claimed, freed, sent
 
 from orchestrator import events as e
 from orchestrator.agent.context import Context, Projection
@@ -20,7 +21,6 @@ from orchestrator.journal.stream import read
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.keeper import Keeper
-from orchestrator.queue import QUEUE_KEY, dispatch, queued
 from orchestrator.runs import LONGEST_TASK, Outcome, RunSpec, RunView, State, Verdict, new_run_id
 from orchestrator.settings import Settings
 from orchestrator.steering import More, Steering
@@ -39,14 +39,9 @@ def ann(client: Redis) -> Steering:
 
 def carried(client: Redis, run_id: str, number: int = 1, *, seconds: float = 30.0) -> Writer:
     """An attempt at work, at the beginning of a step."""
-    dispatch(client, run_id, number)
-    client.delete(QUEUE_KEY)  # A worker took it.
-    fence = claim(client, run_id, number, lease_seconds=seconds)
-    assert isinstance(fence, int), fence
-    journal = Writer(client, run_id, who="w", fence=fence, lease_seconds=seconds)
-    ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})
-    journal.append(e.Claimed(attempt=number, fence=fence, worker="w", host="h"), ready)
-    return journal
+    worker = freed(client, f"w-{run_id}")
+    sent(client)
+    return claimed(client, run_id, number, worker=worker, seconds=seconds)
 
 
 def step(journal: Writer, number: int, call: ToolCall | None = None) -> None:
@@ -80,7 +75,8 @@ def kinds(client: Redis, run_id: str) -> list[str]:
 
 
 def test_a_run_in_line_is_paused_at_once_and_no_worker_gets_it(client: Redis, run_id: str, ann: Steering) -> None:
-    dispatch(client, run_id, 1)
+    worker = at_work(client)
+    assert sent(client) == {f"{run_id}-a1": worker}
     ann.pause(run_id)
     now = view(client, run_id)
     assert (now.state, now.reason, now.doing) == (State.WAITING, "paused", "paused by ann")
@@ -92,7 +88,9 @@ def test_a_run_in_line_is_paused_at_once_and_no_worker_gets_it(client: Redis, ru
     assert index.pending(client) == []
     assert view(client, run_id).attempt == 1
     ann.resume(run_id)
-    assert queued(client) == [f"{run_id}-a1", f"{run_id}-a2"]
+    assert sent(client) == {}, "its worker hasn't got over the first entry yet"
+    freed(client)
+    assert sent(client) == {f"{run_id}-a2": worker}
     assert claim(client, run_id, 1, lease_seconds=5) == "STALE"
     assert carried(client, run_id, 2).view.state is State.RUNNING
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 from rq import Queue
 
-from orchestrator.job import SERIALIZER, AttemptJob
+from orchestrator.job import SERIALIZER, job_of
 from orchestrator.queue import QUEUE
 from orchestrator.worker import AttemptWorker
 
@@ -30,8 +30,9 @@ def connection(redis_server: str) -> Iterator[redis.Redis]:
 
 
 def worker(connection: redis.Redis, name: str) -> AttemptWorker:
-    queue = Queue(QUEUE, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
-    return AttemptWorker([queue], name=name, connection=connection, job_class=AttemptJob, serializer=SERIALIZER)
+    job = job_of(QUEUE, name)
+    queue = Queue(job.queue_name, connection=connection, job_class=job, serializer=SERIALIZER)
+    return AttemptWorker([queue], name=name, connection=connection, job_class=job, serializer=SERIALIZER)
 
 
 @pytest.mark.timeout(20)  # Else it would wait for a job for minutes.

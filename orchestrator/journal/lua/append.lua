@@ -1,7 +1,8 @@
 -- Append events to a run's journal, if the writer may and nobody wrote in between.
--- KEYS: record, stream, live, pending, runs, blobs, archive, finished.
+-- KEYS: record, stream, live, runs, blobs, archive, finished.
 -- ARGV: run id, fence ('' = open append), expected head, new head, state, view, lease (ms), operation, signature of the last event's head
--- ('' = none), number of blobs, then pairs of a blob's name and its bytes, then for each event the field of its bytes, those bytes, and its hash.
+-- ('' = none), the writer's format, what the replies among the events cost (US dollars), number of blobs, then pairs of a blob's name and its
+-- bytes, then for each event the field of its bytes, those bytes, and its hash.
 -- Operations: 'none'; 'finish' ends the run and its lease; 'requeue' gives it to the next attempt, 'reopen' a run that is done, 'resume'
 -- one that is parked; 'park' leaves it to nobody. A run that is done takes nothing else, and one that is parked isn't given on by a requeue.
 -- An open operation is refused while a lease is alive: only the owner of a run ends it then.
@@ -13,14 +14,13 @@ if state == 'done' and operation ~= 'reopen' then return 'DONE' end
 if operation == 'reopen' and state ~= 'done' then return 'LEASED' end
 if (state == 'waiting') ~= (operation == 'resume') and (operation == 'resume' or operation == 'requeue') then return 'PARKED' end
 if redis.call('HGET', record, 'head') ~= ARGV[3] then return 'HEAD' end
-if redis.call('EXISTS', KEYS[7]) == 1 then return 'ARCHIVED' end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('EXISTS', KEYS[6]) == 1 then return 'ARCHIVED' end
+local now = clock()
 local leased = tonumber(redis.call('HGET', record, 'lease_until')) > now
 if fence == '' and operation ~= 'none' and leased then return 'LEASED' end
 local seq = tonumber(redis.call('HGET', record, 'seq'))
-local first = 11 + 2 * ARGV[10]
-for i = 11, first - 1, 2 do redis.call('HSET', KEYS[6], ARGV[i], ARGV[i + 1]) end
+local first = 13 + 2 * ARGV[12]
+for i = 13, first - 1, 2 do redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
 for i = first, #ARGV, 3 do
   seq = seq + 1
   if i + 3 > #ARGV and ARGV[9] ~= '' then
@@ -30,22 +30,31 @@ for i = first, #ARGV, 3 do
   end
 end
 redis.call('HSET', record, 'head', ARGV[4], 'seq', seq, 'state', ARGV[5], 'view', ARGV[6])
+if number(ARGV[11]) > 0 then spend(ARGV[1], ARGV[11], now) end
+if number(ARGV[10]) > number(redis.call('HGET', record, 'format')) then -- From here on an older worker can't read it.
+  redis.call('HSET', record, 'format', ARGV[10])
+  if operation == 'none' and redis.call('ZSCORE', K.PENDING, ARGV[1]) then
+    leave(ARGV[1])
+    enter(ARGV[1], now)
+  end
+end
 if operation == 'none' then
   if fence ~= '' then redis.call('HSET', record, 'lease_until', now + ARGV[7]) end
   return 'OK'
 end
 redis.call('HSET', record, 'lease_until', 0)
 redis.call('HINCRBY', record, 'fence', 1)
-redis.call('ZREM', KEYS[4], ARGV[1])
+leave(ARGV[1])
+settle(ARGV[1], now)
 if operation == 'finish' then
   redis.call('ZREM', KEYS[3], ARGV[1])
-  redis.call('ZADD', KEYS[8], now, ARGV[1])
+  redis.call('ZADD', KEYS[7], now, ARGV[1])
 elseif operation ~= 'park' then
   if operation == 'reopen' then
-    redis.call('ZADD', KEYS[3], redis.call('ZSCORE', KEYS[5], ARGV[1]), ARGV[1])
-    redis.call('ZREM', KEYS[8], ARGV[1])
+    redis.call('ZADD', KEYS[3], redis.call('ZSCORE', KEYS[4], ARGV[1]), ARGV[1])
+    redis.call('ZREM', KEYS[7], ARGV[1])
   end
   redis.call('HINCRBY', record, 'attempt', 1)
-  redis.call('ZADD', KEYS[4], now, ARGV[1])
+  enter(ARGV[1], now)
 end
 return 'OK'

@@ -1,0 +1,58 @@
+"""Workers as the queue sees them, without their processes, and runs that wait for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events as e
+from orchestrator.journal.connection import Scripts
+from orchestrator.journal.lease import claim
+from orchestrator.journal.presence import WORKER, Offer, Presence, beat
+from orchestrator.journal.writer import Writer, create
+from orchestrator.queue import dispatch
+from orchestrator.runs import new_run_id
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from orchestrator.runs import RunSpec
+
+ROOM = {"memory_mb": 2048, "cpus": 2.0, "images": ("none:latest",), "format": e.FORMAT}
+"""What a worker offers here if nothing else is said: enough for the tests' own specification."""
+
+
+def at_work(client: Redis, name: str = "w", *, host: str = "h", host_id: str = "", **offer: Any) -> str:
+    """Have a worker say that it lives, and is free if it was given nothing. Returns its name."""
+    told: dict[str, Any] = {"kind": WORKER, "name": name, "host": host, "pid": 1, "version": "0"}
+    presence = Presence(**told, host_id=host_id or f"id-{host}", offer=Offer(**(ROOM | offer)))
+    beat(Scripts(client), presence)
+    return name
+
+
+def freed(client: Redis, name: str = "w", **more: Any) -> str:
+    """Have a worker pop what it was given, be done with it, and say so."""
+    client.delete(f"rq:queue:runs:{name}")
+    return at_work(client, name, **more)
+
+
+def submitted(client: Redis, spec: RunSpec, who: str = "ann@h", **changes: Any) -> str:
+    """Queue a run, with some changes to its specification; return its id."""
+    run_id = new_run_id()
+    body = e.Submitted(spec=spec.model_copy(update=changes))
+    create(client, run_id, who, [body, e.Dispatched(attempt=1)])
+    return run_id
+
+
+def claimed(client: Redis, run_id: str, number: int = 1, *, worker: str = "", seconds: float = 30.0) -> Writer:
+    """Claim a run that was given to a worker, and return the attempt's journal, at the beginning of a step."""
+    fence = claim(client, run_id, number, lease_seconds=seconds, worker=worker)
+    assert isinstance(fence, int), fence
+    journal = Writer(client, run_id, who="w", fence=fence, lease_seconds=seconds)
+    ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})
+    journal.append(e.Claimed(attempt=number, fence=fence, worker="w", host="h"), ready)
+    return journal
+
+
+def sent(client: Redis) -> dict[str, str]:
+    """Dispatch, and return which attempt went to which worker."""
+    return dict(dispatch(client))
