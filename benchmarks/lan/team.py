@@ -110,7 +110,7 @@ class Team:
         each(_as_before, *self.hosts)
 
     def rest(self) -> None:
-        """Wait until no run is under way or waits, and no host has a container of one; what still goes on is cancelled."""
+        """Cancel what still goes on, and wait until no host has a container of a run."""
         for listed in self.door.runs(include_done=False, limit=1000).runs:
             with suppress(DreamdockError):  # It ended just now.
                 self.door.cancel(listed.view.id)

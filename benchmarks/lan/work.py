@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.demo import bundled, make
@@ -13,6 +12,8 @@ from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from pathlib import Path
 
     from benchmarks.lan.host import Host
     from benchmarks.lan.team import Team
@@ -60,7 +61,8 @@ class Work:
     def where(self, run_id: str) -> Host:
         """Return the host that has a run's container, whatever it's called; waits until one has."""
         hosts = self._team.hosts
-        return until(lambda: next((host for host in hosts if self._team.containers(host, run_id)), None))
+        found: Host = until(lambda: next((host for host in hosts if self._team.containers(host, run_id)), None))
+        return found
 
     def reach(self, run_id: str, step: int) -> None:
         """Wait until a run has committed a step, and isn't over."""
@@ -121,5 +123,6 @@ def _commands(steps: int, seconds: float) -> list[str]:
     """Return commands of which each builds on all before it: the files, and what the shell remembers."""
     chain = "/workspace/chain.txt"
     line = f'COUNT=$((COUNT + 1)); export COUNT; echo "$COUNT $PWD $(cat {chain} | sha256sum)" >> {chain}'
-    more = "mkdir -p /workspace/d$COUNT; touch /workspace/d$COUNT/f; rm -rf /workspace/d$((COUNT - 2)); cd /workspace/d$COUNT"
+    here = "/workspace/d$COUNT"
+    more = f"mkdir -p {here}; touch {here}/f; rm -rf /workspace/d$((COUNT - 2)); cd {here}"
     return [f"touch {chain}; sleep {seconds}; {line}; {more}"] * steps
