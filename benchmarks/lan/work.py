@@ -12,7 +12,6 @@ from orchestrator.runs import Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
     from pathlib import Path
 
     from benchmarks.lan.host import Host
