@@ -51,8 +51,8 @@ def seconds(argv: Sequence[str], environ: Mapping[str, str]) -> float:
 
 
 @contextmanager
-def redis_with_runs(folder: Path) -> Iterator[str]:
-    """Yield the address of a private Redis that holds queued runs."""
+def own_redis(folder: Path) -> Iterator[str]:
+    """Yield the address of a private Redis, empty."""
     socket = folder / "redis.sock"
     url = f"unix://{socket}"
     argv = [str(embedded_program()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
@@ -61,14 +61,21 @@ def redis_with_runs(folder: Path) -> Iterator[str]:
             deadline = time.monotonic() + _UP_SECONDS
             while not ping(url) and time.monotonic() < deadline:
                 time.sleep(0.02)
-            with connect(url) as client:
-                for number in range(RUNS):
-                    repo = Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
-                    spec = RunSpec(task=f"mend part {number}", repo=repo, model="scripted", image="")
-                    create(client, new_run_id(), "bench", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
             yield url
         finally:
             server.terminate()
+
+
+@contextmanager
+def redis_with_runs(folder: Path) -> Iterator[str]:
+    """Yield the address of a private Redis that holds queued runs."""
+    with own_redis(folder) as url:
+        with connect(url) as client:
+            for number in range(RUNS):
+                repo = Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
+                spec = RunSpec(task=f"mend part {number}", repo=repo, model="scripted", image="")
+                create(client, new_run_id(), "bench", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        yield url
 
 
 def measure(environ: Mapping[str, str]) -> list[Row]:

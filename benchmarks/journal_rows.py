@@ -44,7 +44,7 @@ _KB: Final = 1024
 
 
 def measure(stack: Stack, *, brief: bool) -> list[Row]:
-    """Return the rows. They leave nothing in the stack's Redis but finished runs."""
+    """Return the rows. They leave nothing in the stack's Redis but finished runs; its queue is paused meanwhile."""
     floor = [seconds(BARE, os.environ) for _ in range(_ROUNDS)]
 
     def told(what: str, samples: list[float], unit: str, target: float) -> Row:
@@ -111,10 +111,7 @@ def fold_and_restore(client: Redis, *, rounds: int, steps: int) -> list[float]:
 
 
 def listed(client: Redis, environ: Mapping[str, str], *, rounds: int, runs: int) -> list[float]:
-    """Return the seconds of `ps -a`, where there are 10,000 runs; one in ten isn't over.
-
-    Those are parked: queued ones a keeper would dispatch, and a worker carry, while it's measured.
-    """
+    """Return the seconds of `ps -a`, where there are 10,000 runs; one in ten isn't over, and parked."""
     base = Base(project="p" * 12, commit="c" * 40, tree="t" * 40, name="small", source="/nowhere")
     for number in range(runs):
         run_id, spec = new_run_id(), RunSpec(task=f"mend part {number}", repo=base, model="scripted", image="")

@@ -23,9 +23,9 @@ from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
-from orchestrator.queue import Waiting, waiting
 from orchestrator.resolve import resolve
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
+from orchestrator.standing import Waiting, waiting
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 

@@ -119,7 +119,7 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
 
 def _dispatch_until(settings: Settings, ended: threading.Event) -> None:
     """Dispatch as soon as somebody is put in line, and each second."""
-    published = False
+    published, told = False, ""
     while not ended.is_set():
         try:
             with connect(redis_url(settings)) as client:
@@ -129,11 +129,12 @@ def _dispatch_until(settings: Settings, ended: threading.Event) -> None:
                 with nudges(client) as wait:
                     while not ended.is_set():
                         dispatch(client)
+                        told = ""
                         wait(_EVERY_SECONDS)
-        except UnavailableError:
-            ended.wait(_EVERY_SECONDS)  # The tick says that.
-        except DreamdockError as error:
-            _log.error("the queue can't be dispatched", why=error.message, cause=error.cause)
+        except Exception as error:  # noqa: BLE001  # Without this thread nothing moves any more, for anybody.
+            if (why := str(error)) != told:
+                _log.error("the queue can't be dispatched", why=why, cause=getattr(error, "cause", ""))
+            told = why
             ended.wait(_EVERY_SECONDS)
 
 

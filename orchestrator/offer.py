@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.errors import UnavailableError
 from orchestrator.events import FORMAT
 from orchestrator.journal.asks import plain_image
 from orchestrator.journal.presence import Offer
+from orchestrator.standing import wanted_images
 from sandbox import images
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from redis import Redis
+
     from orchestrator.journal.presence import Beat
     from orchestrator.settings import Settings
 
 _LOOK_SECONDS: Final = 30.0
+_WANTED_SECONDS: Final = 2.0
 
 
 def offer(settings: Settings, names: Sequence[str] = ()) -> Offer:
@@ -35,19 +41,22 @@ def offer(settings: Settings, names: Sequence[str] = ()) -> Offer:
 
 
 @contextmanager
-def kept_current(settings: Settings, beat: Beat) -> Iterator[None]:
-    """Look at the engine's images now and every 30 s, and offer what is there, while the block runs.
+def kept_current(settings: Settings, client: Redis, beat: Beat) -> Iterator[None]:
+    """Offer the engine's images, as they are now and each 30 s, and sooner where one is waited for, during the block.
 
     In a thread of its own: an engine that hangs mustn't make its worker seem dead. While it's away nothing changes.
     """
     ended = threading.Event()
 
     def look() -> None:
-        while True:
-            with suppress(SandboxError):
-                beat.offer(offer(settings, images.names()))
-            if ended.wait(_LOOK_SECONDS):
-                return
+        looked, offered = -_LOOK_SECONDS, offer(settings)
+        while not ended.is_set():
+            with suppress(SandboxError, UnavailableError):
+                due = time.monotonic() - looked >= _LOOK_SECONDS
+                if due or wanted_images(client) - {*offered.images}:
+                    offered, looked = offer(settings, images.names()), time.monotonic()
+                    beat.offer(offered)
+            ended.wait(_WANTED_SECONDS)
 
     threading.Thread(target=look, name="images", daemon=True).start()
     try:

@@ -136,17 +136,17 @@ def repair(client: Redis) -> int:
 
 def adopt(client: Redis) -> int:
     """Put those in line that wait and stand in none, as those of an older version do; return how many."""
+    lines: Any
     rows: Any
+    with available():
+        lines = client.hkeys(keys.LINES)
     with available(), client.pipeline(transaction=False) as pipe:
-        pipe.zcard(keys.PENDING)
-        lines: Any = client.hkeys(keys.LINES)
         for line_id in lines:
-            pipe.zcard(keys.LINE.encode() + line_id)
+            pipe.zrange(keys.LINE.encode() + line_id, 0, -1)
         rows = pipe.execute()
-    if rows[0] == sum(rows[1:]):
-        return 0
+    lined_up = {run_id.decode(errors="replace") for row in rows for run_id in row}
     found = 0
-    for record in index.records(client, index.pending(client)):
+    for record in index.records(client, [run_id for run_id in index.pending(client) if run_id not in lined_up]):
         spec, who = record.view.spec, record.view.who
         status = Scripts(client)("adopt", [], [record.view.id, user_of(who), asks(spec, who), e.FORMAT])
         found += status == "OK"

@@ -88,7 +88,7 @@ def waiting(client: Redis, run_ids: Sequence[str]) -> dict[str, Waiting]:
     """Return why these runs wait; nothing of those that don't."""
     if not run_ids:
         return {}
-    rows = json.loads(str(Scripts(client)("waiting", [], [*run_ids])))
+    rows = json.loads(str(Scripts(client).ask("waiting", [*run_ids])))
     return {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
 
 
@@ -115,6 +115,12 @@ def queue_state(client: Redis) -> QueueState:
         held=dict(_held(client, now)),
         spent={name: float(dollars) for name, dollars in sorted(_hash(client, today).items())},
     )
+
+
+def wanted_images(client: Redis) -> set[str]:
+    """Return the images that runs wait for, among others; see `journal.asks.plain_image`."""
+    found = (told.get("requires") for told in _objects(client, keys.LINES).values())
+    return {str(asks["image"]) for asks in found if isinstance(asks, dict) and asks.get("image")}
 
 
 def policy(client: Redis) -> QueueSettings | None:

@@ -185,7 +185,7 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
         with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
             for danger in dangers(client):
                 _log.warning(danger)
-        with kept_current(settings, beat) if queue == QUEUE else nullcontext():
+        with kept_current(settings, client, beat) if queue == QUEUE else nullcontext():
             AttemptWorker.seat = Seat(client, beat, presence.name) if queue == QUEUE else None
             while not _work(url, presence.name, queue):
                 _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
@@ -212,7 +212,7 @@ def _work(url: str, name: str, queue: str) -> bool:
         connection.ping()
         job = job_of(queue, name)
         if AttemptWorker.seat is not None:
-            _begin_again(connection, name)
+            begin_again(connection, name)
             AttemptWorker.seat.free()
         worker = AttemptWorker(
             [Queue(job.queue_name, connection=connection, job_class=job, serializer=SERIALIZER)],
@@ -231,11 +231,16 @@ def _work(url: str, name: str, queue: str) -> bool:
     return AttemptWorker.asked_to_stop
 
 
-def _begin_again(connection: Redis, name: str) -> None:
-    """Put back onto this worker's own queue what was popped before an outage and never begun: its answer got lost."""
-    queue = f"{keys.RQ_QUEUE}{name}"
-    while connection.lmove(f"{queue}:intermediate", queue, "RIGHT", "LEFT"):
-        pass
+def begin_again(connection: Redis, name: str) -> None:
+    """Put back onto this worker's own queue what it was given, popped before an outage and never begun.
+
+    The answer got lost; whatever else was popped is nobody's, and may be what RQ's worker stumbled over.
+    """
+    queue, popped = f"{keys.RQ_QUEUE}{name}", f"{keys.RQ_QUEUE}{name}:intermediate"
+    given: Any = connection.hget(keys.BUSY, name)
+    if given and connection.lrem(popped, 0, given):
+        connection.lpush(queue, given)
+    connection.delete(popped)
 
 
 def _die_with_parent() -> None:

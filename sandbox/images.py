@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -128,8 +128,11 @@ def names() -> list[str]:
     import docker  # noqa: PLC0415  # As in `public_base`.
     import requests  # noqa: PLC0415  # As in `public_base`.
 
+    if not engine.answers():  # The SDK leaves a socket open where nobody listens, and this is asked again and again.
+        raise EngineUnavailable("the engine doesn't answer", hint="dreamdock doctor")
     try:
-        found = engine.client(timeout_s=_REGISTRY_SECONDS).api.images()
+        with closing(engine.client(timeout_s=_REGISTRY_SECONDS)) as client:
+            found = client.api.images()
     except (docker.errors.APIError, requests.RequestException) as error:
         raise EngineUnavailable("the engine doesn't list its images", cause=str(error), hint=_AGAIN) from error
     return [name for image in found for kind in ("RepoTags", "RepoDigests") for name in image.get(kind) or ()]

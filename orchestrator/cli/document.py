@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs
     from orchestrator.events import Event
     from orchestrator.journal.live import Said
-    from orchestrator.queue import Waiting
     from orchestrator.runs import RunView
+    from orchestrator.standing import Waiting
 
 
 def write(schema: str, fields: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from orchestrator.cli.text import ordinal, visible
 from orchestrator.runs import Outcome, RunView, State
 
 if TYPE_CHECKING:
-    from orchestrator.queue import Waiting
+    from orchestrator.standing import Waiting
 
 
 class Look(NamedTuple):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events as e
+from orchestrator.journal import index, keys
 from orchestrator.journal.connection import Scripts
 from orchestrator.journal.lease import claim
 from orchestrator.journal.presence import WORKER, Offer, Presence, beat
 from orchestrator.journal.writer import Writer, create
 from orchestrator.queue import dispatch
-from orchestrator.runs import new_run_id
+from orchestrator.runs import Outcome, new_run_id
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,6 +40,7 @@ def freed(client: Redis, name: str = "w", **more: Any) -> str:
 
 def submitted(client: Redis, spec: RunSpec, who: str = "ann@h", **changes: Any) -> str:
     """Queue a run, with some changes to its specification; return its id."""
+    time.sleep(0.002)  # The queue tells moments apart by the millisecond.
     run_id = new_run_id()
     body = e.Submitted(spec=spec.model_copy(update=changes))
     create(client, run_id, who, [body, e.Dispatched(attempt=1)])
@@ -56,3 +60,20 @@ def claimed(client: Redis, run_id: str, number: int = 1, *, worker: str = "", se
 def sent(client: Redis) -> dict[str, str]:
     """Dispatch, and return which attempt went to which worker."""
     return dict(dispatch(client))
+
+
+def waited(client: Redis, run_id: str, seconds: float) -> None:
+    """Have a run wait for so much longer than it has."""
+    record = keys.record(run_id)
+    client.hset(record, "since", int(client.hget(record, "since") or 0) - int(seconds * 1000))
+
+
+def lasted(client: Redis, run_id: str, seconds: float) -> None:
+    """Have what is under way have begun so many seconds ago."""
+    held = json.loads(client.hget(keys.HELD, run_id) or b"{}")
+    client.hset(keys.HELD, run_id, json.dumps(held | {"since": index.now_ms(client) - int(seconds * 1000)}))
+
+
+def ended(journal: Writer) -> None:
+    """Let an attempt end its run well."""
+    journal.append(e.Finished(outcome=Outcome.SUCCEEDED), operation="finish")

@@ -10,11 +10,13 @@ from working import SUBMIT, attempt, base, bash, box, lose, opened, script, star
 from orchestrator import events as e
 from orchestrator.agent.loop import REMINDERS, Agent, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn
+from orchestrator.journal.handover import hand_over
+from orchestrator.journal.writer import Writer
 from orchestrator.models.port import SILENT, Listener
 from orchestrator.runs import Outcome
 from orchestrator.settings import RunLimits
 from orchestrator.steering import More, Steering
-from orchestrator.stop import Stop, Stopped
+from orchestrator.stop import PREEMPTED, Stop, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +104,31 @@ def test_a_pause_comes_at_the_end_of_the_step_and_the_next_attempt_goes_on(
     with opened(journal.view.tree) as box:
         assert work(journal, box, text).kind is Kind.SUBMITTED
         assert b"one" in box.run("cat one.txt").output
+
+
+def test_a_run_that_is_pre_empted_gives_its_worker_up_at_the_end_of_the_step(
+    client: Redis, start: Any, opened: Opened
+) -> None:
+    journal = start()
+    asked = e.PreemptRequested(why="priority", text="pre-empted by a run of high priority")
+    queue = Writer(client, journal.view.id, who="queue")
+    model = Watched("echo one > one.txt", meanwhile=lambda _: queue.append(asked))
+    with opened() as box, pytest.raises(Stopped, match=PREEMPTED):
+        Agent(model, box, journal, journal.view.spec, Stop()).run()
+    assert journal.view.step == 1, "the step was finished first"
+    assert hand_over(journal, journal.view.preempting, to_blame=False)
+    assert (journal.view.reason, journal.view.preempting) == (asked.text, "")
+    journal = attempt(client, journal.view.id, 2)
+    with opened(journal.view.tree) as box:
+        assert work(journal, box, script(SUBMIT)).kind is Kind.SUBMITTED
+        assert b"one" in box.run("cat one.txt").output
+
+
+def test_a_run_that_is_done_is_proven_whoever_wants_its_worker(client: Redis, start: Any, box: Sandbox) -> None:
+    journal = start()
+    queue = Writer(client, journal.view.id, who="queue")
+    model = Watched(meanwhile=lambda _: queue.append(e.PreemptRequested(why="drain")))
+    assert Agent(model, box, journal, journal.view.spec, Stop()).run().kind is Kind.SUBMITTED
 
 
 def test_a_retried_run_hears_how_it_had_ended_and_goes_on(client: Redis, start: Any, box: Sandbox) -> None:

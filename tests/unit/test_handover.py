@@ -75,6 +75,15 @@ def test_a_committed_step_or_a_shutdown_begins_the_count_anew(client: Redis, run
         assert hand_over(attempt(client, run_id, number + 1), "shut down", to_blame=False)
 
 
+def test_a_run_that_gives_its_worker_up_is_neither_blamed_nor_forgiven(client: Redis, run_id: str) -> None:
+    for number in range(1, MOST_LOST):
+        assert hand_over(attempt(client, run_id, number), "it died")
+    journal = attempt(client, run_id, MOST_LOST)
+    Writer(client, run_id, who="queue").append(e.PreemptRequested(why="priority", text="pre-empted"))
+    assert hand_over(journal, "pre-empted", to_blame=False)
+    assert not hand_over(attempt(client, run_id, MOST_LOST + 1), "it died"), "the deaths before it count as they did"
+
+
 def test_a_run_that_was_to_be_cancelled_is_not_given_on(client: Redis, run_id: str) -> None:
     journal = attempt(client, run_id, 1)
     Writer(client, run_id, who="ann").append(e.CancelRequested())

@@ -75,7 +75,7 @@ def kinds(client: Redis, run_id: str) -> list[str]:
 
 
 def test_a_run_in_line_is_paused_at_once_and_no_worker_gets_it(client: Redis, run_id: str, ann: Steering) -> None:
-    worker = at_work(client)
+    worker = at_work(client, f"w-{run_id}")
     assert sent(client) == {f"{run_id}-a1": worker}
     ann.pause(run_id)
     now = view(client, run_id)
@@ -89,7 +89,7 @@ def test_a_run_in_line_is_paused_at_once_and_no_worker_gets_it(client: Redis, ru
     assert view(client, run_id).attempt == 1
     ann.resume(run_id)
     assert sent(client) == {}, "its worker hasn't got over the first entry yet"
-    freed(client)
+    freed(client, worker)
     assert sent(client) == {f"{run_id}-a2": worker}
     assert claim(client, run_id, 1, lease_seconds=5) == "STALE"
     assert carried(client, run_id, 2).view.state is State.RUNNING

@@ -10,8 +10,9 @@ import redis
 from rq import Queue
 
 from orchestrator.job import SERIALIZER, job_of
+from orchestrator.journal import keys
 from orchestrator.queue import QUEUE
-from orchestrator.worker import AttemptWorker
+from orchestrator.worker import AttemptWorker, begin_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,16 @@ def worker(connection: redis.Redis, name: str) -> AttemptWorker:
     job = job_of(QUEUE, name)
     queue = Queue(job.queue_name, connection=connection, job_class=job, serializer=SERIALIZER)
     return AttemptWorker([queue], name=name, connection=connection, job_class=job, serializer=SERIALIZER)
+
+
+def test_what_was_popped_before_an_outage_is_put_back_and_what_is_nobodys_is_not(connection: redis.Redis) -> None:
+    queue = f"{keys.RQ_QUEUE}w"
+    connection.rpush(f"{queue}:intermediate", "../x", "aaaaaaaaaaaa-a1")
+    connection.hset(keys.BUSY, "w", "aaaaaaaaaaaa-a1")
+    for _ in range(2):
+        begin_again(connection, "w")
+        assert connection.lrange(queue, 0, -1) == [b"aaaaaaaaaaaa-a1"]
+    assert not connection.exists(f"{queue}:intermediate")
 
 
 @pytest.mark.timeout(20)  # Else it would wait for a job for minutes.

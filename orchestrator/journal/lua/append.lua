@@ -16,7 +16,8 @@ if (state == 'waiting') ~= (operation == 'resume') and (operation == 'resume' or
 if redis.call('HGET', record, 'head') ~= ARGV[3] then return 'HEAD' end
 if redis.call('EXISTS', KEYS[6]) == 1 then return 'ARCHIVED' end
 local now = clock()
-local leased = tonumber(redis.call('HGET', record, 'lease_until')) > now
+local lease = tonumber(redis.call('HGET', record, 'lease_until'))
+local leased = lease > now
 if fence == '' and operation ~= 'none' and leased then return 'LEASED' end
 local seq = tonumber(redis.call('HGET', record, 'seq'))
 local first = 13 + 2 * ARGV[12]
@@ -45,7 +46,7 @@ end
 redis.call('HSET', record, 'lease_until', 0)
 redis.call('HINCRBY', record, 'fence', 1)
 leave(ARGV[1])
-settle(ARGV[1], now)
+settle(ARGV[1], now, lease == 0) -- It was never claimed: that is no measure of an attempt.
 if operation == 'finish' then
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZADD', KEYS[7], now, ARGV[1])

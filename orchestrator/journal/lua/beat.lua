@@ -12,6 +12,10 @@ if carries ~= '' then
 else
   -- Its work-horse may have been killed before it took the attempt out of RQ's list of what was popped and hasn't begun.
   if ARGV[5] == '1' then redis.call('DEL', queue .. ':intermediate') end
+  -- Nor does RQ take out of it what it popped in vain, because somebody had deleted the job.
+  for _, job in ipairs(redis.call('LRANGE', queue .. ':intermediate', 0, -1)) do
+    if redis.call('EXISTS', 'rq:job:' .. job) == 0 then redis.call('LREM', queue .. ':intermediate', 0, job) end
+  end
   if redis.call('LLEN', queue) + redis.call('LLEN', queue .. ':intermediate') == 0 then redis.call('HDEL', K.BUSY, name) end
 end
 return 'OK'

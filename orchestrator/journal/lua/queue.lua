@@ -158,8 +158,14 @@ local function enter(run, now)
   redis.call('PUBLISH', K.NUDGE, '')
 end
 
--- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted) and line.rank, which
--- rises while the line waits unserved. One that isn't pending, or whose record is damaged, is put out of the line.
+-- A line's priority, raised by how long it has waited unserved. `since` is when its head was put there.
+local function rank_of(q, line, since)
+  local ageing = number(q.policy.ageing_seconds)
+  local waited = math.max(q.now - math.max(number(since), number(q.served[line.id])), 0)
+  return math.min(RANK[line.priority] + math.floor(waited / 1000 / (ageing > 0 and ageing or 600)), RANK.high)
+end
+
+-- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted) and line.rank. One that isn't pending, or whose record is damaged, is put out of the line.
 local function find_head(q, line)
   while true do
     local first = redis.call('ZRANGE', K.LINE .. line.id, 0, 0, 'WITHSCORES')
@@ -174,10 +180,7 @@ local function find_head(q, line)
     attempt = tonumber(attempt)
     if state == 'queued' and attempt and attempt >= 1 and attempt < 1000000 and redis.call('ZSCORE', K.PENDING, line.run) then
       line.attempt = line.run .. '-a' .. string.format('%d', attempt)
-      local ageing = number(q.policy.ageing_seconds)
-      local waited = q.now - math.max(number(since), number(q.served[line.id]))
-      local risen = math.floor(waited / 1000 / (ageing > 0 and ageing or 600))
-      line.rank = math.min(RANK[line.priority] + math.max(risen, 0), RANK.high)
+      line.rank = rank_of(q, line, since)
       return
     end
     redis.call('ZREM', K.LINE .. line.id, line.run)

@@ -12,7 +12,9 @@ for name in pairs(busy) do
 end
 for name in pairs(dead) do
   local queue = K.RQ_QUEUE .. name
-  for _, job in ipairs(redis.call('LRANGE', queue, 0, -1)) do redis.call('DEL', 'rq:job:' .. job) end
+  for _, list in ipairs({queue, queue .. ':intermediate'}) do
+    for _, job in ipairs(redis.call('LRANGE', list, 0, -1)) do redis.call('DEL', 'rq:job:' .. job) end
+  end
   redis.call('DEL', queue, queue .. ':intermediate')
   redis.call('SREM', 'rq:queues', queue)
   -- What RQ keeps for each queue; this one's name never comes again.

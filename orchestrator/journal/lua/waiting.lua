@@ -9,10 +9,7 @@ for id, line in pairs(q.lines) do
   local first = redis.call('ZRANGE', K.LINE .. id, 0, 0, 'WITHSCORES')
   line.length = redis.call('ZCARD', K.LINE .. id)
   if first[1] then
-    local ageing = number(q.policy.ageing_seconds)
-    local since = math.max(number(fields(first[1], 'since')[1]), number(q.served[id]))
-    local risen = math.max(math.floor((q.now - since) / 1000 / (ageing > 0 and ageing or 600)), 0)
-    line.at, line.rank = number(first[2]), math.min(RANK[line.priority] + risen, RANK.high)
+    line.at, line.rank = number(first[2]), rank_of(q, line, fields(first[1], 'since')[1])
     table.insert(waits, line)
   end
 end
@@ -34,22 +31,18 @@ local function why(line)
   return 'busy', ''
 end
 
--- How many of another user's runs go before one that has `before` of its own user's before it: as many as he gets until this user has had as much.
-local function turns(line, at, before, user, theirs)
-  local target = number(q.pass[line.user]) + before * q.estimate / weight(q, line.user)
-  local behind = (target - number(q.pass[user])) * weight(q, user) / q.estimate
-  local found = behind == math.floor(behind) and theirs.at < at and behind + 1 or math.ceil(behind)
-  return math.max(math.min(found, theirs.length), 0)
-end
+-- What a user will have had once so many more of his runs went.
+local function pass_after(user, runs) return number(q.pass[user]) + runs * q.estimate / weight(q, user) end
 
--- One behind those that dispatch would probably take before: all of higher priority, of its own user those that are older, of others their share.
+-- One behind those that dispatch would probably take before: all of higher priority; of its own user those that are older; of each other user as
+-- many as he gets until this one's user has had as much.
 local function place(run, line, at)
-  local higher, before, others = 0, number(redis.call('ZRANK', K.LINE .. line.id, run)), {}
+  local before, found, higher, others = number(redis.call('ZRANK', K.LINE .. line.id, run)), 0, {}, {}
   for _, other in ipairs(waits) do
     if other == line or other.rank < line.rank or (other.user ~= line.user and barred(q, other)) then
       -- It doesn't go before, or is counted already.
     elseif other.rank > line.rank then
-      higher = higher + other.length
+      found, higher[other.user] = found + other.length, (higher[other.user] or 0) + other.length
     elseif other.user == line.user then
       before = before + redis.call('ZCOUNT', K.LINE .. other.id, '-inf', '(' .. at)
     else
@@ -57,9 +50,13 @@ local function place(run, line, at)
       others[other.user] = {length = theirs.length + other.length, at = math.min(theirs.at, other.at)}
     end
   end
-  local found = higher + before
-  for user, theirs in pairs(others) do found = found + turns(line, number(at), before, user, theirs) end
-  return found + 1
+  local target = pass_after(line.user, (higher[line.user] or 0) + before)
+  for user, theirs in pairs(others) do
+    local turns = (target - pass_after(user, higher[user] or 0)) * weight(q, user) / q.estimate
+    if turns == math.floor(turns) and theirs.at < number(at) then turns = turns + 1 end
+    found = found + math.max(math.min(math.ceil(turns), theirs.length), 0)
+  end
+  return found + before + 1
 end
 
 local answer = {}
