@@ -54,7 +54,8 @@ class Services:
     def serve(self, name: str, *argv: str) -> None:
         """Start one more service, from the main thread; its output goes into the folder."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(self.box.inside(*argv), stdout=log, stderr=log)
+            argv = tuple(self.box.inside(*argv))
+            self._running[name] = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
 
     def kill(self, name: str) -> None:
         """Kill a service, as the kernel would."""

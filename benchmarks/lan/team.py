@@ -21,6 +21,8 @@ from benchmarks.lan.services import NUMBER, Services
 from benchmarks.lan.work import until
 from orchestrator import api, settings
 from orchestrator.errors import DreamdockError
+from orchestrator.journal.connection import connect
+from orchestrator.queue import queue_state, resume_queue
 from orchestrator.stack.up import make_folders
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Team:
         self._mark = mark
         self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
+        self.client = connect(self.services.local_redis_url)
         self.door: Door
         """What is submitted from the laptop; there while it's on."""
 
@@ -101,7 +104,9 @@ class Team:
         return next(host for host in self.hosts if host.number == number)
 
     def mend(self) -> None:
-        """Put back what was done to the hosts and the network, from the main thread."""
+        """Put back what was done to the queue, the hosts and the network, from the main thread."""
+        for drained in queue_state(self.client).draining:
+            resume_queue(self.client, drained)
         for host in self.hosts:
             self.network.fast(host.number)
             if host.box.is_on:
@@ -158,12 +163,13 @@ def team(*, workers: int, **environ: str) -> Iterator[Team]:
     The main thread calls it, and is on the laptop meanwhile.
     """
     before = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("DREAMDOCK_")}
-    folder = Path(tempfile.mkdtemp(prefix="ddl-"))  # Sockets need short names.
+    folder = Path(tempfile.mkdtemp(prefix="ddh-"))  # Sockets need short names.
     mark = f"dreamdock-{folder.name}"
     try:
         with cleared(folder, mark), ExitStack() as stack:
             team = Team(folder, mark, workers, environ)
             stack.callback(team.switch_off)
+            stack.enter_context(team.client)
             team.switch_on()
             make_folders(chosen := team.laptop_settings())
             stack.enter_context(team.laptop.entered())

@@ -10,6 +10,7 @@ from benchmarks.lan.clock import off_by
 from benchmarks.lan.release import VERSION, newer
 from benchmarks.lan.team import each
 from benchmarks.lan.work import until
+from orchestrator.queue import drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,11 +80,10 @@ def test_a_slow_host_that_loses_every_twentieth_packet(team: Team, work: Making)
 
 
 def test_an_upgrade_of_one_host_after_the_other(team: Team, work: Making, tmp_path: Path) -> None:
-    runs, ids = work(steps=8, seconds=0.8), []
-    for environ in ({}, newer(tmp_path / "newer")):
-        for host in team.hosts:
-            ids += runs.submit(5)
-            host.restart(**environ)
+    runs, ids, environ = work(steps=8, seconds=0.8), [], newer(tmp_path / "newer")
+    for host in team.hosts:
+        ids += runs.submit(10)
+        host.restart(**environ)
     assert {worker.version for worker in team.door.workers()} == {VERSION}
     runs.end(ids)
     assert runs.all_faults(ids) == []
@@ -119,3 +119,21 @@ def test_hosts_whose_clocks_are_off_by_ten_minutes(team: Team, work: Making) -> 
     assert runs.all_faults(ids) == []
     assert hosts == {fast.number, slow.number, right.number}
     assert {run_id for run_id in ids if runs.view(run_id).attempt > 1} == set(on_fast)
+
+
+def test_a_host_that_is_drained(team: Team, work: Making) -> None:
+    runs = work(steps=12)
+    ids = runs.submit(4)
+    for run_id in ids:
+        runs.reach(run_id, 2)
+    drained = team.host(runs.host_of(ids[0]))
+    moved = [run_id for run_id in ids if runs.host_of(run_id) == drained.number]
+    drain(team.client, "ann", drained.name)
+    until(lambda: all(runs.host_of(run_id) != drained.number for run_id in moved))
+    runs.end(ids)
+    assert runs.all_faults(ids) == []
+    for run_id in moved:
+        bodies = [event.body for event in team.door.events(run_id)]
+        assert not any(body.to_blame for body in bodies if body.type == "attempt_lost")
+        calls = [(body.step, body.call.id) for body in bodies if body.type == "call_started"]
+        assert len(calls) == len(set(calls)), "no command was repeated"
