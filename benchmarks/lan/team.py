@@ -59,6 +59,8 @@ class Team:
         self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
         self.client = connect(self.services.local_redis_url)
+        self.settings: Settings
+        """Those of the laptop."""
         self.door: Door
         """What is submitted from the laptop; there while it's on."""
 
@@ -171,9 +173,10 @@ def team(*, workers: int, **environ: str) -> Iterator[Team]:
             stack.callback(team.switch_off)
             stack.enter_context(team.client)
             team.switch_on()
-            make_folders(chosen := team.laptop_settings())
+            team.settings = team.laptop_settings()
+            make_folders(team.settings)
             stack.enter_context(team.laptop.entered())
-            team.door = stack.enter_context(closing(api.connect(chosen)))
+            team.door = stack.enter_context(closing(api.connect(team.settings)))
             yield team
     finally:
         os.environ.update(before)

@@ -27,7 +27,7 @@ class Work:
     def __init__(self, team: Team, folder: Path, *, steps: int = 8, seconds: float = 0.5) -> None:
         self._team = team
         self.steps = steps
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         repo = make(bundled("ledger"), folder).request.repo
         script = folder / "script.jsonl"
         calls: list[dict[str, Any]] = [
@@ -92,6 +92,10 @@ class Work:
         if view.tree != self._tree:
             found.append("its tree isn't the others'")
         return [f"{run_id}: {fault}" for fault in found]
+
+    def succeeded(self, run_id: str) -> bool:
+        """Whether a run ended well."""
+        return self.view(run_id).outcome is Outcome.SUCCEEDED
 
     def all_faults(self, run_ids: Iterable[str]) -> list[str]:
         """Return what isn't as if nothing had happened to any of several runs."""
