@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks.lan.work import Work, until
+from benchmarks.lan.work import Commit, Work, until
 from orchestrator.runs import Priority
 
 if TYPE_CHECKING:
@@ -45,37 +45,33 @@ def losses(team: Team, folder: Path, count: int) -> list[tuple[float, float]]:
     Each is the seconds from the kill to the first step that another host committed, and the seconds of the steps,
     whole and begun, that were done again.
     """
-    work, found, turn = Work(team, folder, steps=30), list[tuple[float, float]](), 0
+    work, found, turn = Work(team.door, folder, steps=30), list[tuple[float, float]](), 0
     while len(found) < count:
         ids = work.submit(4)
         for run_id in ids:
             work.reach(run_id, 3)
         lost, turn = team.hosts[turn % len(team.hosts)], turn + 1
-        hit = [run_id for run_id in ids if work.host_of(run_id) == lost.number]
+        hit = [run_id for run_id in ids if work.host_of(run_id) == lost.name]
         if hit:
             killed = time.time()
             lost.power_off()
-            found += [_resumed(team, work, run_id, killed) for run_id in hit]
+            found += [_resumed(work, run_id, killed) for run_id in hit]
         team.rest()
         team.mend()
     return found
 
 
-def _resumed(team: Team, work: Work, run_id: str, killed: float) -> tuple[float, float]:
-    def committed() -> list[tuple[float, int]]:
-        events = team.door.events(run_id)
-        return [(event.at.timestamp(), event.body.step) for event in events if event.body.type == "checkpointed"]
-
+def _resumed(work: Work, run_id: str, killed: float) -> tuple[float, float]:
     claims = len(work.hosts_of(run_id))
     until(lambda: len(work.hosts_of(run_id)) > claims)
-    after, step = until(lambda: next(((at, step) for at, step in committed() if at > killed), None))
-    kept = max(at for at, before in committed() if at <= killed and before < step)
-    return after - killed, killed - kept
+    first: Commit = until(lambda: next((one for one in work.commits(run_id) if one.at > killed), None))
+    kept = max(one.at for one in work.commits(run_id) if one.at <= killed and one.step < first.step)
+    return first.at - killed, killed - kept
 
 
 def urgent_after(team: Team, folder: Path) -> float:
     """Return the seconds from an urgent run's submission, with every worker at work, to its first command."""
-    work, quick = Work(team, folder, steps=20), Work(team, folder / "urgent", steps=1, seconds=0)
+    work, quick = Work(team.door, folder, steps=20), Work(team.door, folder / "urgent", steps=1, seconds=0)
     ids = work.submit(team.workers * len(team.hosts))
     for run_id in ids:
         work.reach(run_id, 1)

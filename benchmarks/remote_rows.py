@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.lan.work import Work, until
 from benchmarks.stack import own_stack
-from orchestrator import api  # noqa: F401  # Loaded before anything is timed.
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def measure(team: Team, folder: Path, told: Telling, *, brief: bool) -> list[Row
 
 def reached_after(team: Team, folder: Path) -> list[float]:
     """Return for each step of a run the seconds from its commit in the journal to the remote's ref at it, or behind."""
-    work = Work(team, folder, steps=_STEPS)
+    work = Work(team.door, folder, steps=_STEPS)
     [run_id] = work.submit()
     ref, seen = f"refs/dreamdock/{work.spec.repo.project}/run/{run_id}", dict[str, float]()
     while not work.is_over(run_id):
@@ -48,11 +48,11 @@ def reached_after(team: Team, folder: Path) -> list[float]:
         time.sleep(0.02)
     until(lambda: not team.door.runs(include_done=False).runs)
     seen.setdefault(_at(team, ref), time.time())
-    steps = [event for event in team.door.events(run_id) if event.body.type == "checkpointed"]
-    moments = [seen.get(event.body.commit) for event in steps]
+    commits = work.commits(run_id)
+    moments = [seen.get(one.id) for one in commits]
     return [
-        min(moment for moment in moments[place:] if moment is not None) - event.at.timestamp()
-        for place, event in enumerate(steps)
+        min(moment for moment in moments[place:] if moment is not None) - one.at
+        for place, one in enumerate(commits)
         if any(moments[place:])
     ]
 
@@ -70,25 +70,23 @@ def pushed_by_hand(team: Team, folder: Path) -> float:
 
 
 def added_percent(team: Team, folder: Path, *, rounds: int) -> list[float]:
-    """Return by how much a step takes longer where it's pushed: the same runs, in turns, on two stacks of one worker."""
+    """Return by how much a step takes longer where it's pushed: the same runs in turns, on two stacks of a worker."""
     remote = {"DREAMDOCK_CHECKPOINT_REMOTE": team.services.remote}
     found = []
-    with own_stack({}) as without:
-        with own_stack(remote) as pushing:
-            for number in range(rounds):
-                plain = step_seconds(without, folder / f"plain-{number}")
-                pushed = step_seconds(pushing, folder / f"pushed-{number}")
-                found.append((pushed / plain - 1) * 100)
+    with own_stack({}) as without, own_stack(remote) as pushing:
+        for number in range(rounds):
+            plain = step_seconds(without, folder / f"plain-{number}")
+            pushed = step_seconds(pushing, folder / f"pushed-{number}")
+            found.append((pushed / plain - 1) * 100)
     return found
 
 
 def step_seconds(stack: Stack, folder: Path) -> float:
     """Return the median seconds of a run's steps."""
-    work = Work(stack, folder, steps=_STEPS)
+    work = Work(stack.door, folder, steps=_STEPS)
     [run_id] = work.submit()
     work.end([run_id])
-    at = [event.at.timestamp() for event in stack.door.events(run_id) if event.body.type == "checkpointed"]
-    return statistics.median(after - before for before, after in zip(at, at[1:], strict=False))
+    return statistics.median(after.at - before.at for before, after in pairwise(work.commits(run_id)))
 
 
 def _at(team: Team, ref: str) -> str:

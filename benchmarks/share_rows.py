@@ -29,7 +29,7 @@ _LONGEST_S: Final = 900.0
 def measure(team: Team, folder: Path, told: Telling, *, brief: bool) -> list[Row]:
     """Return the rows."""
     runs = 24 if brief else RUNS
-    work = Work(team, folder, steps=1, seconds=0)
+    work = Work(team.door, folder, steps=1, seconds=0)
     began = time.monotonic()
     owners = submitted(team, work, runs)
     until(lambda: not team.door.runs(include_done=False, limit=1).runs, longest_s=_LONGEST_S)

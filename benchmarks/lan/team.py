@@ -101,9 +101,14 @@ class Team:
 
         each(start, *hosts)
 
-    def host(self, number: int) -> Host:
-        """Return the host whose address ends with this number."""
-        return next(host for host in self.hosts if host.number == number)
+    def host(self, name: str) -> Host:
+        """Return the host that has this name by itself."""
+        return next(host for host in self.hosts if host.name == name)
+
+    def where(self, run_id: str) -> Host:
+        """Return the host that has a run's container, whatever it's called; waits until one has."""
+        found: Host = until(lambda: next((host for host in self.hosts if self.containers(host, run_id)), None))
+        return found
 
     def mend(self) -> None:
         """Put back what was done to the queue, the hosts and the network, from the main thread."""

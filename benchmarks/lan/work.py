@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.demo import bundled, make
 from orchestrator.requests import RunRequest
@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from benchmarks.lan.host import Host
-    from benchmarks.lan.team import Team
+    from orchestrator.api import Door
     from orchestrator.runs import RunView
 
 LONGEST_S: Final = 90.0
 
 
+class Commit(NamedTuple):
+    """A step that was committed: when, in seconds since the epoch, and as what."""
+
+    at: float
+    step: int
+    id: str
+
+
 class Work:
     """Runs of one repository, each of so many steps that take so long."""
 
-    def __init__(self, team: Team, folder: Path, *, steps: int = 8, seconds: float = 0.5) -> None:
-        self._team = team
+    def __init__(self, door: Door, folder: Path, *, steps: int = 8, seconds: float = 0.5) -> None:
+        self._door = door
         self.steps = steps
         folder.mkdir(parents=True, exist_ok=True)
         repo = make(bundled("ledger"), folder).request.repo
@@ -37,31 +44,33 @@ class Work:
         script.write_text("".join(json.dumps({"calls": [call]}) + "\n" for call in calls))
         accept = f"test $(wc -l < chain.txt) -eq {steps}"
         request = RunRequest(task="count", repo=repo, model=f"scripted/{script}", accept=accept)
-        self.spec = team.door.resolve(request)
+        self.spec = door.resolve(request)
         self._tree = ""
 
     def submit(self, count: int = 1) -> list[str]:
         """Queue runs, from the laptop, and return their ids."""
-        return [self._team.door.submit(self.spec).id for _ in range(count)]
+        return [self._door.submit(self.spec).id for _ in range(count)]
 
     def view(self, run_id: str) -> RunView:
         """Return how a run is."""
-        return self._team.door.show(run_id).view
+        return self._door.show(run_id).view
 
-    def host_of(self, run_id: str) -> int:
-        """Return the number of the host that claimed a run last; 0 where none has."""
-        return (self.hosts_of(run_id) or [0])[-1]
+    def host_of(self, run_id: str) -> str:
+        """Return the name of the host that claimed a run last; empty where none has."""
+        return (self.hosts_of(run_id) or [""])[-1]
 
-    def hosts_of(self, run_id: str) -> list[int]:
-        """Return the numbers of the hosts that claimed a run, in order."""
-        claims = [event.body for event in self._team.door.events(run_id) if event.body.type == "claimed"]
-        return [int(claim.host.rpartition("-")[2]) for claim in claims]
+    def hosts_of(self, run_id: str) -> list[str]:
+        """Return the names of the hosts that claimed a run, in order."""
+        return [event.body.host for event in self._door.events(run_id) if event.body.type == "claimed"]
 
-    def where(self, run_id: str) -> Host:
-        """Return the host that has a run's container, whatever it's called; waits until one has."""
-        hosts = self._team.hosts
-        found: Host = until(lambda: next((host for host in hosts if self._team.containers(host, run_id)), None))
-        return found
+    def commits(self, run_id: str) -> list[Commit]:
+        """Return when a run committed which steps, by Redis's clock, in order."""
+        events = self._door.events(run_id)
+        return [
+            Commit(event.at.timestamp(), event.body.step, event.body.commit)
+            for event in events
+            if event.body.type == "checkpointed"
+        ]
 
     def reach(self, run_id: str, step: int) -> None:
         """Wait until a run has committed a step, and isn't over."""
@@ -76,8 +85,8 @@ class Work:
 
     def faults(self, run_id: str) -> list[str]:
         """Return what isn't as if nothing had happened to a run; nothing where all is well."""
-        door, view = self._team.door, self.view(run_id)
-        events = [event.body for event in door.events(run_id)]
+        view = self.view(run_id)
+        events = [event.body for event in self._door.events(run_id)]
         every = list(range(1, self.steps + 2))
         found = []
         if view.outcome is not Outcome.SUCCEEDED or not all(verdict.passed for verdict in view.verdicts):
@@ -86,7 +95,7 @@ class Work:
             found.append(f"it committed {steps}")
         if (steps := [body.step for body in events if body.type == "replied"]) != every:
             found.append(f"it paid for {steps}")
-        if not (checked := door.audit(run_id).check).ok:
+        if not (checked := self._door.audit(run_id).check).ok:
             found.append(f"its journal: {checked.why}")
         self._tree = self._tree or view.tree
         if view.tree != self._tree:

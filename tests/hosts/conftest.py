@@ -38,6 +38,6 @@ def work(team: Team, tmp_path: Path) -> Callable[..., Work]:
     """Return a function that makes runs: `work(steps=…, seconds=…)`."""
 
     def make(**shape: float) -> Work:
-        return Work(team, tmp_path / "work", **shape)
+        return Work(team.door, tmp_path / "work", **shape)
 
     return make

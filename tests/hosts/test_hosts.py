@@ -34,7 +34,7 @@ def test_each_host_takes_runs(team: Team, work: Making) -> None:
     ids = runs.submit(6)
     runs.end(ids)
     assert runs.all_faults(ids) == []
-    assert {runs.host_of(run_id) for run_id in ids} == {host.number for host in team.hosts}
+    assert {runs.host_of(run_id) for run_id in ids} == {host.name for host in team.hosts}
 
 
 def test_a_host_that_is_cut_off_and_comes_back(team: Team, work: Making) -> None:
@@ -43,7 +43,7 @@ def test_a_host_that_is_cut_off_and_comes_back(team: Team, work: Making) -> None
     runs.reach(run_id, 3)
     lost = team.host(runs.host_of(run_id))
     team.network.cut(lost.number)
-    until(lambda: runs.host_of(run_id) != lost.number)
+    until(lambda: runs.host_of(run_id) != lost.name)
     assert team.containers(lost, run_id) != []
     team.network.join(lost.number)
     until(lambda: team.containers(lost, run_id) == [])
@@ -66,7 +66,7 @@ def test_a_host_that_loses_its_power_and_boots_again(team: Team, work: Making) -
     ids = runs.submit(6)
     runs.end(ids)
     assert runs.all_faults(ids) == []
-    assert lost.number in {runs.host_of(run_id) for run_id in ids}
+    assert lost.name in {runs.host_of(run_id) for run_id in ids}
 
 
 def test_a_slow_host_that_loses_every_twentieth_packet(team: Team, work: Making) -> None:
@@ -76,7 +76,7 @@ def test_a_slow_host_that_loses_every_twentieth_packet(team: Team, work: Making)
     ids = runs.submit(6)
     runs.end(ids)
     assert runs.all_faults(ids) == []
-    assert slow.number in {host for run_id in ids for host in runs.hosts_of(run_id)}
+    assert slow.name in {host for run_id in ids for host in runs.hosts_of(run_id)}
 
 
 def test_an_upgrade_of_one_host_after_the_other(team: Team, work: Making, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_two_hosts_of_one_name(team: Team, work: Making) -> None:
     assert len({worker.name for worker in team.door.workers() if worker.host == other.name}) == 2 * team.workers
     runs = work(steps=8)
     ids = runs.submit(6)
-    on_twin = [run_id for run_id in ids if runs.where(run_id) is twin]
+    on_twin = [run_id for run_id in ids if team.where(run_id) is twin]
     twin.power_off()
     runs.end(ids)
     assert runs.all_faults(ids) == []
@@ -113,11 +113,11 @@ def test_hosts_whose_clocks_are_off_by_ten_minutes(team: Team, work: Making) -> 
     for run_id in ids:
         runs.reach(run_id, 1)
     hosts = {runs.host_of(run_id) for run_id in ids}
-    on_fast = [run_id for run_id in ids if runs.host_of(run_id) == fast.number]
+    on_fast = [run_id for run_id in ids if runs.host_of(run_id) == fast.name]
     fast.power_off()
     runs.end(ids)
     assert runs.all_faults(ids) == []
-    assert hosts == {fast.number, slow.number, right.number}
+    assert hosts == {fast.name, slow.name, right.name}
     assert {run_id for run_id in ids if runs.view(run_id).attempt > 1} == set(on_fast)
 
 
@@ -127,9 +127,9 @@ def test_a_host_that_is_drained(team: Team, work: Making) -> None:
     for run_id in ids:
         runs.reach(run_id, 2)
     drained = team.host(runs.host_of(ids[0]))
-    moved = [run_id for run_id in ids if runs.host_of(run_id) == drained.number]
+    moved = [run_id for run_id in ids if runs.host_of(run_id) == drained.name]
     drain(team.client, "ann", drained.name)
-    until(lambda: all(runs.host_of(run_id) != drained.number for run_id in moved))
+    until(lambda: all(runs.host_of(run_id) != drained.name for run_id in moved))
     runs.end(ids)
     assert runs.all_faults(ids) == []
     for run_id in moved:
