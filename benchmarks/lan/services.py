@@ -26,7 +26,7 @@ class Services:
         self.folder = folder
         self.box = Box("pid", "mount", "mount-proc", "net", "uts")
         self.redis_url = f"redis://:{PASSWORD}@{address(NUMBER)}:6379"
-        self.local_redis_url = f"unix://:{PASSWORD}@{folder / 'redis.sock'}"
+        self.local_redis_url = f"unix://:{PASSWORD}@{folder / 'redis' / 'redis.sock'}"
         self.remote = f"git://{address(NUMBER)}/checkpoints.git"
         self.repository = folder / "git" / "checkpoints.git"
         """The same, as this machine sees it."""
@@ -39,9 +39,7 @@ class Services:
 
     def start(self) -> None:
         """Start both, once the box is connected."""
-        own = ["--bind", address(NUMBER), "--port", "6379", "--unixsocket", str(self.folder / "redis.sock")]
-        kept = ["--dir", str(self.folder), "--save", "", "--appendonly", "yes", "--appendfsync", "no"]
-        self.serve("redis", str(embedded_program()), *own, *kept, "--requirepass", PASSWORD)
+        self.serve("redis", *redis_argv(6379, self.folder / "redis"))
         base = str(self.repository.parent)
         git = ["git", "daemon", "--reuseaddr", "--export-all", "--enable=receive-pack", f"--base-path={base}", base]
         self.serve("git", *git)
@@ -63,8 +61,20 @@ class Services:
         process.kill()
         process.wait()
 
+    def is_served(self, name: str) -> bool:
+        """Whether a service was started, and not killed."""
+        return name in self._running
+
     def switch_off(self) -> None:
         """End everything on the box."""
         self.box.switch_off()
         for process in self._running.values():
             process.wait()
+
+
+def redis_argv(port: int, folder: Path) -> list[str]:
+    """Return the command line of a Redis on the box, with its files and a unix socket in a folder."""
+    folder.mkdir(exist_ok=True)
+    own = ["--bind", address(NUMBER), "--port", str(port), "--unixsocket", str(folder / "redis.sock")]
+    kept = ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "no"]
+    return [str(embedded_program()), *own, *kept, "--requirepass", PASSWORD]
