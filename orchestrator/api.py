@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
 import time
+from functools import partial
+from importlib.metadata import version
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
-from orchestrator import redaction
+from orchestrator import redaction, standing
 from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.costs import costs
-from orchestrator.delivery.patch import Applied, apply_patch
-from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, PrunedError, UsageError
+from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
 from orchestrator.journal.live import Said
-from orchestrator.journal.presence import Presence, alive
+from orchestrator.journal.presence import EXPIRE_SECONDS, Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
+from orchestrator.queue import drain, pause_queue, resume_queue
 from orchestrator.resolve import resolve
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
-from orchestrator.standing import Waiting, waiting
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
@@ -36,11 +35,14 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.costs import Costs
+    from orchestrator.delivery.patch import Applied
     from orchestrator.events import Event
     from orchestrator.models.cassette import Match
     from orchestrator.redaction import Typed
     from orchestrator.requests import RunRequest
+    from orchestrator.results import Results
     from orchestrator.settings import Settings
+    from orchestrator.standing import QueueState, Waiting, WorkerState
     from orchestrator.steering import More
     from orchestrator.timeline import Moment
     from orchestrator.upkeep import Pruned
@@ -116,8 +118,7 @@ class Door:
     def __init__(self, client: Redis, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        who = f"{getpass.getuser()}@{platform.node()}"
-        self._who = who.encode(errors="backslashreplace").decode()  # The environment names the user, in any bytes.
+        self._who = connection.who(connection.redis_url(settings))
         self._steering = Steering(client, self._who)
 
     @property
@@ -125,6 +126,12 @@ class Door:
         from sandbox.store import Store  # noqa: PLC0415  # pygit2 takes 40 ms that `ps` doesn't pay.
 
         return Store(self._settings.state_dir / "repos")
+
+    @property
+    def _results(self) -> Results:
+        from orchestrator.results import Results  # noqa: PLC0415  # As above.
+
+        return Results(self._client, self._settings)
 
     def resolve(self, request: RunRequest) -> RunSpec:
         """Resolve a request to a specification; its base commit is in the store afterwards.
@@ -171,7 +178,7 @@ class Door:
                 cause = f"{key.variable} isn't set where the workers run"
                 raise ConfigError(f"no worker has a key for {key.model}", cause=cause, hint=hint)
         run_id = new_run_id()
-        self._keep(run_id, spec, *begun)
+        spec = self._results.prepare(run_id, spec, *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
         return create(self._client, run_id, self._who, bodies)
 
@@ -179,33 +186,6 @@ class Door:
         from orchestrator.upkeep import require_room  # noqa: PLC0415  # It takes pygit2, as the store does.
 
         require_room(self._settings)
-
-    def _keep(self, run_id: str, spec: RunSpec, *begun: e.Body) -> None:
-        """Have the store keep what a run starts from for as long as the run; a host without the project has none."""
-        from sandbox.errors import RevisionNotFound  # noqa: PLC0415  # As above.
-
-        store, project = self._store, spec.repo.project
-        if project not in store.projects():
-            return
-        for body in begun:
-            if isinstance(body, e.Forked):
-                try:
-                    store.keep(project, run_id, body.commit, [body.shell] if body.shell else [])
-                except RevisionNotFound as error:
-                    raise self._pruned(body.run) from error
-                return
-        store.keep(project, run_id, spec.repo.commit)
-
-    def _require_kept(self, run_id: str) -> None:
-        """Raise PrunedError where this host's store gave a run's checkpoints up."""
-        store, project = self._store, index.record(self._client, run_id).view.spec.repo.project
-        if project in store.projects() and run_id not in store.kept(project):
-            raise self._pruned(run_id)
-
-    def _pruned(self, run_id: str) -> PrunedError:
-        cause = f"they are kept for {self._settings.retention_days:g} days after a run's end (retention_days)"
-        hint = f"what a finished run changed is in its journal: dreamdock diff {run_id} | git apply"
-        return PrunedError(f"the checkpoints of run {run_id} were given up", cause=cause, hint=hint)
 
     def prune(self, *, days: float | None = None, dry_run: bool = False) -> Pruned:
         """Give up old runs' checkpoints and what is cached beyond its quota; see `upkeep.give_up`."""
@@ -228,7 +208,7 @@ class Door:
         """Return up to `limit` runs, newest first."""
         found, damaged = index.page(self._client, live=not include_done, limit=limit)
         views = [record.view for record in found]
-        waits = waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
+        waits = standing.waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
         return Listing([Listed(view, waits.get(view.id)) for view in views], damaged)
 
     def find(self, ref: str, repo: Path) -> str:
@@ -250,7 +230,8 @@ class Door:
     def show(self, run_id: str) -> Listed:
         """Return one run. Raises NotFoundError."""
         view = index.record(self._client, run_id).view
-        return Listed(view, waiting(self._client, [run_id]).get(run_id) if view.state is State.QUEUED else None)
+        waits = standing.waiting(self._client, [run_id] if view.state is State.QUEUED else [])
+        return Listed(view, waits.get(run_id))
 
     def events(
         self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
@@ -319,7 +300,7 @@ class Door:
         Raises NotFoundError for a step that the run hasn't been at.
         """
         request = e.RewindRequested(step=step, message=self.typed(message).text)
-        return self._rewind(run_id, lambda at: at.at(step).step, request)
+        return self._rewind(run_id, lambda at: at.kept(step).step, request)
 
     def undo(self, run_id: str) -> Asked:
         """Ask for a return to before the last step, or the last rewind.
@@ -333,7 +314,7 @@ class Door:
         return self._rewind(run_id, lambda at: at.redo, e.RewindRequested(step=0, why="redo"))
 
     def _rewind(self, run_id: str, find: Callable[[Timeline], int | None], asked: e.RewindRequested) -> Asked:
-        self._require_kept(run_id)
+        self._results.require_kept(run_id)
         while True:
             journal = Writer(self._client, run_id, who=self._who)
             timeline = Timeline(journal.events, run_id)
@@ -381,10 +362,10 @@ class Door:
 
         Raises NotFoundError for a step that the run hasn't been at, PrunedError, LimitError, ConfigError as `submit`.
         """
-        self._require_kept(run_id)
+        self._results.require_kept(run_id)
         self._require_room()
         events = list(stream.read(self._client, run_id))
-        moment = Timeline(events, run_id).at(step)
+        moment = Timeline(events, run_id).kept(step)
         context = Projection().follow(events[: moment.seq])
         forked = e.Forked(
             run=run_id,
@@ -404,46 +385,18 @@ class Door:
 
         Raises NotFoundError for a moment that the run hasn't been at, PrunedError.
         """
-        journal = list(stream.read(self._client, run_id))
-        last = journal[-1].body if journal else None
-        if old is new is None and isinstance(last, e.Finished) and last.patch:
-            return stream.blob(self._client, run_id, last.patch)
-        self._require_kept(run_id)
-        timeline = Timeline(journal, run_id)
-        repo = index.record(self._client, run_id).view.spec.repo
-        before = repo.tree if old is None else self._tree(run_id, timeline, timeline.at(old))
-        after = self._tree(run_id, timeline, timeline.now if new is None else timeline.at(new))
-        return self._store.diff(repo.project, before, after)
-
-    def _tree(self, run_id: str, timeline: Timeline, moment: Moment) -> str:
-        """Return a moment's tree, made from the journal's patches: the store of this host may not have it."""
-        steps = [step for step in timeline.line(moment) if step.files]
-        if not all(step.patch for step in steps):
-            return moment.tree  # One was too large for the journal: this host may have it.
-        repo = index.record(self._client, run_id).view.spec.repo
-        patches = [stream.blob(self._client, run_id, step.patch) for step in steps]
-        start = timeline.begin.tree
-        return self._store.compose(repo.project, start, patches)
+        return self._results.diff(run_id, old=old, new=new)
 
     def apply(self, run_id: str, repo: Path, *, allow_elsewhere: bool = False) -> Applied:
         """Put the run's patch onto the working tree of `repo`, whole or not at all. See `delivery.patch`."""
-        base, patch = index.record(self._client, run_id).view.spec.repo, self.diff(run_id)
-        own = self._store.project_of(repo)
-        if own != base.project:
-            cause = "it has no commits, or is no git repository" if own is None else "its history begins elsewhere"
-            hint = f"dreamdock apply {run_id} --repo PATH"
-            raise NotFoundError(f"{repo} isn't the repository of this run", cause=cause, hint=hint)
-        self._require_kept(run_id)
-        tree = self._store.compose(base.project, base.tree, [patch])
-        files = self._store.changed(base.project, base.tree, tree)
-        return apply_patch(repo, patch, files, allow_elsewhere=allow_elsewhere)
+        return self._results.apply(run_id, repo, allow_elsewhere=allow_elsewhere)
 
     def audit(self, run_id: str, *, export: IO[bytes] | None = None) -> Audit:
         """Return what the run did, and whether its journal is as it was written; `export` takes it as a bundle too.
 
         Raises NotFoundError, ConfigError for a signer that is no key.
         """
-        journal, evidence = gather(self._client, self._settings, run_id, self._store.commits)
+        journal, evidence = gather(self._client, self._settings, run_id, partial(self._results.commits, run_id))
         if export is not None:
             keys = {key.name: key.text for key in (evidence.keys or {}).values()}
             bundle.write(export, journal, evidence, keys=keys)
@@ -455,12 +408,32 @@ class Door:
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
 
     def dangers(self) -> list[str]:
-        """Return why this Redis may lose what is written to it, in words."""
-        return dangers(self._client)
+        """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
+        return dangers(self._client) + strangers(self.workers(), version("dreamdock"))
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""
         return alive(self._client, "worker")
+
+    def fleet(self) -> list[WorkerState]:
+        """Return the living workers by name, with what they are at."""
+        return [one for one in standing.workers(self._client) if one.seen_s <= EXPIRE_SECONDS]
+
+    def queue(self) -> QueueState:
+        """Return how the queue stands."""
+        return standing.queue_state(self._client)
+
+    def pause_queue(self) -> None:
+        """Have nothing more begun, until it's resumed."""
+        pause_queue(self._client, self._who)
+
+    def drain(self, host: str = "") -> None:
+        """Have runs give their workers up and nothing more begun, on one host or everywhere; see `queue.drain`."""
+        drain(self._client, self._who, host)
+
+    def resume_queue(self, host: str = "") -> None:
+        """Have runs begun again; see `queue.resume_queue`."""
+        resume_queue(self._client, host)
 
     def close(self) -> None:
         """Let go of the connection."""

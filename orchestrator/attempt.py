@@ -16,7 +16,16 @@ from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import prove, why_failed
-from orchestrator.errors import DreamdockError, FencedError, HeadMovedError, JournalError, RedisAwayError
+from orchestrator.errors import (
+    ConfigError,
+    DeniedError,
+    DreamdockError,
+    FencedError,
+    HeadMovedError,
+    JournalError,
+    RedisAwayError,
+)
+from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
@@ -28,6 +37,8 @@ from orchestrator.models import Price, catalog, is_scripted, open_model, open_sc
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models import client as _client  # noqa: F401  # As above.
 from orchestrator.models.fallback import FallbackModel
+from orchestrator.pushing import NoCopies, Pushing
+from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
@@ -37,6 +48,7 @@ from sandbox.errors import (
     EngineUnavailable,
     ImageUnusable,
     QuotaFull,
+    RemoteUnavailable,
     SandboxError,
     SetupFailed,
     WorkspaceFull,
@@ -48,7 +60,6 @@ from sandbox.policy import RUN_LABEL, describe
 from sandbox.repo_image import RepoImage
 from sandbox.setup import SetUp
 from sandbox.spec import SandboxSpec
-from sandbox.store import Store
 from sandbox.trees import COMPARED
 
 if TYPE_CHECKING:
@@ -56,6 +67,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.journal.address import Address
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -65,6 +77,11 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS: Final = 0.2
 _BUILD_SECONDS: Final = 1800.0
+_SETTLE_SECONDS: Final = 10.0
+_SETTLE_CANCELLED_SECONDS: Final = 1.0
+"""How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
+_PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
+"""Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
 _NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
@@ -124,12 +141,13 @@ def carry(
 
 def _broken(client: Redis, settings: Settings, run_id: str) -> str:
     """Return what is wrong with a run's journal; empty where what this machine knows of it bears it out."""
-    found = check(*gather(client, settings, run_id, Store(settings.state_dir / "repos").commits))
+    store = Holdings(settings).store
+    found = check(*gather(client, settings, run_id, lambda repo, wanted: store.commits(repo.project, wanted)))
     return "" if found.ok or found.kind in _NOT_CONTRADICTED else found.why
 
 
 @contextmanager
-def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
+def watched(address: Address, journal: Writer, stop: Stop) -> Iterator[None]:
     """Set the stop as soon as somebody asks to cancel, or to pause at once, while the block runs."""
     ended = threading.Event()
     run_id, after = journal.view.id, len(journal.events)
@@ -139,11 +157,11 @@ def watched(url: str, journal: Writer, stop: Stop) -> Iterator[None]:
     def watch() -> None:
         while not ended.is_set():
             try:
-                with connect(url) as client:  # One of its own: it blocks, and the attempt's is closed under it.
+                with connect(address) as client:  # One of its own: it blocks, and the attempt's is closed under it.
                     if reason := _asked(client, run_id, after, ended):
                         stop.set(reason)
                         return
-            except RedisAwayError:
+            except (RedisAwayError, ConfigError, DeniedError):  # Also a password file that is being replaced.
                 ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
 
     thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)
@@ -179,7 +197,9 @@ class Attempt:
         self._stop = stop
         self._pool = pool
         self._spec = capped(journal.view.spec, settings)
-        self._store = Store(settings.state_dir / "repos")
+        self._holdings = Holdings(settings)
+        self._store = self._holdings.store
+        self._copies = self._pushing()
         self._root = settings.state_dir / "workspaces"
         self._layer: Layer | None = None
 
@@ -192,12 +212,19 @@ class Attempt:
             self._stop.set(PAUSED)
         elif self._journal.view.preempting:  # As above.
             self._stop.set(PREEMPTED)
+        with self._copies:
+            self._carry(claimed)
+
+    def _carry(self, claimed: e.Claimed) -> None:
         try:
             self._stop.check()
             host.wait_until_fit(self._settings, self._stop)
             self._journal.append(claimed)
             if claimed.attempt > 1:
                 host.end_former(self._settings, self._journal.view.id, self._fence)
+            restore(self._journal, self._holdings, self._stop)
+            if self._journal.view.step:
+                self._copies.committed(self._journal.view.step)  # What an attempt before left behind.
             self._build()
             with self._set_up():
                 while not self._end(self._work()):
@@ -213,13 +240,26 @@ class Attempt:
             self._finish(Outcome.ERROR, f"internal error: {type(error).__name__}: {error}")
             raise
 
+    def _pushing(self) -> Pushing | NoCopies:
+        """Return what sends committed steps to the checkpoint remote, where there is one."""
+        remote, view = Holdings(self._settings).remote, self._journal.view  # One of its own: it is ended by itself.
+        if remote is None:
+            return NoCopies()
+        project, run_id, owns = self._spec.repo.project, view.id, self._journal.owns
+
+        def push() -> None:
+            remote.push_run(project, run_id, overwrite=lambda _there: owns())
+
+        return Pushing(push, remote.kill, self._stop, pushed=view.pushed)
+
     def _failed(self, error: DreamdockError | SandboxError) -> None:
         """Hand the run over where another attempt may do better, else end it."""
-        passing = isinstance(error, ChannelLost | EngineUnavailable | DiskFull) and not isinstance(error, WorkspaceFull)
+        passing = isinstance(error, _PASSING) and not isinstance(error, WorkspaceFull)
         if passing and self._stop.is_set:
             self._stopped(self._stop.reason)
         elif passing:
-            hand_over(self._journal, error.message)
+            self._copies.settle(_SETTLE_SECONDS)
+            hand_over(self._journal, ": ".join(filter(None, (error.message, error.cause))))
         else:
             outcome = Outcome.LIMIT if isinstance(error, QuotaFull | WorkspaceFull) else Outcome.ERROR
             self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
@@ -285,7 +325,7 @@ class Attempt:
             view = self._journal.view
             with self._opened(view.tree, view.shell) as box:
                 self._journal.append(self._ready(box))
-                return Agent(model, box, self._journal, self._spec, self._stop).run()
+                return Agent(model, box, self._journal, self._spec, self._stop, copies=self._copies).run()
         finally:
             model.close()
 
@@ -322,16 +362,22 @@ class Attempt:
         return False
 
     def _stopped(self, reason: str) -> None:
+        if reason == LOST:
+            return
+        # Before it's given on: whoever takes it on another host begins with what the remote has.
+        self._copies.settle(_SETTLE_CANCELLED_SECONDS if reason == CANCELLED else _SETTLE_SECONDS)
         if reason == CANCELLED:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
         elif reason == PREEMPTED:
             hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
-        elif reason != LOST:
+        else:
             hand_over(self._journal, reason, to_blame=False)
 
     def _finish(self, outcome: Outcome, reason: str, summary: str = "", *, strict: bool = False) -> bool:
+        if outcome is not Outcome.CANCELLED:
+            self._copies.settle(_SETTLE_SECONDS)
         repo, tree = self._spec.repo, self._journal.view.tree
         body = e.Finished(
             outcome=outcome,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.stream import Entry
     from orchestrator.journal.verify import Check, Evidence, Journal
     from orchestrator.settings import Settings
+    from sandbox.spec import Base
 
 
 _MOST: Final = 200
@@ -61,20 +62,20 @@ class Audit(NamedTuple):
 
 
 def gather(
-    client: Redis, settings: Settings, run_id: str, commits: Callable[[str, Sequence[str]], Mapping[str, bytes]]
+    client: Redis, settings: Settings, run_id: str, commits: Callable[[Base, Sequence[str]], Mapping[str, bytes]]
 ) -> tuple[Journal, Evidence]:
     """Return a run's journal, and everything on this machine that it can be held against.
 
-    `commits` returns those of some commits of a project that the store has. Raises NotFoundError, ConfigError.
+    `commits` returns those of some commits of a project that can be had. Raises NotFoundError, ConfigError.
     """
     known = signing.pinned(settings.state_dir, settings.signers)
     signed = signing.remembered(settings.state_dir, run_id)  # First: a living run's journal grows meanwhile.
     journal, evidence = collect(client, run_id)
-    project = next((one.body.spec.repo.project for one in journal.events if isinstance(one.body, e.Submitted)), "")
+    repo = next((one.body.spec.repo for one in journal.events if isinstance(one.body, e.Submitted)), None)
 
     def noted(wanted: Sequence[str]) -> Mapping[str, bytes]:
         with suppress(SandboxError):  # The store of this machine may not have the project.
-            return commits(project, wanted)
+            return commits(repo, wanted) if repo is not None else {}
         return {}
 
     return journal, evidence._replace(remembered=signed, keys=known, noted=noted)

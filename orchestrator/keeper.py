@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from orchestrator import logs
+from orchestrator.catchup import catch_up, look_again
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.host import host_id
 from orchestrator.journal import archive, index, signing
@@ -98,6 +99,7 @@ def prune_daily(client: Redis, settings: Settings) -> None:
         return
     daily.done()  # Also where it fails: it's told, and tried again tomorrow.
     gone = give_up(client, settings)
+    look_again(settings)
     _log.info("pruned", runs=gone.runs, freed_bytes=gone.freed_bytes, store_bytes=gone.store_bytes)
 
 
@@ -111,6 +113,7 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
                     signing.forget(settings.state_dir, run_id)
                     _log.info("gave up a journal", run=run_id)
                 prune_daily(client, settings)
+                catch_up(client, settings)
         except UnavailableError:
             continue  # The next time; nothing is pruned of which nobody says that it's over.
         except (DreamdockError, SandboxError, OSError) as error:

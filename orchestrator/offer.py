@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import UnavailableError
 from orchestrator.events import FORMAT
+from orchestrator.holdings import Holdings
 from orchestrator.journal.asks import plain_image
 from orchestrator.journal.presence import Offer
 from orchestrator.standing import wanted_images
@@ -35,7 +36,7 @@ def offer(settings: Settings, names: Sequence[str] = ()) -> Offer:
         gpus=settings.gpus,
         labels=settings.labels,
         images=tuple(sorted({plain for name in names if (plain := plain_image(name))})),
-        stores=("remote",) if settings.checkpoint_remote else (),
+        stores=Holdings(settings).offered,
         format=FORMAT,
     )
 

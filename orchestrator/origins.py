@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from orchestrator.settings import Settings
 
-_PASSWORD: Final = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
+_PASSWORD: Final = re.compile(r"(?<=://)([^:@]*):.*@|(?<=[?&]password)(=)[^&]*")
+"""Up to the last @: a password that wasn't written as it has to be is one all the same."""
 
 
 class Origin(NamedTuple):
@@ -29,9 +30,13 @@ def origins(settings: Settings, environ: Mapping[str, str]) -> dict[str, Origin]
     files = [(str(path), _read(path)) for path in (user_file(), SYSTEM_FILE)]
     told = {}
     for path, value in _leaves(settings.model_dump(mode="json")):
-        shown = _PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value
+        shown = _PASSWORD.sub(_stars, value) if isinstance(value, str) else value
         told[".".join(path)] = Origin(shown, _origin(path, environ, files))
     return told
+
+
+def _stars(found: re.Match[str]) -> str:
+    return "=***" if found[2] else f"{found[1]}:***@"
 
 
 def _origin(path: tuple[str, ...], environ: Mapping[str, str], files: list[tuple[str, dict[str, Any]]]) -> str:

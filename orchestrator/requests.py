@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from orchestrator.dialogue import Value
 from orchestrator.errors import ConfigError, NotFoundError
+from orchestrator.runs import Priority, Requires
 from orchestrator.settings import reasons
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class RunRequest(Value):
     setup: tuple[str, ...] | None = None
     image: str | None = None
     build: str = ""
+    priority: Priority = Priority.NORMAL
+    requires: Requires = Requires()
     limits: dict[str, float] = Field(default_factory=dict)
     sandbox: dict[str, float] = Field(default_factory=dict)
 

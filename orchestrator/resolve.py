@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.models import Catalog
     from orchestrator.requests import RunRequest
     from orchestrator.settings import Settings
-    from sandbox.spec import Base
+    from sandbox.spec import Base, Limits
     from sandbox.store import Store
 
 _NAMED: Final = 100
@@ -46,16 +46,19 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
     project = _project_file(store, base)
     limits = changed(settings.limits, request.limits, who="the request")
     limits = narrowed(limits, project.limits, who="dreamdock.toml")
-    sandbox = changed(settings.sandbox, request.sandbox, who="the request")
+    sandbox = narrowed(_roomy(request, settings), project.sandbox, who="dreamdock.toml")
+    image = _image(request, settings, store, base)
     try:
         return RunSpec(
             task=task,
             repo=base,
             accept=_accept(request, project, store, base),
             limits=limits,
-            sandbox=narrowed(sandbox, project.sandbox, who="dreamdock.toml"),
-            image=_image(request, settings, store, base),
+            sandbox=sandbox,
+            image=image,
             build=request.build,
+            priority=request.priority,
+            requires=request.requires.model_copy(update={"image": "" if request.build else image}),
             left_out=left_out,
             submodules=foreign.submodules[:_NAMED],
             lfs_pointers=foreign.lfs_pointers,
@@ -64,6 +67,14 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
         )
     except ValidationError as error:
         raise UsageError("the request can't be a run", cause=reasons(error), hint="dreamdock run --help") from error
+
+
+def _roomy(request: RunRequest, settings: Settings) -> Limits:
+    """Return the sandbox's limits as asked for; what the run requires of its worker it is also given."""
+    limits = changed(settings.sandbox, request.sandbox, who="the request")
+    wanted = {"memory_mb": request.requires.memory_mb, "cpus": request.requires.cpus}
+    raised = {key: value for key, value in wanted.items() if value > getattr(limits, key)}
+    return changed(limits, raised, who="the request")
 
 
 def _image(request: RunRequest, settings: Settings, store: Store, base: Base) -> str:

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: str | None = None
-    """`redis://`, `rediss://` or `unix://` address of your Redis; without it DreamDock starts one for this machine."""
+    """Address of your Redis: `redis://`, `rediss://`, `unix://` or `redis+sentinel://`; without it one is started."""
     redis_password_file: Path | None = None
     """File with the password of `redis_url`'s user, where the address doesn't have it."""
     checkpoint_remote: str | None = None

@@ -49,6 +49,11 @@ class Stop:
         """Why, or the empty string."""
         return self._reason or ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether nothing may be begun just now."""
+        return not self._free.is_set()
+
     def set(self, reason: str) -> None:
         """Ask the attempt to end; only the first reason counts."""
         with self._lock:

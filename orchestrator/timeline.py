@@ -24,7 +24,8 @@ class Moment(Value):
     """A state of a run that it can go back to.
 
     `step` is its number, `seq` that of the event which made it; `depth` counts the replies that led to it; `before` is
-    the moment that it was reached from, `to` the one that a rewind went back to. The other fields are the checkpoint's.
+    the moment that it was reached from, `to` the one that a rewind went back to. Of one that is `lost` no checkpoint is
+    left: its host is gone. The other fields are the checkpoint's.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Moment(Value):
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     cost_usd: float | None = 0.0
+    lost: bool = False
 
 
 class Timeline:
@@ -92,6 +94,14 @@ class Timeline:
             cause = f"it has been at {first} to {last}" if last else "no step of it is committed yet"
             raise NotFoundError(f"the run has no step {step}", cause=cause, hint=f"dreamdock steps {self.run}")
         return self.moments[step]
+
+    def kept(self, step: int) -> Moment:
+        """Return the moment of that number, to go back to. Raises NotFoundError, also for one that was lost."""
+        moment = self.at(step)
+        if moment.lost:
+            cause = "its host was gone before the checkpoint remote had it"
+            raise NotFoundError(f"step {step} was lost", cause=cause, hint=f"dreamdock steps {self.run}")
+        return moment
 
     def line(self, moment: Moment) -> list[Moment]:
         """Return the steps that led to a moment from where the run began, in order; rewinds are followed back."""
@@ -165,6 +175,8 @@ class Timeline:
 
     def _rewind(self, event: Event, body: e.Rewound) -> None:
         before, to = self.now.step, self.moments[body.to]
+        if body.why == "lost":
+            self._lose(to)
         self._last = body.step
         update = {
             "step": body.step,
@@ -183,6 +195,15 @@ class Timeline:
             self._past.append(self._future.pop())
         else:
             self._go_on(body.step)
+
+    def _lose(self, to: Moment) -> None:
+        """Take note that the steps which led here from `to` are gone, and whatever went back to one of them."""
+        line = self.line(self.now)
+        gone = {moment.commit for moment in line if moment.step > to.step}
+        for step, moment in self.moments.items():
+            if moment.commit in gone:
+                self.moments[step] = moment.model_copy(update={"lost": True})
+        self._past = [step for step in self._past if not self.moments[step].lost]
 
     def _go_on(self, step: int) -> None:
         """Move to a new moment: what was undone before it can't be redone any more."""

@@ -28,7 +28,7 @@ from orchestrator.errors import DeniedError, RedisAwayError, UnavailableError
 from orchestrator.host import host_id
 from orchestrator.job import SERIALIZER, AttemptJob, job_of
 from orchestrator.journal import keys
-from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.connection import connect, denied, redis_url, unhurried
 from orchestrator.journal.presence import WORKER, Beat, Presence
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.signing import Signer
@@ -49,9 +49,13 @@ if TYPE_CHECKING:
     from redis import Redis
     from rq.job import Job
 
+    from orchestrator.journal.address import Address
+
 _log = structlog.get_logger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
 _RECONNECT_SECONDS: Final = 1.0
+_RQ_SECONDS: Final = 25
+"""How long RQ's worker is alive without a word: 15 s less it waits for a job, and 10 s more for a server that hangs."""
 
 
 def run_attempt(job_id: str) -> None:
@@ -165,7 +169,7 @@ class AttemptWorker(Worker):
 
 def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     """Take jobs from one queue until SIGTERM or SIGINT; while Redis is away, wait for it."""
-    known, url = catalog(settings.families), redis_url(settings)
+    known, address = catalog(settings.families), redis_url(settings)
     logs.configure(secrets(known, os.environ))
     host = platform.node()
     presence = Presence(
@@ -181,13 +185,13 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
     if queue == QUEUE:
         AttemptWorker.signer = Signer.load(settings.state_dir)
     AttemptWorker.pool = pool = _pool(settings, queue)
-    with pool, connect(url) as client, Beat(client, presence) as beat:
+    with pool, connect(address) as client, Beat(client, presence) as beat:
         with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
             for danger in dangers(client):
                 _log.warning(danger)
         with kept_current(settings, client, beat) if queue == QUEUE else nullcontext():
             AttemptWorker.seat = Seat(client, beat, presence.name) if queue == QUEUE else None
-            while not _work(url, presence.name, queue):
+            while not _work(address, presence.name, queue):
                 _log.warning("RQ's worker has ended, as it does while Redis is away; starting the next")
                 time.sleep(_RECONNECT_SECONDS)
 
@@ -203,11 +207,10 @@ def _pool(settings: Settings, queue: str) -> Pool:
     )
 
 
-def _work(url: str, name: str, queue: str) -> bool:
+def _work(address: Address, name: str, queue: str) -> bool:
     """Work until asked to stop (true), or RQ's worker ends by itself (false): Redis has gone away."""
     worker: AttemptWorker | None = None
-    # RQ sets its own time-outs on the connection, and blocks on it for longer than ours allow.
-    connection = redis.Redis.from_url(url)
+    connection = unhurried(address)
     try:
         connection.ping()
         job = job_of(queue, name)
@@ -220,14 +223,17 @@ def _work(url: str, name: str, queue: str) -> bool:
             connection=connection,
             job_class=job,
             serializer=SERIALIZER,
+            worker_ttl=_RQ_SECONDS,
         )
         worker.work(logging_level="WARNING", with_scheduler=False)
-    except (redis.ConnectionError, redis.TimeoutError):
-        pass  # At its beginning, or in RQ's farewell.
+    except redis.exceptions.NoPermissionError as error:
+        raise denied(error) from error
+    except redis.RedisError:
+        pass  # Away, at its beginning or in RQ's farewell, or no primary any more.
     finally:
         connection.close()
-    if worker is not None:
-        worker.outlast()
+        if worker is not None:
+            worker.outlast()
     return AttemptWorker.asked_to_stop
 
 

@@ -2,6 +2,7 @@
 
 SandboxError               exit code
 ├── EngineUnavailable      5    the container engine doesn't answer; safe to retry
+├── RemoteUnavailable      5    the checkpoint remote doesn't answer, or refuses; safe to retry
 ├── ChannelLost            5    the container or its command channel is gone; undo the step and open a new one
 ├── ImageUnusable          4    the image can't be started as a sandbox
 │   └── ImageMissing            the engine doesn't have the image
@@ -36,6 +37,12 @@ class SandboxError(Exception):
 
 class EngineUnavailable(SandboxError):  # noqa: N818  # States what is so; the root carries the suffix.
     """The container engine doesn't answer."""
+
+    exit_code = 5
+
+
+class RemoteUnavailable(SandboxError):  # noqa: N818  # As above.
+    """The checkpoint remote doesn't answer, doesn't take what it was given, or serves something else."""
 
     exit_code = 5
 

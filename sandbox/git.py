@@ -7,15 +7,18 @@ The one exception is a call with `as_user`: the user's own remote needs their cr
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
-from dataclasses import dataclass
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sandbox.errors import DiskFull, RevisionNotFound, WorkspaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 # Command-line configuration wins over every file. Transports that run a program (ext::, remote helpers) stay refused.
@@ -58,6 +61,55 @@ class GitFailed(WorkspaceError):  # noqa: N818  # States what is so; the root ca
     """A git command failed. `cause` is what git said, with control characters made visible."""
 
 
+class Killer:
+    """Ends a git command that another thread waits for; whatever is begun after that ends at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._killed = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End what is under way with all that it has started."""
+        with self._lock:
+            self._killed = True
+            if self._process is not None and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    @contextmanager
+    def over(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Have `kill` end this process while the block runs."""
+        with self._lock:
+            self._process = process
+        if self._killed:
+            self.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What holds one git command, and all that it starts, back.
+
+    `killer` can end it; none of its files may have more than `most_bytes`; `niceness` lowers its priority.
+    """
+
+    killer: Killer = field(default_factory=Killer)
+    most_bytes: int | None = None
+    niceness: int = 0
+
+    def put_on(self, pid: int) -> None:
+        """Bound a process that was just started: what it will start has the same bounds."""
+        with suppress(ProcessLookupError):  # It's over already.
+            if self.most_bytes is not None:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (self.most_bytes, self.most_bytes))
+            if self.niceness:
+                os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, pid) + self.niceness, 19))
+
+
 def printable(text: bytes | str) -> str:
     """Text that can be shown or stored as JSON: unprintable characters and undecodable bytes come out as escapes."""
     value = text if isinstance(text, str) else os.fsdecode(text)
@@ -91,6 +143,7 @@ def git(
     as_user: bool = False,
     timeout_s: float = 600,
     check: bool = True,
+    bounds: Bounds | None = None,
 ) -> GitResult:
     """Run one git command with a closed environment.
 
@@ -104,7 +157,7 @@ def git(
     for name, path in (("GIT_DIR", git_dir), ("GIT_WORK_TREE", work_tree), ("GIT_INDEX_FILE", index)):
         if path is not None:
             environment[name] = str(path)
-    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s)
+    result = _run(command, environment, cwd=cwd, stdin=stdin, timeout_s=timeout_s, bounds=bounds or Bounds())
     if check and result.code != 0:
         raise failure(_verb(args), result)
     return result
@@ -114,11 +167,16 @@ def _verb(args: Sequence[str | Path]) -> str | Path:
     return _verb(args[2:]) if args[0] == "-c" else args[0]
 
 
+def said(words: bytes) -> str:
+    """Return the end of what git said in one line that can be shown."""
+    text = words.decode("utf-8", "replace").strip()
+    return " ".join(printable(line) for line in text[-_SAID:].splitlines())
+
+
 def failure(verb: str | Path, result: GitResult) -> WorkspaceError:
     """Return the error for a git command that failed."""
-    said = result.err.decode("utf-8", "replace").strip()
-    cause = " ".join(printable(line) for line in said[-_SAID:].splitlines())
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+    cause = said(result.err)
+    if b"No space left on device" in result.err or b"Disk quota exceeded" in result.err:
         return DiskFull("the disk is full", cause=cause, hint="free some space, then try again")
     return GitFailed(f"git {verb} failed", cause=cause)
 
@@ -144,7 +202,13 @@ def _environment(*, as_user: bool) -> dict[str, str]:
 
 
 def _run(
-    command: Sequence[str], env: Mapping[str, str], *, cwd: Path | None, stdin: bytes, timeout_s: float
+    command: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    cwd: Path | None,
+    stdin: bytes,
+    timeout_s: float,
+    bounds: Bounds,
 ) -> GitResult:
     pipe = subprocess.PIPE
     try:
@@ -157,7 +221,9 @@ def _run(
             raise WorkspaceError(f"no such directory: {printable(str(cwd))}") from error
         raise WorkspaceError("git isn't installed", hint="apt install git") from error
     try:
-        out, err = process.communicate(stdin, timeout=timeout_s)
+        bounds.put_on(process.pid)
+        with bounds.killer.over(process):
+            out, err = process.communicate(stdin, timeout=timeout_s)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -3,6 +3,7 @@
 `refs/dreamdock/base/<commit>`   what was imported
 `refs/dreamdock/run/<run>`       a chain of commits of our own; each has a checkpoint for its second parent, so that
                                  steps a rewind left behind stay too, and in its tree what belongs to the checkpoint
+`pushed/<run>`                   the commit of that chain which the checkpoint remote was last known to have
 
 Readers need no lock: git and libgit2 look for an object again where its pack has gone. Nothing is deleted before what
 takes its place is whole, so a kill at any moment leaves rubbish at the most, which the next time removes.
@@ -32,9 +33,11 @@ GRACE_S = 24 * 3600.0
 """What was written less long ago is never collected: a step's trees before its commit, an import before its run."""
 _RUN_ID = re.compile(r"[0-9a-z]{1,64}")
 _RUBBISH_S = 3600.0
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _RUNS, _BASES = "refs/dreamdock/run", "refs/dreamdock/base"
+_PUSHED, _FETCHED = "pushed", " fetched"
 _DROPPED = "dropped"
-_WHO = "DreamDock <dreamdock@localhost> 0 +0000"
+_WHO = "DreamDock <dreamdock@localhost>"
 _HOUR = 3600.0
 _REPACK = ("-c", "repack.writeBitmaps=false", "-c", "pack.threads=1", "repack", "-d", "-n", "--quiet")
 
@@ -93,16 +96,101 @@ def link(objects: Objects, git_dir: Path, run_id: str, commit: str, blobs: Colle
 
     The checkpoint and the blobs are in the store already, or were put as well. Raises WorkspaceError.
     """
-    ref = _ref(git_dir, run_id)
     entries = [(oid.encode(), Entry(FILE, oid)) for oid in set(blobs)]
     tree = objects.put_tree(entries) if entries else objects.put(b"tree", b"")
-    try:
-        before = [ref.read_text().strip()]
-    except FileNotFoundError:
-        before = []
-    parents = "".join(f"parent {oid}\n" for oid in (*before, commit))
-    text = f"tree {tree}\n{parents}author {_WHO}\ncommitter {_WHO}\n\nKept for a run\n"
+    before = tip(git_dir, run_id)
+    return _linked(objects, tree, (before, commit) if before else (commit,))
+
+
+def join(objects: Objects, git_dir: Path, run_id: str, other: str) -> None:
+    """Have a run's chain lead to all that another chain of the same run leads to. Raises WorkspaceError, DiskFull."""
+    own = tip(git_dir, run_id)
+    if own and other in leads_to(git_dir, run_id, [other]):
+        return
+    if own and own not in _led_to(git_dir, other, [own]):  # Both have steps that the other doesn't.
+        other = _linked(objects, objects.put(b"tree", b""), (other, own))
+        objects.flush()
+    point(git_dir, run_id, other)
+
+
+def _linked(objects: Objects, tree: str, parents: tuple[str, ...]) -> str:
+    # The time lets git see which commits are the latest: without it a push would walk the whole history.
+    stamp = f"{_WHO} {int(time.time())} +0000"
+    lines = "".join(f"parent {oid}\n" for oid in parents)
+    text = f"tree {tree}\n{lines}author {stamp}\ncommitter {stamp}\n\nKept for a run\n"
     return objects.put(b"commit", text.encode())
+
+
+def tip(git_dir: Path, run_id: str) -> str:
+    """Return the end of a run's chain; empty where nothing of it is kept. Raises WorkspaceError for no run's id."""
+    try:
+        return _ref(git_dir, run_id).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def leads_to(git_dir: Path, run_id: str, commits: Collection[str]) -> set[str]:
+    """Return those of some commits that a run's chain leads to. Raises WorkspaceError."""
+    own = tip(git_dir, run_id)
+    return _led_to(git_dir, own, commits) if own and commits else set()
+
+
+def _led_to(git_dir: Path, end: str, commits: Collection[str]) -> set[str]:
+    wanted = {oid for oid in commits if _OBJECT_ID.fullmatch(oid)}
+    there = git("cat-file", "--batch-check", git_dir=git_dir, stdin="".join(f"{oid}\n" for oid in wanted).encode()).out
+    known = [line.split()[0].decode() for line in there.splitlines() if line.split()[1] == b"commit"]
+    if not known:
+        return set()
+    # What isn't led to is what remains of them when all that the end leads to is taken away.
+    stdin = "".join(f"{oid}\n" for oid in [*known, f"^{end}"]).encode()
+    left = git("rev-list", "--stdin", git_dir=git_dir, stdin=stdin, check=False, timeout_s=_HOUR)
+    if left.code == 0:
+        return set(known) - set(left.out.decode().split())
+    # One of them lies there without all that it descends from: each by itself, then.
+    return {
+        oid for oid in known if git("merge-base", "--is-ancestor", oid, end, git_dir=git_dir, check=False).code == 0
+    }
+
+
+def is_base(git_dir: Path, commit: str) -> bool:
+    """Whether a commit was imported, and is kept as such."""
+    return (git_dir / _BASES / commit).is_file()
+
+
+def pushed(git_dir: Path, run_id: str) -> str:
+    """Return the end of a run's chain as the checkpoint remote was last known to have it; empty for none."""
+    return (_noted(git_dir, run_id) or [""])[0]
+
+
+def to_delete(git_dir: Path) -> list[str]:
+    """Return the ids of the runs that are kept here no longer, and were pushed from here to the checkpoint remote."""
+    with suppress(FileNotFoundError):
+        names = sorted(item.name for item in os.scandir(git_dir / _PUSHED) if _RUN_ID.fullmatch(item.name))
+        return [name for name in names if len(_noted(git_dir, name)) == 1 and not is_kept(git_dir, name)]
+    return []
+
+
+def note_pushed(git_dir: Path, run_id: str, oid: str, *, fetched: bool = False) -> None:
+    """Note what the checkpoint remote has of a run, empty for nothing; `fetched` where it came from there.
+
+    Raises WorkspaceError, DiskFull.
+    """
+    note = git_dir / _PUSHED / _ref(git_dir, run_id).name
+    try:
+        if oid:
+            _create(note, f"{oid}{_FETCHED * fetched}\n".encode())
+        else:
+            note.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(error, "noting what was pushed") from error
+
+
+def _noted(git_dir: Path, run_id: str) -> list[str]:
+    note = git_dir / _PUSHED / _ref(git_dir, run_id).name
+    try:
+        return note.read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def point(git_dir: Path, run_id: str, oid: str) -> None:
@@ -132,6 +220,8 @@ def drop(git_dir: Path, run_id: str) -> None:
     """Keep a run's checkpoints no longer: the next collection takes what no other run needs."""
     _ref(git_dir, run_id).unlink(missing_ok=True)
     (git_dir / _DROPPED).touch()
+    if len(_noted(git_dir, run_id)) > 1:  # What others have pushed is theirs to delete.
+        note_pushed(git_dir, run_id, "")
 
 
 def dropped(git_dir: Path) -> float:
@@ -211,7 +301,7 @@ def _write(ref: Path, oid: str) -> None:
 def _create(ref: Path, line: bytes) -> None:
     if not ref.parent.is_dir():
         ref.parent.mkdir(parents=True, exist_ok=True)
-        ref.parent.chmod(ref.parents[2].stat().st_mode & 0o7777)  # Shared as git shares the rest with a group.
+        ref.parent.chmod(ref.parents[1].stat().st_mode & 0o7777)  # Shared as git shares the rest with a group.
     fresh = ref.with_name(f".{ref.name}-{os.getpid()}")
     fresh.write_bytes(line)
     fresh.replace(ref)

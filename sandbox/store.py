@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
+import secrets
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from sandbox import foreign, packs
 from sandbox.cache import disk_bytes, remove_tree
 from sandbox.errors import NotARepository, RevisionNotFound, WorkspaceError
 from sandbox.git import GitFailed, checked_revision, git, printable
+from sandbox.incoming import fetch, incoming, keep_base, make, move
 from sandbox.objects import EMPTY_TREE, Objects, disk_error
 from sandbox.source import human_name, is_url, local_view, shown
 from sandbox.spec import Base
@@ -37,18 +38,6 @@ if TYPE_CHECKING:
 _PROJECT = re.compile(r"[0-9a-f]{12}")
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _DEEPEST = 200  # Directories inside each other; the same bound holds for what a run may make.
-_FETCH = (
-    "-c",
-    "fetch.unpackLimit=1",
-    "-c",
-    "core.alternateRefsPrefixes=refs/dreamdock/base/",  # A remote isn't told of what runs have made.
-    "fetch",
-    "--quiet",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--no-write-fetch-head",
-    "--update-shallow",
-)
 _INCOMING = "refs/dreamdock/incoming"
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
@@ -59,6 +48,20 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def id(self) -> str:
+        """This store's own id, 12 hex digits at random: it says which hosts share it. Made at first use."""
+        path = self.root / "id"
+        if not path.is_file():
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name:
+                fresh = Path(name) / "id"
+                fresh.write_text(secrets.token_hex(6))
+                fresh.chmod(0o644)
+                with suppress(FileExistsError):  # Somebody else was faster.
+                    path.hardlink_to(fresh)
+        return path.read_text().strip()
 
     def import_commit(self, source: str | Path, rev: str = "HEAD", *, dirty: bool = False) -> Base:
         """Copy a commit and its history into the store, under the caller's own rights, and say what it is.
@@ -129,9 +132,29 @@ class Store:
         """Keep a checkpoint, all that it descends from and some blobs until the run is dropped; see `packs.keep`."""
         packs.keep(self.objects(project), self.git_dir(project), run_id, commit, blobs)
 
+    def leads_to(self, project: str, run_id: str, commits: Collection[str]) -> set[str]:
+        """Return those of some commits that the store has in full: imported ones, and what the run's chain leads to.
+
+        One that merely lies there doesn't count: what it holds might not. Raises WorkspaceError.
+        """
+        if project not in self.projects():
+            return set()
+        git_dir = self.git_dir(project)
+        bases = {oid for oid in commits if _OBJECT_ID.fullmatch(oid) and packs.is_base(git_dir, oid)}
+        return bases | packs.leads_to(git_dir, run_id, set(commits) - bases)
+
     def kept(self, project: str) -> dict[str, float]:
         """Return the ids of the runs whose checkpoints are kept, each with the time of the last one (seconds, Unix)."""
         return packs.kept(self.git_dir(project))
+
+    def behind(self, project: str) -> list[str]:
+        """Return the runs of which more is kept here than the checkpoint remote has, as far as is known here."""
+        git_dir = self.git_dir(project)
+        return [name for name in sorted(packs.kept(git_dir)) if packs.tip(git_dir, name) != packs.pushed(git_dir, name)]
+
+    def to_delete(self, project: str) -> list[str]:
+        """Return the runs that were dropped here, and that the checkpoint remote has from here."""
+        return packs.to_delete(self.git_dir(project))
 
     def drop(self, project: str, run_id: str) -> None:
         """Keep a run's checkpoints no longer: the next `collect` deletes what nothing else needs."""
@@ -267,71 +290,36 @@ class Store:
 
     def _take(self, source: str, rev: str, *, known: str | None, as_user: bool) -> tuple[str, str]:
         """Fetch into a repository of its own, which borrows from `known`, and move the result over when it's whole."""
-        with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name, ExitStack() as borrowed:
-            room = Path(name) / "r.git"
-            _init(room)
-            lender = self.root / f"{known}.git" if known and _PROJECT.fullmatch(known) else None
-            if lender is not None and lender.is_dir():
-                borrowed.enter_context(packs.importing(lender))
-                (room / "objects/info").mkdir(exist_ok=True)
-                (room / "objects/info/alternates").write_text(f"{lender.absolute() / 'objects'}\n")
-                if (lender / "shallow").is_file():
-                    shutil.copyfile(lender / "shallow", room / "shallow")
-            git(*_FETCH, "--", source, f"{rev}:{_INCOMING}", git_dir=room, as_user=as_user, timeout_s=_HOUR)
+        lender = self.root / f"{known}.git" if known and _PROJECT.fullmatch(known) else None
+        with incoming(self.root, lender) as room:
+            fetch(room, source, rev, _INCOMING, as_user=as_user)
             found = git("rev-parse", "--verify", "--quiet", f"{_INCOMING}^{{commit}}", git_dir=room, check=False)
             if found.code != 0:
                 raise RevisionNotFound(f"{printable(rev)!r} is no commit", hint="name a branch, a tag or a commit")
             commit = found.out.decode().strip()
             project = _project(room, commit)
-            if lender is None or project == known:
-                if any(len(item.name) == 2 for item in (room / "objects").iterdir()):  # noqa: PLR2004  # A loose object's.
-                    git(
-                        "repack", "-d", "-l", "--quiet", git_dir=room, timeout_s=_HOUR
-                    )  # A web server without git sends such.
-                _bring(room, self._made(project), commit)
+            if lender is None or not lender.is_dir() or project == known:
+                place = self.made(project)
+                with packs.importing(place):
+                    move(room, place)
+                    keep_base(place, commit)
                 return project, commit
         # The remote's history was replaced by another: what was borrowed isn't there.
         return self._take(source, rev, known=None, as_user=as_user)
 
-    def _made(self, project: str) -> Path:
+    def made(self, project: str) -> Path:
         """Return the project's repository; made beside its place and moved there, so that nobody sees half of one."""
         path = self.root / f"{project}.git"
         if not path.is_dir():
             with tempfile.TemporaryDirectory(prefix="incoming-", dir=self.root) as name:
                 fresh = Path(name) / "r.git"
-                _init(fresh)
+                make(fresh)
                 try:
                     fresh.rename(path)
                 except OSError:
                     if not path.is_dir():  # Else somebody else was faster.
                         raise
         return path
-
-
-def _init(path: Path) -> None:
-    # Group-readable at most: the store's directory decides who that is.
-    git("init", "--quiet", "--bare", "--shared=0660", "--template=", "--initial-branch=main", "--", path)
-
-
-def _bring(fetched: Path, project: Path, commit: str) -> None:
-    """Move a fetched history over: packs, each complete before its index makes it visible, then the ref."""
-    with packs.importing(project):
-        for path in sorted((fetched / "objects/pack").iterdir(), key=lambda item: item.suffix == ".idx"):
-            path.rename(project / "objects/pack" / path.name)
-        if (fetched / "shallow").is_file():
-            with packs.ending(project):
-                _add_boundary(fetched / "shallow", project / "shallow")
-        git("update-ref", f"refs/dreamdock/base/{commit}", commit, git_dir=project)
-        with suppress(PermissionError):  # Another account's; git doesn't write a ref that says so already.
-            os.utime(project / f"refs/dreamdock/base/{commit}")
-
-
-def _add_boundary(fetched: Path, known: Path) -> None:
-    """Add the ends of a shallow history to those that the project has: another import may have brought its own."""
-    lines = set(fetched.read_text().split()) | set(known.read_text().split() if known.is_file() else [])
-    fresh = fetched.with_name("shallow.new")
-    fresh.write_text("".join(f"{line}\n" for line in sorted(lines)))
-    fresh.rename(known)
 
 
 def _project(git_dir: Path, commit: str) -> str:

@@ -120,7 +120,7 @@ class Projection:
         then.follow(events[: _end_of(body.to, events)])
         self._dialogue = then._dialogue  # Another of its own kind.
         self._step, self._depth = body.step, body.depth
-        if self._rewind_at <= (body.asked or self._rewind_at):
+        if self._rewind_at <= (body.asked or (0 if body.why == "lost" else self._rewind_at)):
             self._rewind = None  # Else somebody asked for another one meanwhile.
         self._open, self._results, self._running, self._lost = None, {}, set(), Counter()
         self._say(Turn(text=body.message))

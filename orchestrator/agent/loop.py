@@ -19,6 +19,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.models.port import OutOfTime
+from orchestrator.pushing import NoCopies
 from orchestrator.stop import PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.dialogue import ToolCall
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
+    from orchestrator.pushing import Copies
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
     from sandbox.open import Sandbox
@@ -59,12 +61,23 @@ class Ending:
 class Agent:
     """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step."""
 
-    def __init__(self, model: Model, sandbox: Sandbox, journal: Writer, spec: RunSpec, stop: Stop) -> None:
+    def __init__(
+        self,
+        model: Model,
+        sandbox: Sandbox,
+        journal: Writer,
+        spec: RunSpec,
+        stop: Stop,
+        *,
+        copies: Copies | None = None,
+    ) -> None:
+        """Take the parts; `copies` is told of each committed step."""
         self._model = model
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
         self._stop = stop
+        self._copies = copies or NoCopies()
         self._projection = Projection()
         self._restarted = False
 
@@ -148,6 +161,7 @@ class Agent:
                     asked=context.rewind_at,
                 )
             )
+            self._copies.committed(context.step + 1)
             self._restarted = False
 
     def _step(self) -> None:
@@ -207,9 +221,10 @@ class Agent:
     def _commit(self) -> None:
         """Take the checkpoint and commit the step with it: from here on it's never lost."""
         checkpoint = self._sandbox.checkpoint(note=self._journal.head)
+        step, pushed = self._context().step + 1, self._copies.pushed
         self._journal.append(
             e.Checkpointed(
-                step=self._context().step + 1,
+                step=step,
                 commit=checkpoint.commit,
                 tree=checkpoint.tree,
                 files=checkpoint.changes,
@@ -218,8 +233,11 @@ class Agent:
                 shell=checkpoint.shell,
                 installs=checkpoint.installs,
                 unlooked=checkpoint.unlooked,
+                pushed=pushed.step,
+                push_failed=pushed.failed,
             )
         )
+        self._copies.committed(step)
         self._restarted = False
 
     def _context(self) -> Context:

@@ -44,5 +44,6 @@ def run_fields(view: RunView, waiting: Waiting | None = None) -> dict[str, Any]:
         **view.model_dump(mode="json", exclude={"spec": {"script"}}),
         "label": view.label,
         "place": waiting.place if waiting is not None else None,
+        "waits": {"why": waiting.why, "about": waiting.about} if waiting is not None else None,
         "steps_limit": view.limits.steps,
     }

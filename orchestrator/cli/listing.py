@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from orchestrator.cli import document, layout, states
+from orchestrator.cli import document, layout, states, waits
 from orchestrator.cli.text import age, first_line, money, short_ids
 from orchestrator.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.api import Listed, Listing
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunView
+    from orchestrator.standing import Waiting
 
 _HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST", "TASK")
 _FIGURES: Final = (2, 3, 4)
@@ -40,15 +41,15 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
         ]
         rows.append([*cells, Text()])
     lines = layout.table(rows, right=_FIGURES)
-    for line, (view, _waiting) in zip(lines[1:], runs, strict=True):
-        line.append_text(_what(view, screen.width - line.cell_len if screen.tty else None))
+    for line, (view, waiting) in zip(lines[1:], runs, strict=True):
+        line.append_text(_what(view, waiting, screen.width - line.cell_len if screen.tty else None))
     return lines
 
 
-def _what(view: RunView, room: int | None) -> Text:
+def _what(view: RunView, waiting: Waiting | None, room: int | None) -> Text:
     """Return the task, and behind it what the run is doing or why it ended; both get their part of the room."""
     task = Text(first_line(view.spec.task))
-    doing = states.why(view.outcome, view.reason) if view.outcome else first_line(view.doing)
+    doing = states.why(view.outcome, view.reason) if view.outcome else waits.sentence(waiting) or first_line(view.doing)
     if not doing:
         return task
     if room is not None:

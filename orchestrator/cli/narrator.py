@@ -192,13 +192,16 @@ class Narrator:
         return [Line("rewind", asked, prose=True)]
 
     def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
+        lost = []
+        if body.why == "lost":
+            lost.append(_warning(f"what came after step {body.to} was lost with its host; it's done again"))
         self.step, self._header, self.doing = body.step, "", "asking the model"
         self.uncounted = body.step - body.depth
         self._open, self._reused = False, False
         self._said.clear()
         told = f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone"
         counts = f"; {body.depth} of {self.steps_limit} steps count"
-        return [Line(f"step {body.step}", Text(f"{told}{counts}"), prose=True)]
+        return [*lost, Line(f"step {body.step}", Text(f"{told}{counts}"), prose=True)]
 
     def _finish_started(self, _event: e.Event, body: e.FinishStarted) -> list[Line]:
         self._header = ""

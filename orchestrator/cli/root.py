@@ -50,6 +50,8 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "System": {
         "up": Entry("stack:up", "Start what is missing on this machine."),
         "down": Entry("stack:down", "Stop what `up` started."),
+        "workers": Entry("workers:workers", "List the hosts that carry runs, and what they have."),
+        "queue": Entry("queue:queue", "Show who has what under way, and who waits; pause, resume or drain."),
         "worker": Entry("worker:worker", "Carry runs forward, in this process."),
         "keeper": Entry("keeper:keeper", "Resume lost runs and clean up, in this process."),
         "images": Entry("images:images", "List, build and check the images of the sandboxes."),

@@ -36,6 +36,17 @@ if TYPE_CHECKING:
 @click.option(
     "--build", metavar="PATH", help="Dockerfile of the repository to build the image from; the operator must allow it."
 )
+@click.option(
+    "--priority",
+    type=click.Choice(["low", "normal", "high"]),
+    help="Place in the queue; high also takes a worker over.",
+)
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What its worker must have, repeatable: label=ssd, memory_mb=8192, cpus=8, gpus=1.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and return at once.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved run and the sandbox's policy; start nothing.")
 @with_screen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from orchestrator.api import Listed
     from orchestrator.cli.screen import Screen
     from orchestrator.cli.wording import Line
+    from orchestrator.runs import RunView
+
+_USUAL: Final = 1
+"""Steps that the checkpoint remote is behind when a step is committed, where all is well."""
 
 
 @click.command()
@@ -47,6 +51,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.cli.waits import sentence
     from orchestrator.runs import State
 
     view, waiting = listed
@@ -54,6 +59,8 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     why = states.why(view.outcome, view.reason) if view.outcome else ""
     reason = f": {why}" if why else ""
     told.append(wording.Line("state", Text.assemble(states.state(view, waiting), reason), prose=True))
+    if waiting is not None and (waits := sentence(waiting)):
+        told.append(wording.Line("waits", Text(f"{waits} ({text.ordinal(waiting.place)} in line)"), prose=True))
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))
     if view.rewinding:
@@ -75,7 +82,19 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
         told.append(wording.Line("started", Text(f"{text.moment(view.started_at)}{attempts}")))
     if view.ended_at:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
+    if remote := _remote(view):
+        told.append(wording.Line("remote", Text(remote), prose=True))
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
     return told + wording.summary(view.summary)
+
+
+def _remote(view: RunView) -> str:
+    """Return how far the checkpoint remote was at the last step; empty where it had all but the newest, or none is."""
+    from orchestrator.cli import text
+
+    behind, why = view.step - view.pushed, view.push_failed
+    if not (view.pushed or why) or (not why and behind <= _USUAL):
+        return ""
+    return f"{text.plural(behind, 'step')} behind at the last step" + (f": {text.visible(why)}" if why else "")

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--print-acl", is_flag=True, help="Start nothing: print the rules that a team's Redis gives worker, member, viewer."
+)
 @with_screen
-def up(screen: Screen, /) -> None:
+def up(screen: Screen, /, print_acl: bool) -> None:
     """Start what is missing on this machine.
 
     A container engine, the base image, Redis, a keeper and the workers. Twice is as good as once.
     """
+    if print_acl:
+        _print_acl(screen)
+        return
     from orchestrator import settings
     from orchestrator.cli import document
     from orchestrator.cli.reporter import TalkReporter
@@ -30,6 +36,23 @@ def up(screen: Screen, /) -> None:
         return
     screen.line("up" if started else "everything was up")
     screen.next('dreamdock run "fix the failing tests"', "dreamdock down")
+
+
+def _print_acl(screen: Screen) -> None:
+    from orchestrator.cli import document
+    from orchestrator.journal.acl import ROLES
+
+    if screen.json:
+        roles = {role.name: {"meant": role.meant, "rules": role.rules, "line": role.line} for role in ROLES}
+        document.write("dreamdock.acl/1", {"roles": roles})
+        return
+    for role in ROLES:
+        screen.line(role.line)
+    screen.say("These are lines of an aclfile (ACL LOAD takes it); for ACL SETUSER leave out `user`. Redis 7 or newer.")
+    screen.say(
+        "Nobody gets in before a password is added: >PASSWORD, or # and its SHA-256. Copy a line for each person."
+    )
+    screen.say("Whoever is to use it has redis_url = rediss://NAME@HOST:PORT/0 and redis_password_file.")
 
 
 @click.command()

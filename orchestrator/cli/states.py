@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.text import Text
 
-from orchestrator.cli.text import ordinal, visible
+from orchestrator.cli import waits
+from orchestrator.cli.text import visible
 from orchestrator.runs import Outcome, RunView, State
 
 if TYPE_CHECKING:
@@ -63,6 +64,6 @@ def state(view: RunView, waiting: Waiting | None = None) -> Text:
         return mark(view.state, f"{view.state} (cancelling)")
     if view.pausing:
         return mark(view.state, f"{view.state} (pausing)")
-    waits_for = ordinal(waiting.place) if waiting is not None else visible(view.reason)
-    waits = view.state in {State.QUEUED, State.WAITING} and waits_for
-    return mark(view.state, f"{view.state} ({waits_for})" if waits else view.state)
+    for_what = waits.word(waiting) if waiting is not None else visible(view.reason)
+    told = view.state in {State.QUEUED, State.WAITING} and for_what
+    return mark(view.state, f"{view.state} ({for_what})" if told else view.state)

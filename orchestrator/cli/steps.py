@@ -23,7 +23,7 @@ _HEADER: Final = ("", "STEP", "TIME", "COST", "WHAT")
 def steps(screen: Screen, /, run: str) -> None:
     """List the steps of a run, and where it is.
 
-    ● is where it is, │ what led there; the others were left by a rewind, and can be returned to.
+    ● is where it is, │ what led there; the others were left by a rewind, and can be returned to unless they were lost.
     """
     from orchestrator.cli import document
     from orchestrator.cli.door import found
@@ -73,12 +73,14 @@ def what(moment: Moment) -> str:
 
     if moment.kind == "begin":
         return "where it began"
+    if moment.kind == "lost":
+        return f"lost: back to {moment.to}, the last step that the checkpoint remote had"
     if moment.to is not None:
         said = first_line(moment.text.rpartition("\n\n")[2]) if "\n\n" in moment.text else ""
         return f"{moment.kind} to {moment.to}" + (f": {said}" if said else "")
     calls = "; ".join(wording.call_line(call) for call in moment.calls) or first_line(moment.text)
     files = f"  [{plural(len(moment.files), 'file')}]" if moment.files else ""
-    return f"{calls}{files}"
+    return f"{calls}{files}" + "  (lost with its host)" * moment.lost
 
 
 def _fields(moment: Moment, timeline: Timeline, line: set[int]) -> dict[str, Any]:

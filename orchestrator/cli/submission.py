@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from pydantic import ValidationError
 from rich.text import Text
 
 from orchestrator import settings
@@ -19,11 +20,14 @@ from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.models import is_scripted
 from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
-from orchestrator.runs import LONGEST_TASK
+from orchestrator.runs import LONGEST_TASK, Requires
+from orchestrator.settings import reasons
 from orchestrator.stack.image import check_image
 from orchestrator.stack.up import ensure_served, take_down
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.api import Door
     from orchestrator.cli.screen import Screen
     from orchestrator.runs import RunSpec, RunView
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 DETACHED: Final = 8
 _DIFF_LINES: Final = 400
 _LIMITS: Final = {"steps": "steps", "money": "money_usd", "seconds": "seconds"}
+_REQUIRABLE: Final = ("label", "memory_mb", "cpus", "gpus")
 _HINT: Final = 'dreamdock run "fix the failing tests"'
 
 
@@ -78,13 +83,32 @@ def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdi
     base = read_spec_file(Path(file)) if file is not None and spec_file else RunRequest()
     text = _read(task, None if spec_file else file, stdin)
     flags = {key: value for key, value in asked.items() if value not in {None, False, ()}}
+    wanted = _required(base.requires, flags.pop("require", ()))
     limits = {key: float(flags.pop(flag)) for flag, key in _LIMITS.items() if flag in flags}
     origin = {"accept_origin": "flag"} if "accept" in flags else {}
     words = {} if text is None else {"task": text}
-    request = base.model_copy(update={**flags, **origin, **words, "limits": base.limits | limits})
+    request = base.model_copy(update={**flags, **origin, **words, "limits": base.limits | limits, "requires": wanted})
     if not request.task.strip():
         raise UsageError("the task is empty", cause="nothing says what to do", hint=_HINT)
     return request
+
+
+def _required(known: Requires, asked: Sequence[str]) -> Requires:
+    """Put what flags require to what the spec file does. Raises UsageError."""
+    labels, figures = [*known.labels], dict[str, str]()
+    for text in asked:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _REQUIRABLE:
+            cause = f"it has to be KEY=VALUE, the key one of {', '.join(_REQUIRABLE)}"
+            raise UsageError(f"{text!r} is no requirement", cause=cause, hint="--require label=ssd")
+        if key == "label":
+            labels.append(value)
+        else:
+            figures[key] = value
+    try:
+        return Requires.model_validate(known.model_dump() | figures | {"labels": labels})
+    except ValidationError as error:
+        raise UsageError("a requirement can't be", cause=reasons(error), hint="--require memory_mb=8192") from error
 
 
 def _read(task: str | None, file: str | None, stdin: TextIO) -> str | None:

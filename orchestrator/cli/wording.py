@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
-from orchestrator.runs import Outcome
+from orchestrator.runs import Outcome, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import RunSpec, Verdict
+    from orchestrator.runs import Requires, RunSpec, Verdict
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -60,6 +60,10 @@ def describe(spec: RunSpec) -> list[Line]:
         Line("acceptance", _acceptance(spec), prose=True),
         Line("limits", Text(limits)),
     ]
+    if wanted := requirements(spec.requires):
+        told.append(Line("requires", Text(f"a worker with {', '.join(wanted)}"), prose=True))
+    if spec.priority is not Priority.NORMAL:
+        told.append(Line("priority", Text(spec.priority)))
     told[3:3] = [Line("" if number else "set-up", _command(line)) for number, line in enumerate(spec.setup)]
     if spec.image:
         built = f", built from {visible(spec.build)}" if spec.build else ""
@@ -68,6 +72,14 @@ def describe(spec: RunSpec) -> list[Line]:
     told += _lacking("left out", spec.left_out, along)
     told += _lacking("submodules", spec.submodules, "empty directories to the run")
     return told + _lacking("LFS files", spec.lfs_pointers, "pointers to the run, without their content")
+
+
+def requirements(wanted: Requires) -> list[str]:
+    """Return what a run requires of its worker beside its image, in words; the store is told where it is lacking."""
+    told = [f"label {visible(label)}" for label in wanted.labels]
+    told += [f"{wanted.memory_mb} MB of memory"] if wanted.memory_mb else []
+    told += [f"{wanted.cpus:g} cpus"] if wanted.cpus else []
+    return told + ([plural(wanted.gpus, "gpu")] if wanted.gpus else [])
 
 
 def _lacking(label: str, paths: Sequence[str], what: str) -> list[Line]:

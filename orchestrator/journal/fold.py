@@ -79,7 +79,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.RewindRequested(step=step, why=why):
             return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
-            later = view.rewind_at > (body.asked or view.rewind_at)  # Somebody asked for another one meanwhile.
+            answered = body.asked or (0 if body.why == "lost" else view.rewind_at)
+            later = view.rewind_at > answered  # Somebody asked for another one meanwhile.
             rewinding = view.rewinding if later else ""
             return {**_moment(body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):

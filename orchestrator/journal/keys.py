@@ -9,6 +9,7 @@ LIVE: Final = "dd:live"  # Sorted set: the runs that aren't done, by time of cre
 PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by time.
 FINISHED: Final = "dd:finished"  # Sorted set: the runs that are done and not archived yet, by the time of their end.
 ARCHIVED: Final = "dd:archived"  # Sorted set: the runs whose journals are archived, by the time of their end.
+TOUCHED: Final = "dd:touched"  # Written to learn that a replica has all that came before it; it expires.
 
 LINES: Final = "dd:lines"  # Hash: what the runs of a line have in common, as JSON, by the line's id; no line is empty.
 LINE: Final = "dd:line:"  # And a line's id. Sorted set: the runs in it, by time of creation.

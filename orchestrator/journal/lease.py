@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.errors import JournalError, RedisAwayError
+from orchestrator.errors import DeniedError, JournalError, RedisAwayError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, hurried
 from orchestrator.stop import LOST
@@ -64,7 +64,7 @@ class Lease:
             asked = time.monotonic()
             try:
                 status = self._scripts("renew", self._keys, self._args)
-            except RedisAwayError:
+            except (RedisAwayError, DeniedError):  # Rules of Redis that change under it are an outage, too.
                 wait = self._seconds * _PATIENCE
                 if time.monotonic() + 2 * wait - renewed > self._seconds * _UNSURE:  # The next answer may come later.
                     self._stop.hold()

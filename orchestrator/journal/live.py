@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.errors import JournalError, UnavailableError
+from orchestrator.errors import DeniedError, JournalError, UnavailableError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import available
 
@@ -97,7 +97,7 @@ class Preview:
         try:
             with available():
                 write()
-        except (UnavailableError, JournalError):  # Away, or somebody put something else there.
+        except (UnavailableError, DeniedError, JournalError):  # Away, or somebody put something else there.
             self._away = True  # Until the next reply: the lease judges how long Redis may be away.
 
 

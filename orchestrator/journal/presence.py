@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.errors import JournalError, UnavailableError
+from orchestrator.errors import DeniedError, JournalError, UnavailableError
 from orchestrator.journal import keys
 from orchestrator.journal.connection import Scripts, available
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from redis import Redis
 
 EVERY_SECONDS: Final = 2.0
@@ -99,7 +101,7 @@ class Beat:
                 self._client.delete(keys.process(self._presence.kind, self._presence.name))
             if self._presence.kind == WORKER:
                 self._scripts("repair", [], [self._presence.name])
-        except UnavailableError:
+        except (UnavailableError, DeniedError):
             return  # The key expires by itself.
 
     def offer(self, offer: Offer) -> None:
@@ -127,7 +129,7 @@ class Beat:
                 return
 
     def _say(self, *, ended: bool = False) -> None:
-        with suppress(UnavailableError, JournalError):  # Said again at the next beat.
+        with suppress(UnavailableError, JournalError, DeniedError):  # Said again at the next beat.
             beat(self._scripts, self._presence, carries=self._carries, ended=ended)
 
 
@@ -149,3 +151,10 @@ def alive(client: Redis, kind: str) -> list[Presence]:
         with suppress(ValidationError):
             living += [Presence.model_validate_json(row)] if row else []
     return living
+
+
+def strangers(living: Iterable[Presence], version: str) -> list[str]:
+    """Return, in words, which living processes are of another version than this one."""
+    found = {(one.host, one.version) for one in living if one.version != version}
+    advice = "upgrade the older one; until then newer runs go to newer workers only"
+    return [f"{host} runs version {theirs}, and this is {version}: {advice}" for host, theirs in sorted(found)]

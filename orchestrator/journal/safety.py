@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import RedisAwayError
+from orchestrator.errors import DeniedError, RedisAwayError
 from orchestrator.journal.connection import available, clock
 
 if TYPE_CHECKING:
@@ -38,6 +38,6 @@ def _info(client: Redis, section: str) -> dict[str, Any]:
     try:
         with available():
             told: Any = client.info(section)
-    except RedisAwayError:
+    except (RedisAwayError, DeniedError):
         return {}
     return dict(told)

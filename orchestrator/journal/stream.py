@@ -80,6 +80,14 @@ def damaged(run_id: str, why: str) -> JournalError:
     return JournalError(f"the journal of run {run_id} isn't as it was written", cause=why, hint=hint)
 
 
+def stored_head(client: Redis, run_id: str) -> str:
+    """Return where the run's record says that its journal ends; empty where it has none."""
+    found: Any
+    with available():
+        found = client.hget(keys.record(run_id), "head")
+    return (found or b"").decode(errors="replace")
+
+
 def _page(client: Redis, run_id: str, last: str) -> Any:
     with available():
         return client.xrange(keys.stream(run_id), min=f"({last}", count=_PAGE)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import structlog
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
 from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Replied, Rewound, Submitted
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
-from orchestrator.journal.connection import Scripts, clock
+from orchestrator.journal.connection import Scripts, available, clock
 from orchestrator.journal.fold import apply, begin
 from orchestrator.journal.live import Preview
 from orchestrator.journal.signing import Head
@@ -26,7 +29,9 @@ from orchestrator.journal.stream import (
     genesis,
     parse,
     restore,
+    stored_head,
 )
+from orchestrator.journal.tail import Call, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunView
     from orchestrator.stop import Stop
 
+_log = structlog.get_logger(__name__)
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 SIGNED: Final = (Claimed, Checkpointed, Rewound)
 """With these a signer signs, and with what ends an attempt."""
@@ -47,10 +53,13 @@ _AWAY_SECONDS: Final = 0.1
 
 
 class _Try(NamedTuple):
-    """Events that a script was given, and the head that was signed with them, where one was."""
+    """Events that a script is given, what they lead to, and the head that was signed with them, where one was."""
 
     events: list[Event]
+    view: RunView
+    weight: int
     signed: Head | None
+    call: Call
 
 
 class Writer:
@@ -87,6 +96,7 @@ class Writer:
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self._weight = 0
+        self._tail = Tail()
         self.events: list[Event] = []
         self.head = genesis(run_id)
         self.view: RunView
@@ -140,14 +150,21 @@ class Writer:
             if status == "ARCHIVED":
                 restore(self._client, self._run_id)
                 continue
+            moved += 1
             if status != "HEAD":
                 raise self._refusal(status)
             if len(self.events) == known:  # Nobody wrote in between.
-                raise damaged(self._run_id, f"its record isn't of what its {known} events lead to")
-            moved += 1
-            if strict:
+                self._write_again()
+            elif strict:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
+
+    def owns(self) -> bool:
+        """Whether the fencing token is the run's newest; false where Redis doesn't say. From any thread."""
+        found: Any = None
+        with suppress(RedisAwayError), available():
+            found = self._client.hget(keys.record(self._run_id), "fence")
+        return found is not None and found == str(self._fence).encode()
 
     def blob(self, data: bytes) -> str:
         """Return a name for bytes that are stored beside the journal with the next append: `sha256:…`.
@@ -163,7 +180,24 @@ class Writer:
         return name
 
     def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, _Try]) -> str | int:
-        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it."""
+        """Run the script once; `tried` takes the events under the head that they lead to, whatever comes of it.
+
+        What was tried on this head before is tried again as it was: somebody may have read it where it then got lost.
+        """
+        again = next((one for one in tried.values() if one.call.before == self.head), None)
+        one = again or self._sealed(bodies, operation)
+        tried[one.call.after] = one
+        status = self._scripts("append", one.call.keys, one.call.args)
+        if status == "OK":
+            self._remember(one)
+            self.events += one.events
+            self.head, self.view = one.call.after, one.view
+            self._weight += one.weight
+            self._blobs.clear()
+        return status
+
+    def _sealed(self, bodies: Sequence[Body], operation: Operation) -> _Try:
+        """Return what is to be appended on the head as it's known. Raises JournalError, LimitError."""
         head, view = self.head, self.view
         events, datas, entries = list[Event](), list[bytes](), list[str | bytes]()
         for number, body in enumerate(bodies, start=len(self.events) + 1):
@@ -179,40 +213,51 @@ class Writer:
             entries += [*as_stored(data, head)]
         fence = "" if self._fence is None else self._fence
         blobs = [part for blob in self._blobs.items() for part in blob]
-        record = keys.record(self._run_id)
         moment, signature = Head(len(self.events) + len(events), head), ""
         signer = self._signer if operation != "none" or any(isinstance(body, SIGNED) for body in bodies) else None
         if signer is not None:
             signature = signer.sign(self._run_id, moment)
-        tried[head] = _Try(events, moment if signer is not None else None)
         told = [self._run_id, fence, self.head, head, view.state, dump_view(view), self._lease_ms, operation, signature]
+        names = [
+            *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.RUNS),
+            *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
+        ]
         cost = sum(body.reply.cost_usd or 0.0 for body in bodies if isinstance(body, Replied))
-        status = self._scripts(
-            "append",
-            [
-                *(record, keys.stream(self._run_id), keys.LIVE, keys.RUNS),
-                *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
-            ],
-            [*told, FORMAT, f"{cost:.9f}", len(self._blobs), *blobs, *entries],
-        )
-        if status == "OK":
-            self._remember(tried[head])
-            self.events += events
-            self.head, self.view = head, view
-            self._weight += packing.weight(*datas)
-            self._blobs.clear()
-        return status
+        more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
+        call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
+        return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)
 
     def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
         """Take in what is new, and return the events of a try that was taken although its answer got lost."""
         heads = self._catch_up()
-        taken = next((one for head, one in tried.items() if head in heads), _Try([], None))
+        taken = next((one for head, one in tried.items() if head in heads), None)
+        if taken is None:
+            return []
+        while True:
+            try:
+                self._scripts.confirm()
+            except RedisAwayError as error:
+                self._wait(error)
+            else:
+                break
         self._remember(taken)
         return taken.events
 
     def _remember(self, taken: _Try) -> None:
+        self._tail.keep(taken.call)
         if self._signer is not None and taken.signed is not None:
             self._signer.remember(self._run_id, taken.signed)
+
+    def _write_again(self) -> None:
+        """Write the end of the journal again that a fail-over lost. Raises JournalError where that isn't its fault."""
+        try:
+            lost = self._tail.between(stored_head(self._client, self._run_id), self.head)
+            if not lost:
+                raise damaged(self._run_id, f"its record isn't of what its {len(self.events)} events lead to")
+            if all(self._scripts("append", call.keys, call.args) == "OK" for call in lost):
+                _log.warning("Redis lost the end of a journal; it is there again", run=self._run_id, appends=len(lost))
+        except RedisAwayError as error:
+            self._wait(error)
 
     def _wait(self, error: RedisAwayError) -> None:
         """Wait for Redis as long as the stop lets it. Raises the error where there is none, or it is set; Stopped."""

@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.holdings import Holdings
 from orchestrator.journal import presence, signing
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.stack import redis_checks
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 _SMALL_MB = 16
+_REMOTE_SECONDS = 30.0
 FREE_BYTES = 2_000_000_000
 TRIAL_BYTES = 4_000_000
 _OVERLAY = "redirect_dir=on,metacopy=off,index=off,xino=off"
@@ -44,6 +48,7 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("persistence", redis_checks.persistence),
         ("eviction", redis_checks.eviction),
         ("clock", redis_checks.clock),
+        ("checkpoint remote", _remote),
         ("signer", _signer),
         ("workers", _workers),
         ("keeper", _keeper),
@@ -174,6 +179,22 @@ def _disk(settings: Settings) -> HostCheck:
     return HostCheck(name, ok=free >= FREE_BYTES, found=found, remedy=remedy)
 
 
+def _remote(settings: Settings) -> HostCheck:
+    """Push something to the checkpoint remote, fetch it and delete it, with the rights of this process."""
+    name, remote = "checkpoint remote", Holdings(settings).remote
+    if remote is None:
+        return HostCheck(name, ok=True, found="none is set: a run goes on on the host that it was submitted on")
+    patience = threading.Timer(_REMOTE_SECONDS, remote.kill)
+    patience.start()
+    began = time.monotonic()
+    try:
+        remote.try_out()
+    finally:
+        patience.cancel()
+    took = time.monotonic() - began
+    return HostCheck(name, ok=True, found=f"{remote.shown}: pushed, fetched and deleted in {took:.1f} s")
+
+
 def _signer(settings: Settings) -> HostCheck:
     """Sign something with this machine's key, and check it as a verifier does."""
     own = signing.own_key(settings.state_dir)
@@ -208,6 +229,10 @@ def _processes(settings: Settings, kind: str, name: str) -> HostCheck:
     with connect(redis_url(settings)) as client:
         alive = presence.alive(client, kind)
     found = ", ".join(f"{one.host}:{one.pid}" for one in alive) or f"no {kind} is alive"
+    if strange := presence.strangers(alive, version("dreamdock")):
+        return HostCheck(
+            name, ok=False, found=f"{found}; {'; '.join(strange)}", remedy="upgrade one host after the other"
+        )
     return HostCheck(
         name, ok=bool(alive), found=found, remedy=f"dreamdock up, then look into {settings.state_dir}/logs"
     )

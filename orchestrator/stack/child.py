@@ -56,11 +56,11 @@ class Backoff:
 
 
 class Child:
-    """A program that is kept running."""
+    """A program that is kept running; `log` takes what it prints, and when it starts and ends."""
 
-    def __init__(self, program: Program, logs: Path, owner: tuple[int, int]) -> None:
+    def __init__(self, program: Program, log: logging.Logger) -> None:
         self.program = program
-        self._log = open_log(logs, program.name, owner)
+        self._log = log
         self._backoff = Backoff()
         self._process: subprocess.Popen[str] | None = None
         self._identity: Identity | None = None

@@ -27,6 +27,7 @@ from sandbox import images
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
+    from orchestrator.journal.address import Address
     from orchestrator.settings import Settings
     from orchestrator.stack.report import Reporter
 
@@ -64,7 +65,7 @@ def up(root: Path, settings: Settings, reporter: Reporter) -> None:
             images.prune(RECIPE_LABEL)  # What an earlier version ran on.
     reporter.line("the services are up; make compose-down stops them. To use them:")
     reporter.line(f"  export DREAMDOCK_STATE_DIR={settings.state_dir}")
-    reporter.line(f"  export DREAMDOCK_REDIS_URL={connection.redis_url(settings)}")
+    reporter.line(f"  export DREAMDOCK_REDIS_URL={connection.redis_url(settings).url}")
 
 
 def down(settings: Settings, reporter: Reporter) -> None:
@@ -113,8 +114,8 @@ def _told_where(settings: Settings) -> tuple[str, str]:
 
 
 def _wait(settings: Settings, compose: tuple[str, ...]) -> None:
-    deadline, url = time.monotonic() + _UP_SECONDS, connection.redis_url(settings)
-    while silent := _silent(url):
+    deadline, address = time.monotonic() + _UP_SECONDS, connection.redis_url(settings)
+    while silent := _silent(address):
         if time.monotonic() > deadline:
             raise _silent_error(settings, compose, silent)
         time.sleep(_PAUSE_SECONDS)
@@ -130,10 +131,10 @@ def _silent_error(settings: Settings, compose: tuple[str, ...], silent: list[str
     return UnavailableError(f"{' and '.join(silent)} can't start", cause=last.removeprefix("cause:").strip(), hint=hint)
 
 
-def _silent(url: str) -> list[str]:
-    if not connection.ping(url):
+def _silent(address: Address) -> list[str]:
+    if not connection.ping(address):
         return ["redis"]
-    with connection.connect(url) as client:
+    with connection.connect(address) as client:
         return [kind for kind in KINDS if not presence.alive(client, kind)]
 
 
@@ -141,7 +142,9 @@ def _settings() -> Settings:
     """Return the settings as compose.yaml has them: the state is the machine's, and its own Redis lies below it."""
     loaded = settings_room.load()
     state = loaded.state_dir.resolve() if "state_dir" in loaded.model_fields_set else STATE_DIR
-    return loaded.model_copy(update={"state_dir": state, "runtime_dir": state / "run", "redis_url": None})
+    return loaded.model_copy(
+        update={"state_dir": state, "runtime_dir": state / "run", "redis_url": None, "redis_password_file": None}
+    )
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import RedisAwayError
+from orchestrator.errors import DeniedError, RedisAwayError
 from orchestrator.journal.connection import available, connect, redis_url
 from orchestrator.stack.check import HostCheck
 
@@ -21,16 +21,29 @@ _SCRATCH: Final = "x" * 4096
 _SCRATCH_MS: Final = 10_000
 _PATIENCE_S: Final = 3.0  # With appendfsync everysec a write may be put off for two seconds.
 _WRITE: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"  # A script: journals are written by some.
+_OVER_TLS: Final = "rediss://HOST:PORT/0"
+_AUTHORITY: Final = f"redis_url = {_OVER_TLS}?ssl_ca_certs=PATH"
+_WITH_PASSWORD: Final = "redis_url = redis://USER@HOST:PORT/0 and redis_password_file"  # noqa: S105  # It's none.
+_CERTIFICATE: Final = f"name this client's certificate: redis_url = {_OVER_TLS}?ssl_certfile=PATH&ssl_keyfile=PATH"
+_NO_TLS: Final = "see that host and port are right, and that rediss:// names a port where it speaks TLS"
 _REMEDIES: Final = (
     ("read only replica", "set redis_url to the primary"),
     ("Not enough good replicas", "bring its replicas back, or CONFIG SET min-replicas-to-write 0"),
     ("maxmemory", "CONFIG SET maxmemory to more, or take out what isn't DreamDock's"),
     ("MISCONF", "free disk space where Redis keeps its files, and look into its log"),
-    ("ermissions", "let the user of redis_url do it: ACL SETUSER USER ~dd:* ~rq:* &rq:* +@all"),
+    ("ermissions", "give the user of redis_url its role, by ACL SETUSER: dreamdock up --print-acl"),
     ("unknown command", "take that command's rename-command out of Redis's configuration"),
-    ("uthentication", "put name and password into it: redis_url = redis://USER:PASSWORD@HOST:PORT/0"),
-    ("password", "put the right ones into it: redis_url = redis://USER:PASSWORD@HOST:PORT/0"),
-    ("CERTIFICATE_VERIFY_FAILED", "name its authority: redis_url = rediss://HOST:PORT/0?ssl_ca_certs=PATH"),
+    ("no sentinel tells", "mend the sentinels' addresses or SERVICE in redis_url; ask one: SENTINEL MASTERS"),
+    ("uthentication", f"name the user and the password: {_WITH_PASSWORD}"),
+    ("password", f"name the right ones: {_WITH_PASSWORD}"),
+    ("CERTIFICATE_REQUIRED", _CERTIFICATE),
+    ("EOF occurred", _CERTIFICATE),
+    ("CERTIFICATE_VERIFY_FAILED", f"name its authority, and the host as its certificate does: {_AUTHORITY}"),
+    ("WRONG_VERSION_NUMBER", _NO_TLS),
+    ("Timeout connecting", _NO_TLS),  # Redis waits for the end of a line that TLS doesn't send.
+    ("onnection closed", f"if it speaks TLS there: redis_url = {_OVER_TLS}"),
+    ("onnection reset", f"if it speaks TLS there: redis_url = {_OVER_TLS}"),
+    ("safe yet", "bring a replica back: SENTINEL REPLICAS SERVICE, INFO replication"),
 )
 """What its complaint says, and what to do."""
 
@@ -88,14 +101,14 @@ def clock(settings: Settings) -> HostCheck:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Any]:
-    """Yield a client. Raises RedisAwayError whose hint fits the complaint."""
+    """Yield a client. Raises RedisAwayError or DeniedError, whose hint fits the complaint."""
     try:
         with available(), connect(redis_url(settings)) as client:
             yield client
-    except RedisAwayError as error:
+    except (RedisAwayError, DeniedError) as error:
         start = "start it, or mend redis_url" if settings.redis_url else error.hint
         hint = next((remedy for words, remedy in _REMEDIES if words in error.cause), start)
-        raise RedisAwayError(error.message, cause=error.cause, hint=hint) from error
+        raise type(error)(error.message, cause=error.cause, hint=hint) from error
 
 
 def _write(client: Any) -> None:
@@ -110,7 +123,7 @@ def _info(client: Any, section: str) -> dict[str, Any]:
     try:
         with available():
             told: dict[str, Any] = client.info(section)
-    except RedisAwayError:
+    except (RedisAwayError, DeniedError):
         return {}
     return told
 

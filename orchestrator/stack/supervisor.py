@@ -62,7 +62,7 @@ class Supervisor:
         self, wanted: Sequence[Program], *, state_dir: Path, runtime_dir: Path, owner: tuple[int, int]
     ) -> None:
         logs = state_dir / "logs"
-        self._children = [Child(program, logs, owner) for program in wanted]
+        self._children = [Child(program, open_log(logs, program.name, owner)) for program in wanted]
         self._log = open_log(logs, "supervisor", owner)
         self._runtime_dir = runtime_dir
         self._stopping = False

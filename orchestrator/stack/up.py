@@ -66,9 +66,8 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
     with locked(settings):
         if is_up(settings):
             return False
-        if settings.redis_url and not connection.ping(settings.redis_url):
-            hint = "start it, or mend redis_url"
-            raise UnavailableError("the configured Redis doesn't answer", hint=hint)
+        if settings.redis_url:
+            _require_redis(settings)
         ensure_engine(reporter, log=settings.state_dir / "logs" / "dockerd.log")
         ensure_disks(reporter)
         ensure_image(settings, reporter)
@@ -88,6 +87,14 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
         what = f"{', '.join([*parts, 'the keeper'])} and {_count(settings.workers)}"
         reporter.line(f"started {what}; dreamdock down stops them")
     return True
+
+
+def _require_redis(settings: Settings) -> None:
+    try:
+        connection.require(connection.redis_url(settings))
+    except UnavailableError as error:
+        hint = "start it, or mend redis_url; dreamdock doctor"
+        raise UnavailableError("the configured Redis doesn't answer", cause=error.cause, hint=hint) from error
 
 
 def ensure_served(settings: Settings, reporter: Reporter) -> bool:
@@ -113,9 +120,9 @@ def take_down(settings: Settings) -> bool:
 
 
 def _is_served(settings: Settings) -> bool:
-    if settings.redis_url is None or not connection.ping(settings.redis_url):
+    if settings.redis_url is None or not connection.ping(connection.redis_url(settings)):
         return False
-    with connection.connect(settings.redis_url) as client:
+    with connection.connect(connection.redis_url(settings)) as client:
         return all(presence.alive(client, kind) for kind in ("keeper", "worker"))
 
 

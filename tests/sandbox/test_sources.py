@@ -14,7 +14,7 @@ from benchmarks.bigrepo import DIRECTORIES, big_repo, paths
 from sandbox.checkpoints import Checkpointer
 from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.fold import Inexact
-from sandbox.store import _add_boundary
+from sandbox.incoming import add_boundary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_two_shallow_imports_of_one_project_keep_both_boundaries(store: Store, r
     boundary.write_text(f"{first}\n")
     fetched = tmp_path / "shallow"
     fetched.write_text(f"{second}\n")
-    _add_boundary(fetched, boundary)
+    add_boundary(fetched, boundary)
     assert boundary.read_text().split() == sorted([first, second])
 
 

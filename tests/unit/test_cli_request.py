@@ -146,3 +146,20 @@ def test_an_attack_is_told_as_promise_attempt_and_result() -> None:
         "  attempt     look up example.com",
         "  result      resolved␛[2J",
     ]
+
+
+def test_requirements_of_flags_and_of_the_spec_file_are_put_together(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('task = "mend it"\npriority = "low"\n[requires]\nlabels = ["ssd"]\nmemory_mb = 1024\n')
+    request = read_request(None, str(file), asked(require=("label=eu", "memory_mb=8192", "gpus=1")), NOBODY)
+    assert request.requires.labels == ("ssd", "eu")
+    assert (request.requires.memory_mb, request.requires.gpus, request.priority) == (8192, 1, "low")
+    assert read_request(None, str(file), asked(priority="high"), NOBODY).priority == "high"
+
+
+@pytest.mark.parametrize(
+    "bad", ["ssd", "label=", "label=a b", "memory_mb=much", "memory_mb=-1", "cpus=nan", "gpus=1.5", "image=x", "=x"]
+)
+def test_a_requirement_that_cannot_be_is_refused(bad: str) -> None:
+    with pytest.raises(UsageError, match="requirement"):
+        read_request("x", None, asked(require=(bad,)), NOBODY)

@@ -133,8 +133,8 @@ def test_ps_lists_what_is_not_done_with_full_ids_on_a_pipe(
     done = cli("ps")
     header, row = done.stdout.splitlines()
     assert header.split() == ["ID", "STATE", "STEPS", "AGE", "COST", "TASK"]
-    assert row.startswith(f"{waiting}  ○ queued")
-    assert row.endswith("mend␛[2J it … (+1 line)")
+    assert row.startswith(f"{waiting}  ○ queued (no worker)")
+    assert row.endswith("mend␛[2J it … (+1 line)  no worker lives: dreamdock up, or dreamdock worker on a host")
     assert finished not in done.stdout
     assert finished in cli("ps", "-a").stdout
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -289,7 +290,10 @@ def test_the_command_proves_everything_and_the_model_last(
 ) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
-    well = [Beat(client, Presence(kind=kind, name=kind, host="h", pid=1, version="0")) for kind in ("worker", "keeper")]
+    well = [
+        Beat(client, Presence(kind=kind, name=kind, host="h", pid=1, version=version("dreamdock")))
+        for kind in ("worker", "keeper")
+    ]
     folders = {"DREAMDOCK_STATE_DIR": str(tmp_path / "s"), "DREAMDOCK_RUNTIME_DIR": str(tmp_path / "r")}
     environ = {"DREAMDOCK_REDIS_URL": redis_server, "SSL_CERT_FILE": str(certificate), **folders}
     with well[0], well[1], FakeProvider(chat("", calls=[PING]), chat("No."), tls=tls) as secure:

@@ -145,7 +145,7 @@ def test_a_user_who_may_not_write_is_told_what_to_allow(kept: str, admin: Redis,
         (("CONFIG", "SET", "maxmemory", "1mb"), "maxmemory", "maxmemory to more"),
         (("REPLICAOF", "127.0.0.1", "1"), "read only replica", "the primary"),
         (("CONFIG", "SET", "min-replicas-to-write", "1"), "Not enough good replicas", "replicas"),
-        (("CONFIG", "SET", "requirepass", "secret"), "Authentication required", "USER:PASSWORD"),
+        (("CONFIG", "SET", "requirepass", "secret"), "Authentication required", "redis_password_file"),
     ],
 )
 def test_a_redis_that_cannot_be_written_is_told_with_its_remedy(

@@ -16,6 +16,7 @@ from orchestrator.queue import workers
 from orchestrator.settings import Settings
 from sandbox import images
 from sandbox.spec import Limits
+from sandbox.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 SETTINGS = Settings(sandbox=Limits(memory_mb=4096, cpus=3), gpus=2, labels=("ssd",))
 
 
-def test_a_worker_offers_what_its_settings_say_and_what_its_engine_has() -> None:
-    told = offer(SETTINGS, ["docker.io/library/debian:12", "debian:12", "localhost/own"])
+def test_a_worker_offers_what_its_settings_say_and_what_its_engine_has(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"state_dir": tmp_path})
+    told = offer(settings, ["docker.io/library/debian:12", "debian:12", "localhost/own"])
     assert (told.memory_mb, told.cpus, told.gpus, told.labels, told.format) == (4096, 3.0, 2, ("ssd",), FORMAT)
     assert told.images == ("debian:12", "own:latest")
-    assert told.stores == ()
-    assert offer(Settings(checkpoint_remote="/srv/git")).stores == ("remote",)
+    own = Store(tmp_path / "repos").id
+    assert told.stores == (own,)
+    assert offer(settings.model_copy(update={"checkpoint_remote": "/srv/git"})).stores == (own, "remote")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_server_is_the_owners_alone_and_has_no_port(tmp_path: Path) -> None:
                 break
         socket = settings.runtime_dir / "redis.sock"
         assert ping(f"unix://{socket}")
-        assert redis_url(settings) == f"unix://{socket}"
+        assert redis_url(settings).url == f"unix://{socket}"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
         assert stat.S_IMODE((settings.state_dir / "redis").stat().st_mode) == 0o700
         with connect(redis_url(settings)) as client:
