@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import host_rows, remote_rows, share_rows
 from benchmarks.cli import BARE, QUIET_SECONDS, seconds
-from benchmarks.lan.team import SHARED_STORE, team
+from benchmarks.lan.team import team
 from benchmarks.report import Row, present, row
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def main() -> int:
         folder = Path(name)
         rows = share_rows.measure(three, folder / "shares", told, brief=brief)
         rows += host_rows.measure(three, folder / "hosts", told, brief=brief)
-        if not SHARED_STORE:
-            rows += remote_rows.measure(three, folder / "remote", told, brief=brief)
+        rows += remote_rows.measure(three, folder / "remote", told, brief=brief)
     return present("hosts", rows, as_json="--json" in sys.argv[1:])
 
 

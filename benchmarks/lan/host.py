@@ -29,21 +29,14 @@ DISK: Final = Path("/run/host")
 _BOOT_S: Final = 60.0
 _BOOT: Final = """
 mount -t tmpfs tmpfs /run && mkdir {disk} && mount --bind {folder} {disk} && hostname {name}
-{shared}
 while :; do {engine} >>{disk}/engine.log 2>&1; sleep 1; done
 """
-_SHARED: Final = "mkdir -p {disk}/state/repos && mount --bind {shared} {disk}/state/repos"
 
 
 class Host:
-    """Its folder is its disk. `number` is the end of its address, `environ` what its stack has beside a bare shell's.
+    """Its folder is its disk. `number` is the end of its address, `environ` what its stack has beside a bare shell's."""
 
-    `shared` is a folder that hosts keep their stores in together, in place of a checkpoint remote.
-    """
-
-    def __init__(
-        self, folder: Path, mark: str, *, number: int, environ: Mapping[str, str], shared: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, mark: str, *, number: int, environ: Mapping[str, str]) -> None:
         self.folder = folder
         self.number = number
         self.name = f"host-{number}"
@@ -51,7 +44,6 @@ class Host:
         self.changed = False
         """Whether its stack was started otherwise than it is by itself."""
         self._mark = f"{mark}-{number}"
-        self._shared = shared
         self.box = Box("pid", "mount", "mount-proc", "net", "uts")
 
     @property
@@ -73,10 +65,9 @@ class Host:
             "-H",
             socket,
         ]
-        shared = _SHARED.format(disk=DISK, shared=shlex.quote(str(self._shared))) if self._shared else ""
         quoted = {"folder": shlex.quote(str(self.folder)), "name": self.name, "engine": shlex.join(engine)}
         (self.folder / "docker.sock").unlink(missing_ok=True)
-        self.box.switch_on("sh", "-c", _BOOT.format(disk=DISK, shared=shared, **quoted), environ=self._environ())
+        self.box.switch_on("sh", "-c", _BOOT.format(disk=DISK, **quoted), environ=self._environ())
 
     def wait_for_engine(self) -> None:
         """Wait until its engine answers."""

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 HOSTS: Final = 3
-SHARED_STORE: Final = True
-"""Whether the hosts keep their stores in one folder, instead of a checkpoint remote."""
 _LAPTOP: Final = 20
 T = TypeVar("T")
 
@@ -47,16 +45,13 @@ class Team:
         self.network = Network()
         self.services = Services(folder / "services")
         self.laptop = Box("net")
-        (shared := folder / "laptop" / "state" / "repos").mkdir(parents=True)
-        remote = {} if SHARED_STORE else {"DREAMDOCK_CHECKPOINT_REMOTE": self.services.remote}
         self._environ = {
             "DREAMDOCK_REDIS_URL": self.services.redis_url,
             "DREAMDOCK_WORKERS": str(workers),
-            **remote,
+            "DREAMDOCK_CHECKPOINT_REMOTE": self.services.remote,
             **environ,
         }
         self._mark = mark
-        self._shared = shared if SHARED_STORE else None
         self.hosts = [self._host(number) for number in range(1, HOSTS + 1)]
         self.client = connect(self.services.local_redis_url)
         self.settings: Settings
@@ -81,7 +76,7 @@ class Team:
         """Return the settings of the laptop, which knows the keys that the hosts sign with."""
         return settings.load(
             redis_url=self.services.redis_url,
-            checkpoint_remote=None if SHARED_STORE else self.services.remote,
+            checkpoint_remote=self.services.remote,
             state_dir=self.folder / "laptop" / "state",
             runtime_dir=self.folder / "laptop" / "run",
             signers={host.name: key for host, key in zip(self.hosts, each(_key, *self.hosts), strict=True)},
@@ -143,7 +138,7 @@ class Team:
 
     def _host(self, number: int) -> Host:
         folder = self.folder / str(number)
-        return Host(folder, self._mark, number=number, environ=self._environ, shared=self._shared)
+        return Host(folder, self._mark, number=number, environ=self._environ)
 
 
 def each(do: Callable[[Host], T], *hosts: Host) -> list[T]:
