@@ -55,18 +55,20 @@ def losses(team: Team, folder: Path, count: int) -> list[tuple[float, float]]:
         if hit:
             killed = time.time()
             lost.power_off()
-            found += [_resumed(work, run_id, killed) for run_id in hit]
+            found += [_resumed(team, work, run_id, killed) for run_id in hit]
         team.rest()
         team.mend()
     return found
 
 
-def _resumed(work: Work, run_id: str, killed: float) -> tuple[float, float]:
-    claims = len(work.hosts_of(run_id))
-    until(lambda: len(work.hosts_of(run_id)) > claims)
+def _resumed(team: Team, work: Work, run_id: str, killed: float) -> tuple[float, float]:
     first: Commit = until(lambda: next((one for one in work.commits(run_id) if one.at > killed), None))
-    kept = max(one.at for one in work.commits(run_id) if one.at <= killed and one.step < first.step)
-    return first.at - killed, killed - kept
+    kept = [one for one in work.commits(run_id) if one.at <= killed]
+    for event in team.door.events(run_id):
+        if event.body.type == "rewound" and event.at.timestamp() <= first.at:
+            kept = [one for one in kept if one.step <= event.body.step]
+    began = next(event.at for event in team.door.events(run_id) if event.body.type == "sandbox_ready")
+    return first.at - killed, killed - (kept[-1].at if kept else began.timestamp())
 
 
 def urgent_after(team: Team, folder: Path) -> float:

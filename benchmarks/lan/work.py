@@ -84,23 +84,32 @@ class Work:
             until(lambda: self.is_over(run_id), longest_s=longest_s, told=lambda: self.told(run_id))  # noqa: B023  # Called at once.
 
     def faults(self, run_id: str) -> list[str]:
-        """Return what isn't as if nothing had happened to a run; nothing where all is well."""
-        view = self.view(run_id)
-        events = [event.body for event in self._door.events(run_id)]
-        every = list(range(1, self.steps + 2))
+        """Return what isn't as if nothing had happened to a run; nothing where all is well.
+
+        Steps that a lost host hadn't pushed yet are done again, and counted by `lost`.
+        """
+        view, kept = self.view(run_id), list[int]()
+        for event in self._door.events(run_id):
+            if event.body.type == "rewound":
+                kept = kept[: kept.index(event.body.step) + 1] if event.body.step in kept else []
+            elif event.body.type == "checkpointed":
+                kept.append(event.body.step)
         found = []
         if view.outcome is not Outcome.SUCCEEDED or not all(verdict.passed for verdict in view.verdicts):
             found.append(f"it ended as {self.told(run_id)}")
-        if (steps := [body.step for body in events if body.type == "checkpointed"]) != every:
-            found.append(f"it committed {steps}")
-        if (steps := [body.step for body in events if body.type == "replied"]) != every:
-            found.append(f"it paid for {steps}")
+        if len(kept) != self.steps + 1 or kept != sorted(set(kept)):
+            found.append(f"its steps are {kept}")
         if not (checked := self._door.audit(run_id).check).ok:
             found.append(f"its journal: {checked.why}")
         self._tree = self._tree or view.tree
         if view.tree != self._tree:
             found.append("its tree isn't the others'")
         return [f"{run_id}: {fault}" for fault in found]
+
+    def lost(self, run_id: str) -> int:
+        """Return how often a run went back because the remote lacked a step, or another attempt took it from a host."""
+        bodies = [event.body for event in self._door.events(run_id)]
+        return sum(body.type == "rewound" or (body.type == "attempt_lost" and body.to_blame) for body in bodies)
 
     def succeeded(self, run_id: str) -> bool:
         """Whether a run ended well."""
