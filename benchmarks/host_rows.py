@@ -66,7 +66,7 @@ def _resumed(team: Team, work: Work, run_id: str, killed: float) -> tuple[float,
     kept = [one for one in work.commits(run_id) if one.at <= killed]
     for event in team.door.events(run_id):
         if event.body.type == "rewound" and event.at.timestamp() <= first.at:
-            kept = [one for one in kept if one.step <= event.body.step]
+            kept = [one for one in kept if one.step <= event.body.to]
     began = next(event.at for event in team.door.events(run_id) if event.body.type == "sandbox_ready")
     return first.at - killed, killed - (kept[-1].at if kept else began.timestamp())
 

@@ -34,7 +34,7 @@ while :; do {engine} >>{disk}/engine.log 2>&1; sleep 1; done
 
 
 class Host:
-    """Its folder is its disk. `number` is the end of its address, `environ` what its stack has beside a bare shell's."""
+    """Its folder is its disk; `number` ends its address, and its stack has `environ` beside a bare environment."""
 
     def __init__(self, folder: Path, mark: str, *, number: int, environ: Mapping[str, str]) -> None:
         self.folder = folder

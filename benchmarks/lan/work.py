@@ -91,7 +91,7 @@ class Work:
         view, kept = self.view(run_id), list[int]()
         for event in self._door.events(run_id):
             if event.body.type == "rewound":
-                kept = kept[: kept.index(event.body.step) + 1] if event.body.step in kept else []
+                kept = [step for step in kept if step <= event.body.to]
             elif event.body.type == "checkpointed":
                 kept.append(event.body.step)
         found = []
