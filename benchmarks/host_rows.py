@@ -56,8 +56,8 @@ def losses(team: Team, folder: Path, count: int) -> list[tuple[float, float]]:
             killed = time.time()
             lost.power_off()
             found += [_resumed(team, work, run_id, killed) for run_id in hit]
-        team.rest()
         team.mend()
+        team.rest()
     return found
 
 
