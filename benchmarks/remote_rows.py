@@ -90,5 +90,6 @@ def step_seconds(stack: Stack, folder: Path) -> float:
 
 
 def _at(team: Team, ref: str) -> str:
-    argv = ["git", "-C", str(team.services.repository), "rev-parse", "--quiet", "--verify", ref]
+    """Return the checkpoint that a run's ref leads to: the second parent of its last link; empty for none."""
+    argv = ["git", "-C", str(team.services.repository), "rev-parse", "--quiet", "--verify", f"{ref}^2"]
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
