@@ -24,7 +24,7 @@ CHECKS = {
     "types": ((str(BIN / "mypy"),),),
     "contracts": ((str(BIN / "lint-imports"), "--no-cache"),),
 }
-TESTS = ("unit", "sandbox", "escape", "engines", "models", "e2e", "faults", "compose")
+TESTS = ("unit", "sandbox", "escape", "engines", "models", "e2e", "faults", "hosts", "compose")
 MORE = {"faults": ("-n", "3", "--dist", "loadgroup")}
 """Most of a fault's time is spent waiting: for a lease that runs out, for what comes back."""
 

@@ -18,7 +18,12 @@ from orchestrator.stack.report import PlainReporter
 from orchestrator.stack.up import environment, make_folders
 from sandbox.errors import SandboxError
 
-_PACKAGES = {"podman": "podman", "qemu-system-x86": "qemu-system-x86_64", "busybox-static": "busybox"}
+_PACKAGES = {
+    "podman": "podman",
+    "qemu-system-x86": "qemu-system-x86_64",
+    "busybox-static": "busybox",
+    "datefudge": "datefudge",
+}
 """Debian packages, and a program of each."""
 
 
@@ -36,7 +41,11 @@ def main() -> int:
         ensure_image(settings, reporter)
         lacking = [package for package, program in _PACKAGES.items() if shutil.which(program) is None]
         if lacking:
-            packages.install(lacking, reporter, why="test the sandbox over Podman, and on an emulated kernel")
+            packages.install(
+                lacking,
+                reporter,
+                why="test the sandbox over Podman, on an emulated kernel, and on a host whose clock is off",
+            )
     except (DreamdockError, SandboxError) as error:
         reporter.line(f"error: {error.message}\ncause: {error.cause}\ntry: {error.hint}")
         return error.exit_code
