@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks import audit_rows, journal_rows, queue_rows, recovery_rows
+from benchmarks import audit_rows, journal_rows, recovery_rows
 from benchmarks.report import present
 from benchmarks.stack import own_stack
 from orchestrator.demo import bundled, make
@@ -31,7 +31,6 @@ def main() -> int:
                 pause_queue(client, "bench")  # Or its workers would carry what is written there.
                 rows = [*journal_rows.measure(stack, brief=brief), *audit_rows.measure(stack, brief=brief)]
                 resume_queue(client)
-            rows += queue_rows.measure(Path(name), brief=brief)
             rows += recovery_rows.measure(stack, repo, stock, brief=brief)
     return present("durability", rows, as_json="--json" in sys.argv[1:])
 

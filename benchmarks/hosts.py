@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import host_rows, remote_rows, share_rows
+from benchmarks import host_rows, queue_rows, remote_rows, share_rows
 from benchmarks.cli import BARE, QUIET_SECONDS, seconds
 from benchmarks.lan.team import team
 from benchmarks.report import Row, present, row
@@ -36,7 +36,8 @@ def main() -> int:
     queue = json.dumps({"users": {name: {"weight": weight} for name, weight in share_rows.WEIGHTS.items()}})
     with tempfile.TemporaryDirectory(prefix="ddb-") as name, team(workers=WORKERS, DREAMDOCK_QUEUE=queue) as three:
         folder = Path(name)
-        rows = share_rows.measure(three, folder / "shares", told, brief=brief)
+        rows = queue_rows.measure(folder, told, brief=brief)
+        rows += share_rows.measure(three, folder / "shares", told, brief=brief)
         rows += host_rows.measure(three, folder / "hosts", told, brief=brief)
         rows += remote_rows.measure(three, folder / "remote", told, brief=brief)
     return present("hosts", rows, as_json="--json" in sys.argv[1:])

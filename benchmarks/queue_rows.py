@@ -1,14 +1,14 @@
-"""The figure of the queue: what a dispatch takes while 10,000 runs wait."""
+"""The figures of the queue by itself: what a dispatch takes while 10,000 runs wait."""
 
 from __future__ import annotations
 
-import os
 import time
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.cli import BARE, QUIET_SECONDS, own_redis, seconds
-from benchmarks.report import Row, row
+from rq import Queue
+
+from benchmarks.cli import own_redis
 from orchestrator import events as e
 from orchestrator.journal.connection import Scripts, connect
 from orchestrator.journal.presence import WORKER, Offer, Presence, beat
@@ -22,20 +22,35 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from benchmarks.host_rows import Telling
+    from benchmarks.report import Row
+
 DISPATCH_MS: Final = 5.0
 PENDING: Final = 10_000
 ROUNDS: Final = 101
 _ROUNDS_BRIEF: Final = 5
 
 
-def measure(folder: Path, *, brief: bool) -> list[Row]:
-    """Return the row: on a Redis of its own, with three users, three priorities and three requirements."""
-    floor = [seconds(BARE, os.environ) for _ in range(11)]
+def measure(folder: Path, told: Telling, *, brief: bool) -> list[Row]:
+    """Return the rows: on a Redis of its own, with three users, three priorities and three requirements."""
+    rounds = _ROUNDS_BRIEF if brief else ROUNDS
     with own_redis(folder) as url, connect(url) as client:
         fill(client, 500 if brief else PENDING)
-        samples = dispatches(client, _ROUNDS_BRIEF if brief else ROUNDS)
-    what = "dispatch of a run while 10,000 wait"
-    return [row(what, samples, floor, unit="ms", target=DISPATCH_MS, quiet=QUIET_SECONDS)]
+        samples, bare = dispatches(client, rounds), enqueues(client, rounds)
+    return [
+        told("dispatch of a run while 10,000 wait", samples, "ms", DISPATCH_MS),
+        told("the same as a bare RQ enqueue, in no order", bare, "ms", DISPATCH_MS),
+    ]
+
+
+def enqueues(client: Redis, rounds: int) -> list[float]:
+    """Return the ms that RQ takes to enqueue a job by itself: first come, first served."""
+    queue, times = Queue("bare", connection=client), []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        queue.enqueue(print)
+        times.append((time.perf_counter() - began) * 1000)
+    return times
 
 
 def fill(client: Redis, runs: int) -> None:

@@ -60,13 +60,14 @@ def submitted(team: Team, work: Work, runs: int) -> dict[str, str]:
 
 
 def distances(team: Team, owners: dict[str, str]) -> list[float]:
-    """Return, for each quarter of the work, how far in percent of it a user's part is from its weight."""
+    """Return, for each quarter of the work, by how many percent of his part a user has more or less of it."""
     ended = sorted(owners, key=lambda run_id: list(team.door.events(run_id))[-1].at)
     found = []
     for quarter in (1, 2, 3):
         done = ended[: len(ended) * quarter // 4]
-        shares = {user: sum(owners[run_id] == user for run_id in done) / len(done) for user in WEIGHTS}
-        found.append(max(abs(shares[user] - weight / sum(WEIGHTS.values())) * 100 for user, weight in WEIGHTS.items()))
+        parts = {user: len(done) * weight / sum(WEIGHTS.values()) for user, weight in WEIGHTS.items()}
+        counts = {user: sum(owners[run_id] == user for run_id in done) for user in WEIGHTS}
+        found.append(max(abs(counts[user] / part - 1) * 100 for user, part in parts.items()))
     return found
 
 
