@@ -68,7 +68,9 @@ _REMEDIES: Final = {
     "dubious ownership": "allow it for this account: git config --global --add safe.directory PATH",
     "does not appear to be a git repository": "make it there: git init --bare PATH",
     "not found": "make it there: git init --bare PATH",
+    "Host key verification failed": "have this account know the host's key: ssh-keyscan HOST >> ~/.ssh/known_hosts",
     "Permission denied": "give this account the right to push there",
+    "pre-receive hook declined": "what the server says is its own; ask whoever runs it",
     "could not read Username": "give git a login: a credential helper, or an SSH key",
     "Authentication failed": "give git a login: a credential helper, or an SSH key",
 }
@@ -98,8 +100,11 @@ class Remote:
 
     @property
     def shown(self) -> str:
-        """Its address as it may be shown: without a password."""
-        return shown(self._url)
+        """Its address as it may be shown and typed: without a password, with the account of an ssh address."""
+        plain, parts = shown(self._url), urlsplit(self._url)
+        if parts.scheme != "ssh" or not parts.username:
+            return plain
+        return plain.replace("//", f"//{printable(parts.username)}@", 1)
 
     def push_base(self, project: str, commit: str) -> None:
         """Have the remote keep a commit of the store that a run is to start from. Raises RemoteUnavailable."""
@@ -247,7 +252,8 @@ class Remote:
 
     def _failed(self, what: str, cause: str) -> RemoteUnavailable:
         hint = next((remedy for words, remedy in _REMEDIES.items() if words in cause), f"git ls-remote {self.shown}")
-        return RemoteUnavailable(f"the checkpoint remote {what}", cause=_LOGIN.sub("", cause)[:_SAID], hint=hint)
+        cause = " ".join(_LOGIN.sub("", cause).split())[:_SAID]  # Git fills what a server says up with spaces.
+        return RemoteUnavailable(f"the checkpoint remote {what}", cause=cause, hint=hint)
 
 
 def _ref(project: str, kind: str, name: str) -> str:

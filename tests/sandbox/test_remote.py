@@ -254,6 +254,11 @@ def test_what_a_remote_says_is_one_harmless_line(store: Store, base: Base, there
     assert "secret" not in caught.value.cause
 
 
+def test_an_ssh_address_is_shown_as_it_is_to_be_typed(store: Store) -> None:
+    assert Remote("ssh://git:w0rd@hub:22/srv/c.git", store).shown == "ssh://git@hub:22/srv/c.git"
+    assert Remote("https://token@hub/c.git", store).shown == "https://hub/c.git"
+
+
 def test_hooks_of_a_fillerare_not_run(store: Store, base: Base, there: Path, tmp_path: Path) -> None:
     hook = refuse_pushes(there, "no")
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
