@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -113,7 +114,7 @@ def queue_state(client: Redis) -> QueueState:
         policy=policy(client) or QueueSettings(),
         lines=sorted(_lines(client, now), key=lambda line: (line.user, line.priority, line.repo)),
         held=dict(_held(client, now)),
-        spent={name: float(dollars) for name, dollars in sorted(_hash(client, today).items())},
+        spent={name: dollars for name, text in sorted(_hash(client, today).items()) if (dollars := _dollars(text))},
     )
 
 
@@ -145,7 +146,7 @@ def _lines(client: Redis, now: int) -> Iterator[Line]:
         with suppress(ValidationError, KeyError, TypeError):
             requires = Requires.model_validate(told["requires"])
             oldest_s = max(now - first[0][1], 0.0) / 1000 if first else 0.0
-            yield Line(told["user"], told["priority"], told["name"], requires, length, oldest_s)
+            yield Line(str(told["user"]), str(told["priority"]), str(told["name"]), requires, length, oldest_s)
 
 
 def _held(client: Redis, now: int) -> Iterator[tuple[str, Held]]:
@@ -156,10 +157,17 @@ def _held(client: Redis, now: int) -> Iterator[tuple[str, Held]]:
             yield run_id, Held(*named, seconds, told.get("asked", ""))
 
 
+def _dollars(text: str) -> float:
+    """Return a sum; 0 for what is none: somebody else may have written there."""
+    with suppress(ValueError):
+        return found if isfinite(found := float(text)) else 0.0
+    return 0.0
+
+
 def _objects(client: Redis, key: str) -> dict[str, dict[str, Any]]:
     found = {}
     for field, text in _hash(client, key).items():
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             found[field] = json.loads(text)
     return {field: told for field, told in found.items() if isinstance(told, dict)}
 
