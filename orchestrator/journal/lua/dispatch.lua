@@ -34,6 +34,8 @@ while #sent < free do
   table.insert(sent, one)
 end
 
+if not next(q.lines) then redis.call('DEL', K.SERVED) end
+
 local WHY = {priority = true, budget = true, drain = true}
 local asked = {}
 local function ask(run, why, about)

@@ -172,14 +172,18 @@ local function enter(run, now)
   redis.call('PUBLISH', K.NUDGE, '')
 end
 
+-- Where it stands when age alone let a run of a user and priority go first: one at a time, or whoever asks for something else with each run,
+-- and so has a line for each, would always be in front.
+local function favoured(line) return line.priority .. ' ' .. line.user end
+
 -- A line's priority, raised by how long it has waited unserved. `since` is when its head was put there.
 local function rank_of(q, line, since)
   local ageing = number(q.policy.ageing_seconds)
-  local waited = math.max(q.now - math.max(number(since), number(q.served[line.id])), 0)
+  local waited = math.max(q.now - math.max(number(since), number(q.served[line.id]), number(q.served[favoured(line)])), 0)
   return math.min(RANK[line.priority] + math.floor(waited / 1000 / (ageing > 0 and ageing or 600)), RANK.high)
 end
 
--- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted) and line.rank. One that isn't pending, or whose record is damaged, is put out of the line.
+-- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted), line.since and line.rank. One that isn't pending, or whose record is damaged, is put out of the line.
 local function find_head(q, line)
   while true do
     local first = redis.call('ZRANGE', K.LINE .. line.id, 0, 0, 'WITHSCORES')
@@ -194,7 +198,7 @@ local function find_head(q, line)
     attempt = tonumber(attempt)
     if state == 'queued' and attempt and attempt >= 1 and attempt < 1000000 and redis.call('ZSCORE', K.PENDING, line.run) then
       line.attempt = line.run .. '-a' .. string.format('%d', attempt)
-      line.rank = rank_of(q, line, since)
+      line.since, line.rank = since, rank_of(q, line, since)
       return
     end
     redis.call('ZREM', K.LINE .. line.id, line.run)
@@ -305,6 +309,13 @@ local function give(q, line, worker)
   redis.call('HSET', K.BUSY, worker.name, line.attempt)
   redis.call('HSET', K.PASSES, line.user, number(q.pass[line.user]) + cost)
   if redis.call('HEXISTS', K.LINES, line.id) == 1 then redis.call('HSET', K.SERVED, line.id, q.now) end
+  if line.rank > RANK[line.priority] then
+    redis.call('HSET', K.SERVED, favoured(line), q.now)
+    q.served[favoured(line)] = q.now
+    for _, other in pairs(q.lines) do
+      if other.run and favoured(other) == favoured(line) then other.rank = rank_of(q, other, other.since) end
+    end
+  end
   q.held[run], q.served[line.id], q.pass[line.user] = held, q.now, number(q.pass[line.user]) + cost
   worker.free = false
   count(q, held, 1)
