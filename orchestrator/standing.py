@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PAUSED: Final = "paused"
 DRAIN: Final = "drain:"
 """Fields of `dd:queue`; the second and a host."""
+_AT_ONCE: Final = 50
+"""Runs that are asked about in one script: Redis answers nobody else meanwhile, and leases are renewed there."""
 
 
 class Waiting(NamedTuple):
@@ -87,10 +89,11 @@ class QueueState(NamedTuple):
 
 def waiting(client: Redis, run_ids: Sequence[str]) -> dict[str, Waiting]:
     """Return why these runs wait; nothing of those that don't."""
-    if not run_ids:
-        return {}
-    rows = json.loads(str(Scripts(client).ask("waiting", [*run_ids])))
-    return {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
+    scripts, found = Scripts(client), dict[str, Waiting]()
+    for start in range(0, len(run_ids), _AT_ONCE):
+        rows = json.loads(str(scripts.ask("waiting", [*run_ids[start : start + _AT_ONCE]])))
+        found |= {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
+    return found
 
 
 def workers(client: Redis) -> list[WorkerState]:
