@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PAUSED: Final = "paused"
 DRAIN: Final = "drain:"
 """Fields of `dd:queue`; the second and a host."""
+_AT_ONCE: Final = 50
+"""Runs that are asked about in one script: Redis answers nobody else meanwhile, and leases are renewed there."""
 
 
 class Waiting(NamedTuple):
@@ -86,10 +89,11 @@ class QueueState(NamedTuple):
 
 def waiting(client: Redis, run_ids: Sequence[str]) -> dict[str, Waiting]:
     """Return why these runs wait; nothing of those that don't."""
-    if not run_ids:
-        return {}
-    rows = json.loads(str(Scripts(client).ask("waiting", [*run_ids])))
-    return {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
+    scripts, found = Scripts(client), dict[str, Waiting]()
+    for start in range(0, len(run_ids), _AT_ONCE):
+        rows = json.loads(str(scripts.ask("waiting", [*run_ids[start : start + _AT_ONCE]])))
+        found |= {run_id: Waiting(int(place), why, about) for run_id, place, why, about in rows}
+    return found
 
 
 def workers(client: Redis) -> list[WorkerState]:
@@ -113,7 +117,7 @@ def queue_state(client: Redis) -> QueueState:
         policy=policy(client) or QueueSettings(),
         lines=sorted(_lines(client, now), key=lambda line: (line.user, line.priority, line.repo)),
         held=dict(_held(client, now)),
-        spent={name: float(dollars) for name, dollars in sorted(_hash(client, today).items())},
+        spent={name: dollars for name, text in sorted(_hash(client, today).items()) if (dollars := _dollars(text))},
     )
 
 
@@ -145,7 +149,7 @@ def _lines(client: Redis, now: int) -> Iterator[Line]:
         with suppress(ValidationError, KeyError, TypeError):
             requires = Requires.model_validate(told["requires"])
             oldest_s = max(now - first[0][1], 0.0) / 1000 if first else 0.0
-            yield Line(told["user"], told["priority"], told["name"], requires, length, oldest_s)
+            yield Line(str(told["user"]), str(told["priority"]), str(told["name"]), requires, length, oldest_s)
 
 
 def _held(client: Redis, now: int) -> Iterator[tuple[str, Held]]:
@@ -156,10 +160,17 @@ def _held(client: Redis, now: int) -> Iterator[tuple[str, Held]]:
             yield run_id, Held(*named, seconds, told.get("asked", ""))
 
 
+def _dollars(text: str) -> float:
+    """Return a sum; 0 for what is none: somebody else may have written there."""
+    with suppress(ValueError):
+        return found if isfinite(found := float(text)) else 0.0
+    return 0.0
+
+
 def _objects(client: Redis, key: str) -> dict[str, dict[str, Any]]:
     found = {}
     for field, text in _hash(client, key).items():
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             found[field] = json.loads(text)
     return {field: told for field, told in found.items() if isinstance(told, dict)}
 

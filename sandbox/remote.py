@@ -9,6 +9,7 @@ names: a remote can withhold steps, and serve no others. Everything is fetched a
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import tempfile
@@ -45,6 +46,7 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
 # A remote that is a path is served by this process's own account: what its configuration names isn't run.
 _SERVED: Final = (
     "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.alternateRefsCommand=true -c receive.autogc=false"
+    " -c receive.denyCurrentBranch=ignore"  # Else its HEAD may name our ref: a checkout there would run its filters.
 )
 _PUSH: Final = (
     "-c",
@@ -265,13 +267,18 @@ def _ref(project: str, kind: str, name: str) -> str:
 
 
 def _address(url: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
-    """Return an address without its password, and the configuration and variables that give it to git.
+    """Return an address without its login, and the configuration and variables that give it to git.
 
-    What is on a command line every account of the host may read.
+    What is on a command line every account of the host may read. A name alone may be a token; what else git knows of
+    logins counts for it.
     """
-    parts = urlsplit(url) if url.startswith(("http://", "https://")) else None
-    if parts is None or not parts.password:
+    parts = urlsplit(url) if url.lower().startswith(("http://", "https://")) else None
+    if parts is None or not parts.username:
         return url, (), {}
     bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if not parts.password:
+        count = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+        name = {f"GIT_CONFIG_KEY_{count}": "credential.username", f"GIT_CONFIG_VALUE_{count}": unquote(parts.username)}
+        return bare, (), {"GIT_CONFIG_COUNT": str(count + 1), **name}
     login = {"DD_USER": unquote(parts.username or ""), "DD_PASSWORD": unquote(parts.password)}
     return bare, ("-c", "credential.helper=", "-c", f"credential.helper={_HELPER}"), login

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from orchestrator.standing import QueueState
 
 
+def _named(_ctx: click.Context, _param: click.Parameter, host: str | None) -> str:
+    """Return a host's name, empty for every host; an empty one that was typed is a script's unset variable."""
+    if host is not None and not host.strip():
+        raise click.BadParameter("it's empty; leave it out for every host")
+    return host or ""
+
+
 @click.group(invoke_without_command=True)
 @click.pass_context
 @with_screen
@@ -59,7 +66,7 @@ def pause(screen: Screen, /) -> None:
 
 
 @queue.command()
-@click.argument("host", required=False, default="")
+@click.argument("host", required=False, default=None, callback=_named)
 @with_screen
 def resume(screen: Screen, /, host: str) -> None:
     """Begin runs again: everywhere, or on HOST alone after it was drained."""
@@ -76,7 +83,7 @@ def resume(screen: Screen, /, host: str) -> None:
 
 
 @queue.command()
-@click.argument("host", required=False, default="")
+@click.argument("host", required=False, default=None, callback=_named)
 @with_screen
 def drain(screen: Screen, /, host: str) -> None:
     """Have runs give their workers up at the end of their step, and begin no more.

@@ -22,6 +22,7 @@ from orchestrator.errors import ConfigError
 
 _SENTINEL: Final = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}
 _SENTINEL_PORT: Final = 26379
+_MOST_PASSWORD: Final = 10_000  # Characters.
 _FORMS: Final = "mend redis_url: redis://, rediss://, unix:// or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
 
 
@@ -86,12 +87,18 @@ def read_password(file: Path) -> str:
     """Return a password as its file has it, without the line's end. Raises ConfigError."""
     failed, hint = f"the password file {file} is of no use", f"chmod 600 {file}"
     try:
-        mode, text = file.stat().st_mode, file.read_text("utf-8")
+        mode = file.stat().st_mode
+        if not stat.S_ISREG(mode):  # A pipe would be waited for.
+            raise ConfigError(failed, cause="it is no plain file", hint="mend redis_password_file")
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(_MOST_PASSWORD + 1)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigError(failed, cause=str(why), hint="mend redis_password_file, or the file's owner") from error
     if mode & stat.S_IROTH:
         raise ConfigError(failed, cause="everybody on this machine may read it", hint=hint)
+    if len(text) > _MOST_PASSWORD:
+        raise ConfigError(failed, cause="no password is that long", hint="mend redis_password_file")
     if not (password := text.rstrip("\r\n")):
         raise ConfigError(failed, cause="it is empty", hint="write the password into it")
     return password

@@ -13,7 +13,7 @@ TOUCHED: Final = "dd:touched"  # Written to learn that a replica has all that ca
 
 LINES: Final = "dd:lines"  # Hash: what the runs of a line have in common, as JSON, by the line's id; no line is empty.
 LINE: Final = "dd:line:"  # And a line's id. Sorted set: the runs in it, by time of creation.
-SERVED: Final = "dd:served"  # Hash: when a line was last served, ms, by its id.
+SERVED: Final = "dd:served"  # Hash: when a line was last served, ms, by its id; when for its age, by `PRIORITY USER`.
 HELD: Final = "dd:held"  # Hash: what is under way, as JSON, by run id: from the dispatch to what ends the attempt.
 BUSY: Final = "dd:busy"  # Hash: the attempt that a worker was given, by the worker's name, until it's free again.
 WORKERS: Final = "dd:workers"  # Hash: a worker's presence as JSON, with the time at which it said so, by its name.

@@ -28,6 +28,8 @@ _ACKNOWLEDGED_MS: Final = 1000
 _AT_ONCE_MS: Final = 1
 _WAITS: Final = 0.8
 """Share of a client's own patience that the replica gets of it."""
+_GARBAGE: Final = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
+"""What redis-py raises for an answer that has another form than a sentinel's."""
 
 
 class Sentinels(Sentinel):
@@ -55,7 +57,7 @@ class Sentinels(Sentinel):
         told, in_order = [], self._in_order
         for name, sentinel in in_order:
             try:
-                state = _asked(sentinel, sentinel.sentinel_masters).get(service_name)
+                state = _asked(sentinel, service_name)
             except redis.RedisError as error:
                 told.append(f"{name} doesn't answer ({error})")
                 continue
@@ -76,7 +78,7 @@ class Sentinels(Sentinel):
         service = self.address.service
         for sentinel in self.sentinels:
             try:
-                primary = _asked(sentinel, sentinel.sentinel_masters).get(service)
+                primary = _asked(sentinel, service)
                 sentinel.execute_command("SENTINEL", "CKQUORUM", service)  # type: ignore[no-untyped-call]  # As above.
                 replicas = sentinel.sentinel_slaves(service)
             except redis.RedisError:
@@ -87,8 +89,21 @@ class Sentinels(Sentinel):
         return False
 
 
-def _asked(sentinel: redis.Redis, question: Callable[[], Any]) -> Any:
-    """Ask a sentinel; one that has no password is asked without."""
+def _asked(sentinel: redis.Redis, service: str) -> Any:
+    """Ask a sentinel for a service; one that has no password is asked without. Raises redis-py's errors."""
+    try:
+        found = _answer(sentinel, sentinel.sentinel_masters).get(service)
+        if found is not None:
+            (
+                str(found["ip"]).encode("idna"),
+                int(found["port"]),
+            )  # Else connecting there raises what nobody expects.
+    except _GARBAGE as error:
+        raise redis.InvalidResponse("its answer is not a sentinel's") from error
+    return found
+
+
+def _answer(sentinel: redis.Redis, question: Callable[[], Any]) -> Any:
     try:
         return question()
     except redis.AuthenticationError:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
+from base64 import b64encode
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from steps import OTHER, RUN, Steps, check, read_whole
 
 from sandbox import packs
 from sandbox.errors import RemoteUnavailable, WorkspaceError
+from sandbox.git import git
 from sandbox.remote import Moved, Remote
 from sandbox.store import Store
 
@@ -267,6 +270,22 @@ def test_hooks_of_a_fillerare_not_run(store: Store, base: Base, there: Path, tmp
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_ref_that_is_checked_out_there_runs_no_filter(store: Store, base: Base, tmp_path: Path) -> None:
+    there = tmp_path / "theirs"
+    git("init", "--quiet", "--template=", "--", there)
+    for name, value in {
+        "receive.denyCurrentBranch": "updateInstead",
+        "filter.x.smudge": f"touch {tmp_path}/ran",
+    }.items():
+        git("config", name, value, git_dir=there / ".git")
+    (there / ".git/info").mkdir()
+    (there / ".git/info/attributes").write_text("* filter=x\n")
+    (there / ".git/HEAD").write_text(f"ref: refs/dreamdock/{base.project}/base/{base.commit}\n")
+    Remote(str(there), store).push_base(base.project, base.commit)
+    assert not (tmp_path / "ran").exists()
+    assert [item.name for item in there.iterdir()] == [".git"]
+
+
 def test_one_that_says_nothing_is_given_up_when_asked_to(store: Store, base: Base) -> None:
     with silent() as url:
         remote = Remote(url, store)
@@ -343,27 +362,33 @@ def test_a_fetch_brings_no_more_than_it_may(store: Store, other: Store, base: Ba
     assert Remote(str(there), other, most_bytes=10_000_000).fetch_run(base.project, RUN, base.commit)
 
 
-def test_a_password_is_on_no_command_line(store: Store, base: Base, there: Path) -> None:
-    seen: set[bytes] = set()
-    ended = threading.Event()
+@pytest.mark.parametrize(("login", "told"), [("ann:p%40ss:w0rd", b"ann:p@ss:w0rd"), ("ghp_w0rd", b"ghp_w0rd:")])
+def test_a_login_reaches_the_server_and_no_command_line(login: str, told: bytes, store: Store, base: Base) -> None:
+    heard: list[bytes] = []
+    commands: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
 
-    def look() -> None:
-        while not ended.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    seen.add(path.read_bytes())
+        def answer() -> None:
+            for _ in range(2):
+                link, _peer = listener.accept()
+                with link:
+                    heard.append(link.recv(10_000))
+                    for path in Path("/proc").glob("[0-9]*/cmdline"):
+                        with suppress(OSError):
+                            commands.append(path.read_bytes())
+                    link.sendall(b'HTTP/1.0 401 No\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n')
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        with served("login", there) as url:
-            for _ in range(3):
-                Remote(url, store).push_base(base.project, base.commit)
-    finally:
-        ended.set()
-        watcher.join()
-    assert any(b"remote-http" in line for line in seen)
-    assert not any(b"ss:w0rd" in line and b"git" in line for line in seen)
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        with pytest.raises(RemoteUnavailable) as caught:
+            Remote(f"http://{login}@{address}/r.git", store).push_base(base.project, base.commit)
+        server.join(10)
+    assert b64encode(told) in heard[1], "a name alone may be a token"
+    asked = [line for line in commands if b"git" in line and address.encode() in line]
+    assert any(b"remote-http" in line for line in asked)
+    assert not any(b"w0rd" in line for line in asked)
+    assert "w0rd" not in caught.value.cause
 
 
 def test_two_pushes_at_once_leave_the_one_that_was_seen_last(store: Store, base: Base, there: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,7 +122,7 @@ def test_the_password_is_read_from_its_file_at_each_connection(
                 client.ping()  # While it's being replaced: an outage, waited for.
 
 
-@pytest.mark.parametrize("how", ["gone", "empty", "open", "binary", "twice", "folder"])
+@pytest.mark.parametrize("how", ["gone", "empty", "open", "binary", "twice", "folder", "pipe", "endless"])
 def test_a_password_file_of_no_use_is_refused_at_once(file: Path, how: str) -> None:
     settings = Settings(redis_url="redis://ann@h:1/0", redis_password_file=file)
     match how:
@@ -135,6 +136,11 @@ def test_a_password_file_of_no_use_is_refused_at_once(file: Path, how: str) -> N
             file.write_bytes(b"\xff\xfe")
         case "twice":
             settings = settings.model_copy(update={"redis_url": f"redis://ann:{SECRET}@h:1/0"})
+        case "pipe":
+            file.unlink()
+            os.mkfifo(file, 0o600)
+        case "endless":
+            os.truncate(file, 1 << 40)
         case _:
             settings = settings.model_copy(update={"redis_password_file": file.parent})
     with pytest.raises(ConfigError) as raised:

@@ -65,6 +65,21 @@ def test_what_waits_for_long_counts_as_of_higher_priority_and_one_at_a_time(clie
     assert order(client, runs) == ["low 0", "normal", "low 1"], "served once, a line's age begins anew"
 
 
+def test_age_gives_no_more_to_whoever_asks_for_something_else_each_time(client: Redis, spec: RunSpec) -> None:
+    runs = {f"ann{n}": submitted(client, spec, requires=Requires(memory_mb=100 + n)) for n in range(6)}
+    runs |= {f"bob{n}": submitted(client, spec, "bob@h") for n in range(6)}
+    for run_id in runs.values():
+        waited(client, run_id, 1300)
+    assert [name[:3] for name in order(client, runs)] == ["ann", "bob"] * 6
+    for run_id in [submitted(client, spec, requires=Requires(memory_mb=100 + n)) for n in range(6)]:
+        waited(client, run_id, 1300)
+    bobs = submitted(client, spec, "bob@h")
+    client.hset(keys.PASSES, mapping={"ann": 1000, "bob": 0})
+    for name in ("w", "x", "y"):
+        freed(client, name)
+    assert f"{bobs}-a1" in sent(client), "also of several at once"
+
+
 def test_age_never_overtakes_high_priority(client: Redis, spec: RunSpec) -> None:
     old, new = submitted(client, spec, "bob", priority=LOW), submitted(client, spec, priority=HIGH)
     client.hset(keys.PASSES, "bob", 5)

@@ -34,6 +34,9 @@ while #sent < free do
   table.insert(sent, one)
 end
 
+if not next(q.lines) then redis.call('DEL', K.SERVED) end
+
+local WHY = {priority = true, budget = true, drain = true}
 local asked = {}
 local function ask(run, why, about)
   local one = q.held[run]
@@ -46,7 +49,9 @@ end
 for run, one in pairs(q.held) do
   local worker, whose = q.workers[one.worker], used_up(q, one.user)
   if one.asked then
-    if q.now - number(one.asked_at) > AGAIN_MS then ask(run, one.asked, one.about) end
+    if q.now - number(one.asked_at) > AGAIN_MS and WHY[one.asked] and type(one.attempt) == 'string' then
+      ask(run, one.asked, tostring(one.about or ''))
+    end
   elseif worker and drained(q, worker) then
     ask(run, 'drain', worker.host)
   elseif whose then

@@ -26,7 +26,13 @@ local function day(ms)
   return string.format('%04d-%02d-%02d', year + era * 400 + (month <= 2 and 1 or 0), month, of_month)
 end
 
-local function number(value) return tonumber(value) or 0 end
+-- What is no number, or none that can be reckoned with (nan, inf), is 0: no script may end half-way on what somebody else has written.
+local function number(value)
+  local found = tonumber(value)
+  return found and found - found == 0 and found or 0
+end
+
+local function object(value) return type(value) == 'table' and value or {} end
 
 -- JSON of an object. What is none is nothing: somebody's garbage mustn't stop the others.
 local function parsed(text)
@@ -48,16 +54,19 @@ end
 
 -- Shares ---------------------------------------------------------------------------------------------------------------------------------
 
-local function share(q, user) return (q.policy.users or {})[user] or q.policy.user or {} end
+local function share(q, user) return object(object(q.policy.users)[user] or q.policy.user) end
 
 local function weight(q, user)
   local found = number(share(q, user).weight)
   return found > 0 and found or 1
 end
 
-local function team_of(q, user) return share(q, user).team or '' end
+local function team_of(q, user)
+  local team = share(q, user).team
+  return type(team) == 'string' and team or ''
+end
 
-local function team_share(q, team) return (q.policy.teams or {})[team] or {} end
+local function team_share(q, team) return object(object(q.policy.teams)[team]) end
 
 local function count(q, one, by)
   local team = team_of(q, one.user)
@@ -86,10 +95,15 @@ local function barred(q, line)
   if reached(q.policy.repo_runs, q.repos[line.repo]) then return 'repo_runs', line.name or line.repo end
 end
 
+local function policy()
+  local text = redis.pcall('GET', K.POLICY)
+  return type(text) == 'string' and parsed(text) or {}
+end
+
 -- What is known of the queue at this moment, but for its workers and the heads of its lines.
 local function opened(now)
   local q = {now = now, users = {}, teams = {}, repos = {}, held = {}, lines = {}}
-  q.policy, q.switches = parsed(redis.call('GET', K.POLICY)) or {}, hash(K.QUEUE)
+  q.policy, q.switches = policy(), hash(K.QUEUE)
   q.pass, q.spent, q.served = hash(K.PASSES), hash(K.SPENT .. day(now)), hash(K.SERVED)
   q.estimate = number(redis.call('HGET', K.ESTIMATE, 'seconds'))
   if q.estimate <= 0 then q.estimate = FIRST_ESTIMATE_S end
@@ -103,7 +117,7 @@ local function opened(now)
   for id, text in pairs(hash(K.LINES)) do
     local line = parsed(text)
     if line and type(line.user) == 'string' and type(line.repo) == 'string' and RANK[line.priority] then
-      line.id, q.lines[id] = id, line
+      line.id, line.requires, q.lines[id] = id, object(line.requires), line
     end
   end
   return q
@@ -158,14 +172,18 @@ local function enter(run, now)
   redis.call('PUBLISH', K.NUDGE, '')
 end
 
+-- Where it stands when age alone let a run of a user and priority go first: one at a time, or whoever asks for something else with each run,
+-- and so has a line for each, would always be in front.
+local function favoured(line) return line.priority .. ' ' .. line.user end
+
 -- A line's priority, raised by how long it has waited unserved. `since` is when its head was put there.
 local function rank_of(q, line, since)
   local ageing = number(q.policy.ageing_seconds)
-  local waited = math.max(q.now - math.max(number(since), number(q.served[line.id])), 0)
+  local waited = math.max(q.now - math.max(number(since), number(q.served[line.id]), number(q.served[favoured(line)])), 0)
   return math.min(RANK[line.priority] + math.floor(waited / 1000 / (ageing > 0 and ageing or 600)), RANK.high)
 end
 
--- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted) and line.rank. One that isn't pending, or whose record is damaged, is put out of the line.
+-- The first run of a line that can go, as line.run, with what makes its place among others: line.at (when it was submitted), line.since and line.rank. One that isn't pending, or whose record is damaged, is put out of the line.
 local function find_head(q, line)
   while true do
     local first = redis.call('ZRANGE', K.LINE .. line.id, 0, 0, 'WITHSCORES')
@@ -180,7 +198,7 @@ local function find_head(q, line)
     attempt = tonumber(attempt)
     if state == 'queued' and attempt and attempt >= 1 and attempt < 1000000 and redis.call('ZSCORE', K.PENDING, line.run) then
       line.attempt = line.run .. '-a' .. string.format('%d', attempt)
-      line.rank = rank_of(q, line, since)
+      line.since, line.rank = since, rank_of(q, line, since)
       return
     end
     redis.call('ZREM', K.LINE .. line.id, line.run)
@@ -189,12 +207,15 @@ end
 
 -- Workers --------------------------------------------------------------------------------------------------------------------------------
 
+-- Whether who said so then lives now. A clock may have gone back: a primary that took over has its own, and the dead would live for as long.
+local function lives(now, seen) return math.abs(now - seen) <= ALIVE_MS end
+
 -- Those that live. What they offer is read when somebody asks: of hundreds of workers that are all busy it never is.
 local function find_workers(q)
   q.busy, q.workers = hash(K.BUSY), {}
   for name, text in pairs(hash(K.WORKERS)) do
     local seen = tonumber(text:match('^{"seen":(%d+)'))
-    if seen and q.now - seen <= ALIVE_MS then
+    if seen and lives(q.now, seen) then
       q.workers[name] = {name = name, text = text, fresh = q.now - seen <= FRESH_MS, free = not q.busy[name], lacking = {}}
     end
   end
@@ -204,10 +225,10 @@ local function offer_of(worker)
   if not worker.offer then
     local told = parsed(worker.text) or {}
     local offer = type(told.offer) == 'table' and told.offer or {}
-    worker.extras = number(offer.gpus) + #(offer.labels or {})
+    worker.extras = number(offer.gpus) + #object(offer.labels)
     for _, kind in ipairs({'labels', 'images', 'stores'}) do
       local words = {}
-      for _, word in ipairs(offer[kind] or {}) do words[word] = true end
+      for _, word in ipairs(object(offer[kind])) do words[word] = true end
       offer[kind] = words
     end
     worker.offer, worker.host, worker.host_id = offer, told.host or '', told.host_id or ''
@@ -224,19 +245,19 @@ end
 -- What a worker doesn't have of what a line asks for, in words.
 local function lacking(worker, line)
   if worker.lacking[line.id] then return worker.lacking[line.id] end
-  local offer, asks, found = offer_of(worker), line.requires or {}, {}
+  local offer, asks, found = offer_of(worker), line.requires, {}
   if number(offer.format) < number(line.format) then table.insert(found, 'a newer version') end
   if number(offer.memory_mb) < number(asks.memory_mb) then table.insert(found, number(asks.memory_mb) .. ' MB of memory') end
   if number(offer.cpus) < number(asks.cpus) then table.insert(found, number(asks.cpus) .. ' cpus') end
   if number(offer.gpus) < number(asks.gpus) then table.insert(found, number(asks.gpus) .. ' gpus') end
-  for _, label in ipairs(asks.labels or {}) do
-    if not offer.labels[label] then table.insert(found, 'label ' .. label) end
+  for _, label in ipairs(object(asks.labels)) do
+    if not offer.labels[label] then table.insert(found, 'label ' .. tostring(label)) end
   end
-  if (asks.image or '') ~= '' and not offer.images[asks.image] then table.insert(found, 'image ' .. asks.image) end
+  if (asks.image or '') ~= '' and not offer.images[asks.image] then table.insert(found, 'image ' .. tostring(asks.image)) end
   if asks.store == 'remote' and not offer.stores.remote then
     table.insert(found, 'a checkpoint remote')
   elseif (asks.store or '') ~= '' and not offer.stores[asks.store] then
-    table.insert(found, (line.host or '') ~= '' and 'the store of host ' .. line.host or 'the store that it was submitted into')
+    table.insert(found, (line.host or '') ~= '' and 'the store of host ' .. tostring(line.host) or 'the store that it was submitted into')
   end
   worker.lacking[line.id] = found
   return found
@@ -288,6 +309,13 @@ local function give(q, line, worker)
   redis.call('HSET', K.BUSY, worker.name, line.attempt)
   redis.call('HSET', K.PASSES, line.user, number(q.pass[line.user]) + cost)
   if redis.call('HEXISTS', K.LINES, line.id) == 1 then redis.call('HSET', K.SERVED, line.id, q.now) end
+  if line.rank > RANK[line.priority] then
+    redis.call('HSET', K.SERVED, favoured(line), q.now)
+    q.served[favoured(line)] = q.now
+    for _, other in pairs(q.lines) do
+      if other.run and favoured(other) == favoured(line) then other.rank = rank_of(q, other, other.since) end
+    end
+  end
   q.held[run], q.served[line.id], q.pass[line.user] = held, q.now, number(q.pass[line.user]) + cost
   worker.free = false
   count(q, held, 1)
@@ -310,12 +338,16 @@ local function settle(run, now, unused)
   redis.call('HSET', K.ESTIMATE, 'runs', runs, 'seconds', mean + (seconds - mean) / runs)
 end
 
--- Count what a run's replies cost against its user's day, and his team's.
+local function add(key, name, dollars)
+  if redis.pcall('HINCRBYFLOAT', key, name, dollars).err then redis.pcall('HSET', key, name, dollars) end
+end
+
+-- Count what a run's replies cost against its user's day, and his team's. What stands there and is no sum is begun anew.
 local function spend(run, dollars, now)
   local user = fields(run, 'user')[1]
   if not user then return end
-  local key, team = K.SPENT .. day(now), team_of({policy = parsed(redis.call('GET', K.POLICY)) or {}}, user)
-  redis.call('HINCRBYFLOAT', key, 'user:' .. user, dollars)
-  if team ~= '' then redis.call('HINCRBYFLOAT', key, 'team:' .. team, dollars) end
+  local key, team = K.SPENT .. day(now), team_of({policy = policy()}, user)
+  add(key, 'user:' .. user, dollars)
+  if team ~= '' then add(key, 'team:' .. team, dollars) end
   redis.call('EXPIRE', key, 3 * 86400)
 end

@@ -5,7 +5,7 @@ local now = clock()
 local workers, busy, dead = hash(K.WORKERS), hash(K.BUSY), {}
 for name, text in pairs(workers) do
   local seen = tonumber(text:match('^{"seen":(%d+)'))
-  if ARGV[1] == name or (ARGV[1] == '' and (not seen or now - seen > ALIVE_MS)) then dead[name] = true end
+  if ARGV[1] == name or (ARGV[1] == '' and not (seen and lives(now, seen))) then dead[name] = true end
 end
 for name in pairs(busy) do
   if name == ARGV[1] or (ARGV[1] == '' and not workers[name]) then dead[name] = true end

@@ -10,6 +10,7 @@ for id, line in pairs(q.lines) do
   line.length = redis.call('ZCARD', K.LINE .. id)
   if first[1] then
     line.at, line.rank = number(first[2]), rank_of(q, line, fields(first[1], 'since')[1])
+    line.barred, line.about = barred(q, line)
     table.insert(waits, line)
   end
 end
@@ -25,8 +26,7 @@ local function why(line)
   end
   -- First what no time mends: while a limit is reached, nobody would look for a worker with what is lacking.
   if least and #least > 0 then return 'nobody', table.concat(least, ' and ') end
-  local word, about = barred(q, line)
-  if word then return word, about end
+  if line.barred then return line.barred, line.about end
   if not least then return 'no_workers', '' end
   if not free then return 'draining', host end
   return 'busy', ''
@@ -40,7 +40,7 @@ local function pass_after(user, runs) return number(q.pass[user]) + runs * q.est
 local function place(run, line, at)
   local before, found, higher, others = number(redis.call('ZRANK', K.LINE .. line.id, run)), 0, {}, {}
   for _, other in ipairs(waits) do
-    if other == line or other.rank < line.rank or (other.user ~= line.user and barred(q, other)) then
+    if other == line or other.rank < line.rank or (other.user ~= line.user and other.barred) then
       -- It doesn't go before, or is counted already.
     elseif other.rank > line.rank then
       found, higher[other.user] = found + other.length, (higher[other.user] or 0) + other.length
