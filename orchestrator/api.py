@@ -178,9 +178,16 @@ class Door:
                 cause = f"{key.variable} isn't set where the workers run"
                 raise ConfigError(f"no worker has a key for {key.model}", cause=cause, hint=hint)
         run_id = new_run_id()
-        spec = self._results.prepare(run_id, spec, *begun)
+        spec = self._results.prepare(run_id, self._with_keys(spec), *begun)
         bodies = [e.Submitted(spec=spec), *begun, e.Dispatched(attempt=1)]
         return create(self._client, run_id, self._who, bodies)
+
+    def _with_keys(self, spec: RunSpec) -> RunSpec:
+        """Have a run require a worker with the keys that its models can't do without."""
+        known = catalog(self._settings.families).families
+        asked = {model.partition("/")[0] for model in (spec.model, spec.fallback)} & known.keys()
+        keys = sorted(name for name in asked if known[name].key and not known[name].key_optional)
+        return spec.model_copy(update={"requires": spec.requires.model_copy(update={"keys": tuple(keys)})})
 
     def _require_room(self) -> None:
         from orchestrator.upkeep import require_room  # noqa: PLC0415  # It takes pygit2, as the store does.

@@ -90,14 +90,15 @@ class Priority(StrEnum):
 class Requires(Value):
     """What a worker must have to take the run; empty and 0 mean anything.
 
-    `image` is one that its engine has. `store` is the id of the only store that has the run's base and checkpoints; it
-    is empty where a checkpoint remote has them.
+    `keys` names the model families whose key it must have, `image` is one that its engine has. `store` is the id of the
+    only store that has the run's base and checkpoints, or `remote` where a checkpoint remote has them.
     """
 
     memory_mb: int = Field(0, ge=0)
     cpus: float = Field(0, ge=0, allow_inf_nan=False)
     gpus: int = Field(0, ge=0)
     labels: Labels = ()
+    keys: tuple[str, ...] = ()
     image: str = ""
     store: str = ""
 
@@ -162,8 +163,9 @@ class RunView(Value):
     of the last one that it was told. `extended` are the limits, where a retry changed them.
     `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
-    `preempting` is why the attempt is to give its worker up at the next checkpoint. `pushed` is the last step that was
-    known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
+    `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
+    the next checkpoint. `pushed` is the last step that was known to be on the checkpoint remote when the last one was
+    committed, `push_failed` why it isn't a later one.
     """
 
     id: str
@@ -195,6 +197,7 @@ class RunView(Value):
     rewind_at: int = 0
     fork_of: str = ""
     fork_step: int = 0
+    host: str = ""
     preempting: str = ""
     pushed: int = 0
     push_failed: str = ""

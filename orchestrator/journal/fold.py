@@ -25,6 +25,10 @@ _REOPENED: Final[dict[str, Any]] = {
 """What a run that is taken up again after its end begins with anew."""
 
 
+_NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
+"""What is so of a run that nobody carries."""
+
+
 def fold(run_id: str, events: Iterable[Event]) -> RunView:
     """Fold a whole journal. Raises ValueError where it doesn't begin with a submission."""
     rest = iter(events)
@@ -60,9 +64,9 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **whence}
         case e.Dispatched(attempt=attempt, reason=reason):
             again = _REOPENED if view.state is State.DONE else _resumed(view, event)
-            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, "doing": "", "preempting": "", **again}
-        case e.Claimed():
-            return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at}
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, **_NOBODYS, **again}
+        case e.Claimed(host=host):
+            return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at, "host": host}
         case e.SandboxReady():
             return {"state": State.RUNNING, "verdicts": ()}
         case e.Prompted(heard=heard):
@@ -97,7 +101,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"pausing": ""}
         case e.Parked(why=why, text=text):
             reason = "paused" if why == "paused" else "parked"
-            told = {"reason": reason, "doing": text, "pausing": "", "preempting": "", "verdicts": ()}
+            told = {"reason": reason, **_NOBODYS, "doing": text, "pausing": "", "verdicts": ()}
             return {"state": State.WAITING, "parked_at": event.at, **told}
         case e.Steered():
             return {"steered": event.seq}
@@ -113,9 +117,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "summary": body.summary,
                 "tree": body.tree or view.tree,
                 "ended_at": event.at,
-                "doing": "",
                 "pausing": "",
-                "preempting": "",
+                **_NOBODYS,
                 "rewinding": "",
                 **_resumed(view, event),
             }

@@ -16,6 +16,7 @@ LINE: Final = "dd:line:"  # And a line's id. Sorted set: the runs in it, by time
 SERVED: Final = "dd:served"  # Hash: when a line was last served, ms, by its id; when for its age, by `PRIORITY USER`.
 HELD: Final = "dd:held"  # Hash: what is under way, as JSON, by run id: from the dispatch to what ends the attempt.
 BUSY: Final = "dd:busy"  # Hash: the attempt that a worker was given, by the worker's name, until it's free again.
+PROMISED: Final = "dd:promised"  # Hash: the run of high priority that a worker was given up for, by the worker's name.
 WORKERS: Final = "dd:workers"  # Hash: a worker's presence as JSON, with the time at which it said so, by its name.
 POLICY: Final = "dd:policy"  # JSON of the `QueueSettings` that count: those of the keeper that started last.
 QUEUE: Final = "dd:queue"  # Hash: `paused` and `drain:HOST` to who asked for it; `drain:` is every host.

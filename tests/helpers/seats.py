@@ -24,9 +24,11 @@ ROOM = {"memory_mb": 2048, "cpus": 2.0, "images": ("none:latest",), "format": e.
 """What a worker offers here if nothing else is said: enough for the tests' own specification."""
 
 
-def at_work(client: Redis, name: str = "w", *, host: str = "h", host_id: str = "", **offer: Any) -> str:
+def at_work(
+    client: Redis, name: str = "w", *, host: str = "h", host_id: str = "", models: tuple[str, ...] = (), **offer: Any
+) -> str:
     """Have a worker say that it lives, and is free if it was given nothing. Returns its name."""
-    told: dict[str, Any] = {"kind": WORKER, "name": name, "host": host, "pid": 1, "version": "0"}
+    told: dict[str, Any] = {"kind": WORKER, "name": name, "host": host, "pid": 1, "version": "0", "models": models}
     presence = Presence(**told, host_id=host_id or f"id-{host}", offer=Offer(**(ROOM | offer)))
     beat(Scripts(client), presence)
     return name

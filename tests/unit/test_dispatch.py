@@ -173,6 +173,7 @@ REQUIRES: dict[str, tuple[Requires, dict[str, Any]]] = {
     "4 cpus": (Requires(cpus=4), {"cpus": 4.0}),
     "2 gpus": (Requires(gpus=2), {"gpus": 2}),
     "label ssd": (Requires(labels=("ssd",)), {"labels": ("eu", "ssd")}),
+    "a key for mimo": (Requires(keys=("mimo",)), {"models": ("glm", "mimo")}),
     "image x:latest": (Requires(image="x"), {"images": ("x:latest",)}),
     "the store of host laptop": (Requires(store="5a5a"), {"stores": ("5a5a",)}),
     "a checkpoint remote": (Requires(store="remote"), {"stores": ("remote",)}),

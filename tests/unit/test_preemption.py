@@ -15,6 +15,7 @@ from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.journal import index, keys
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.stream import read
+from orchestrator.journal.writer import Writer
 from orchestrator.queue import (
     Waiting,
     drain,
@@ -24,7 +25,7 @@ from orchestrator.queue import (
     resume_queue,
     waiting,
 )
-from orchestrator.runs import Priority, Requires, RunSpec, State
+from orchestrator.runs import Outcome, Priority, Requires, RunSpec, State
 from orchestrator.shares import QueueSettings, Share, UserShare
 
 if TYPE_CHECKING:
@@ -208,3 +209,48 @@ def test_who_was_killed_before_he_could_ask_is_made_up_for(client: Redis, spec: 
     for _ in range(3):
         sent(client)
     assert len(ask_of(client, run_id)) == 1
+
+
+def test_a_worker_that_was_given_up_is_not_asked_for_again_nor_another_one(client: Redis, spec: RunSpec) -> None:
+    at_work(client, "w1"), at_work(client, "w2")
+    low = [submitted(client, spec, priority=LOW) for _ in range(2)]
+    sent(client)
+    high = submitted(client, spec, priority=HIGH)
+    sent(client)
+    [victim] = [run_id for run_id in low if ask_of(client, run_id)]
+    worker = queue_state(client).held[victim].worker
+    journal = claimed(client, victim, worker=worker)
+    hand_over(journal, "pre-empted", to_blame=False)
+    for _ in range(3):
+        assert sent(client) == {}, "its worker clears up"
+    assert [len(ask_of(client, run_id)) for run_id in low] == [int(run_id == victim) for run_id in low]
+    freed(client, worker)
+    assert sent(client) == {f"{high}-a1": worker}
+
+
+def test_age_takes_no_worker_that_was_given_up_for_another(client: Redis, spec: RunSpec) -> None:
+    worker = at_work(client)
+    low = submitted(client, spec, priority=LOW)
+    sent(client)
+    for user in ("bob", "cyd", "dan"):
+        waited(client, submitted(client, spec, user), 1e5)
+    high = submitted(client, spec, priority=HIGH)
+    sent(client)
+    journal = claimed(client, low, worker=worker)
+    hand_over(journal, "pre-empted", to_blame=False)
+    freed(client, worker)
+    assert sent(client) == {f"{high}-a1": worker}
+    assert client.hlen(keys.PROMISED) == 0
+
+
+def test_a_worker_that_was_given_up_for_one_that_is_gone_is_anybodys(client: Redis, spec: RunSpec) -> None:
+    worker = at_work(client)
+    low = submitted(client, spec, priority=LOW)
+    sent(client)
+    high, other = submitted(client, spec, priority=HIGH), submitted(client, spec, "bob")
+    sent(client)
+    Writer(client, high, who="ann").append(e.Finished(outcome=Outcome.CANCELLED), operation="finish")
+    hand_over(claimed(client, low, worker=worker), "pre-empted", to_blame=False)
+    freed(client, worker)
+    assert sent(client) == {f"{other}-a1": worker}
+    assert client.hlen(keys.PROMISED) == 0

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.needs_redis
 def connection(redis_server: str) -> Iterator[redis.Redis]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with redis.Redis.from_url(redis_server) as connection:
+        connection.flushall()
         yield connection
     AttemptWorker.asked_to_stop = False
     for number, handler in before.items():

@@ -26,9 +26,30 @@ local function send_next()
   end
 end
 
-local sent, free = {}, 0
+-- A worker that was given up for a run of high priority is that run's, whoever else waits: or those that age put beside it would each take it, and
+-- be asked for it again. Where that run waits no more, or may not go now, the worker is anybody's.
+local sent, promised = {}, hash(K.PROMISED)
+local heads = {}
+for _, line in pairs(q.lines) do
+  if line.run then heads[line.run] = line end
+end
+for name, run in pairs(promised) do
+  local worker, line = q.workers[name], heads[run]
+  local keeps = worker and line and not barred(q, line) and fits(q, worker, line)
+  if keeps and worker.free then
+    table.insert(sent, send(line, worker))
+    find_head(q, line)
+    keeps = false
+  end
+  if not keeps then
+    redis.call('HDEL', K.PROMISED, name)
+    promised[name] = nil
+  end
+end
+
+local free = 0
 for _, worker in pairs(q.workers) do free = free + (worker.free and 1 or 0) end
-while #sent < free do
+for _ = 1, free do
   local one = send_next()
   if not one then break end
   table.insert(sent, one)
@@ -59,29 +80,41 @@ for run, one in pairs(q.held) do
   end
 end
 
--- Heads of high priority that found no worker: for each, one run of lower priority is asked to give up a worker that would do. Age doesn't count
--- here, or whatever waits for long would throw others out.
+-- Heads of high priority that found no worker: each is promised one that would do. Best one that is being given up anyway; else a run of lower
+-- priority is asked for its own. Age doesn't count here, or whatever waits for long would throw others out.
 local function comes_before(one, other)
   if RANK[one.priority] ~= RANK[other.priority] then return (RANK[one.priority] or 0) < (RANK[other.priority] or 0) end
   return number(one.since) > number(other.since)
 end
 
-local counted = {} -- Who gives a worker up already does it for one of them.
-for _, line in ipairs(in_order(q)) do
-  if line.priority == 'high' then
-    local coming, victim
-    for run, one in pairs(q.held) do
-      local worker = q.workers[one.worker]
-      if worker and not counted[run] and (one.asked or (RANK[one.priority] or 0) < RANK.high) and fits(q, worker, line) then
-        if one.asked then
-          coming = run
-        elseif not victim or comes_before(one, q.held[victim]) then
-          victim = run
-        end
+local carried = {} -- By worker: the run that it carries. One that carries none and isn't free yet clears up after one.
+for run, one in pairs(q.held) do carried[one.worker] = run end
+
+local function promise(line)
+  local victim, coming
+  for name, worker in pairs(q.workers) do
+    local run = carried[name]
+    local one = run and q.held[run]
+    if not worker.free and not promised[name] and fits(q, worker, line) then
+      if not one or one.asked then
+        coming = name
+      elseif (RANK[one.priority] or 0) < RANK.high and (not victim or comes_before(one, q.held[victim])) then
+        victim = run
       end
     end
-    if not coming and victim then ask(victim, 'priority', '') end
-    if coming or victim then counted[coming or victim] = true end
   end
+  if not coming and not victim then return end
+  if not coming then
+    coming = q.held[victim].worker
+    ask(victim, 'priority', '')
+  end
+  promised[coming] = line.run
+  redis.call('HSET', K.PROMISED, coming, line.run)
+end
+
+local has = {}
+for _, run in pairs(promised) do has[run] = true end
+for _, line in ipairs(in_order(q)) do
+  if line.priority == 'high' and not has[line.run] then promise(line) end
 end
 return cjson.encode({sent = sent, asked = asked})

@@ -231,6 +231,8 @@ local function offer_of(worker)
       for _, word in ipairs(object(offer[kind])) do words[word] = true end
       offer[kind] = words
     end
+    worker.keys = {}
+    for _, family in ipairs(object(told.models)) do worker.keys[family] = true end
     worker.offer, worker.host, worker.host_id = offer, told.host or '', told.host_id or ''
   end
   return worker.offer
@@ -252,6 +254,9 @@ local function lacking(worker, line)
   if number(offer.gpus) < number(asks.gpus) then table.insert(found, number(asks.gpus) .. ' gpus') end
   for _, label in ipairs(object(asks.labels)) do
     if not offer.labels[label] then table.insert(found, 'label ' .. tostring(label)) end
+  end
+  for _, family in ipairs(object(asks.keys)) do
+    if not worker.keys[family] then table.insert(found, 'a key for ' .. tostring(family)) end
   end
   if (asks.image or '') ~= '' and not offer.images[asks.image] then table.insert(found, 'image ' .. tostring(asks.image)) end
   if asks.store == 'remote' and not offer.stores.remote then
