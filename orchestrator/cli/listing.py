@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import document, layout, states, waits
-from orchestrator.cli.text import age, first_line, money, short_ids
+from orchestrator.cli.text import age, first_line, money, short_ids, visible
 from orchestrator.errors import UsageError
+from orchestrator.journal.asks import user_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunView
     from orchestrator.standing import Waiting
 
-_HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST", "TASK")
+_HEADER: Final = ("ID", "STATE", "STEPS", "AGE", "COST")
 _FIGURES: Final = (2, 3, 4)
 _NARROWEST: Final = 16
 _NAMED: Final = 5
@@ -28,16 +29,22 @@ _EVERY_SECONDS: Final = 1.0
 
 
 def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
-    """Return the runs as aligned lines under a header; only on a terminal are ids short and tasks cut."""
+    """Return the runs as aligned lines under a header; only on a terminal are ids short and tasks cut.
+
+    Whose they are is told where there are several people, where they are where there are several hosts.
+    """
     short = short_ids(listed.view.id for listed in runs)
-    rows = [[Text(word, "dim") for word in _HEADER]]
-    for view, waiting in runs:
+    told = {"USER": [user_of(view.who) for view, _ in runs], "HOST": [view.host for view, _ in runs]}
+    more = {word: names for word, names in told.items() if len({*names} - {""}) > 1}
+    rows = [[Text(word, "dim") for word in (*_HEADER, *more, "TASK")]]
+    for number, (view, waiting) in enumerate(runs):
         cells = [
             Text(short[view.id] if screen.tty else view.id, "bold"),
             states.state(view, waiting),
             Text(f"{view.depth}/{view.limits.steps}"),
             Text(age((now - view.created_at).total_seconds())),
             Text(money(view.cost_usd)),
+            *(Text(visible(names[number])) for names in more.values()),
         ]
         rows.append([*cells, Text()])
     lines = layout.table(rows, right=_FIGURES)
@@ -49,11 +56,13 @@ def table(screen: Screen, runs: Sequence[Listed], now: datetime) -> list[Text]:
 def _what(view: RunView, waiting: Waiting | None, room: int | None) -> Text:
     """Return the task, and behind it what the run is doing or why it ended; both get their part of the room."""
     task = Text(first_line(view.spec.task))
-    doing = states.why(view.outcome, view.reason) if view.outcome else waits.sentence(waiting) or first_line(view.doing)
+    why = waits.sentence(waiting)
+    doing = states.why(view.outcome, view.reason) if view.outcome else why or first_line(view.doing)
     if not doing:
         return task
-    if room is not None:
-        task.truncate(max(room // 2, _NARROWEST), overflow="ellipsis")
+    if room is not None:  # Why it waits is what one looks for here.
+        least = min(max(room - len(doing) - 2, 0), room // 2) if why else room // 2
+        task.truncate(max(least, _NARROWEST), overflow="ellipsis")
     return task.append(f"  {doing}", "dim")
 
 

@@ -59,8 +59,11 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     why = states.why(view.outcome, view.reason) if view.outcome else ""
     reason = f": {why}" if why else ""
     told.append(wording.Line("state", Text.assemble(states.state(view, waiting), reason), prose=True))
-    if waiting is not None and (waits := sentence(waiting)):
-        told.append(wording.Line("waits", Text(f"{waits} ({text.ordinal(waiting.place)} in line)"), prose=True))
+    if waiting is not None:
+        why = sentence(waiting) or "for a worker that is free"
+        told.append(wording.Line("waits", Text(f"{why} ({text.ordinal(waiting.place)} in line)"), prose=True))
+    if view.host:
+        told.append(wording.Line("host", Text(text.visible(view.host))))
     if view.doing:
         told.append(wording.Line("doing", Text(text.first_line(view.doing))))
     if view.rewinding:

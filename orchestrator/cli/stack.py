@@ -40,14 +40,15 @@ def up(screen: Screen, /, print_acl: bool) -> None:
 
 def _print_acl(screen: Screen) -> None:
     from orchestrator.cli import document
-    from orchestrator.journal.acl import ROLES
+    from orchestrator.journal.acl import DEFAULT, ROLES
 
     if screen.json:
         roles = {role.name: {"meant": role.meant, "rules": role.rules, "line": role.line} for role in ROLES}
-        document.write("dreamdock.acl/1", {"roles": roles})
+        document.write("dreamdock.acl/1", {"roles": roles, "default": DEFAULT})
         return
     for role in ROLES:
         screen.line(role.line)
+    screen.line(DEFAULT)
     screen.say("These are lines of an aclfile (ACL LOAD takes it); for ACL SETUSER leave out `user`. Redis 7 or newer.")
     screen.say(
         "Nobody gets in before a password is added: >PASSWORD, or # and its SHA-256. Copy a line for each person."

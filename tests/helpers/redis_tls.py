@@ -82,6 +82,14 @@ class TlsServer:
         self.plain_port = plain_port
 
 
+def debians_server() -> tuple[Path, dict[str, str]]:
+    """Return the program of Debian's own Redis, which has to be called as `redis-server`, and variables that it takes."""
+    root = _unpacked()
+    libraries = next((root / "usr" / "lib").glob("*-linux-gnu"))
+    # The same program; its name decides what it is.
+    return root / "usr" / "bin" / "redis-check-rdb", {"LD_LIBRARY_PATH": str(libraries)}
+
+
 @contextmanager
 def tls_server(*, clients: bool = False) -> Iterator[TlsServer]:
     """Yield a server that speaks TLS; with `clients` it asks whoever comes for a certificate of the same authority."""
@@ -102,15 +110,9 @@ def tls_server(*, clients: bool = False) -> Iterator[TlsServer]:
         "yes" if clients else "no",
     )
     kept = ("--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes")
-    root = _unpacked()
-    libraries = next((root / "usr" / "lib").glob("*-linux-gnu"))
+    program, environ = debians_server()
     argv = ["redis-server", *map(str, (*ports, *rules, *kept))]
-    process = subprocess.Popen(
-        argv,
-        executable=root / "usr" / "bin" / "redis-check-rdb",  # The same program; its name decides what it is.
-        env=os.environ | {"LD_LIBRARY_PATH": str(libraries)},
-        stdout=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen(argv, executable=program, env=os.environ | environ, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + _UP_S
         while not _listens(server.tls_port):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 import redis
-from redis_team import redis_team
+from redis_server import RedisServer
+from redis_team import PASSWORD, redis_team
+from redis_tls import debians_server
 from rq import Queue
 from seats import at_work, sent
 
@@ -21,7 +27,7 @@ from orchestrator import events as e
 from orchestrator.errors import DeniedError, RedisAwayError
 from orchestrator.job import SERIALIZER, AttemptJob, job_of
 from orchestrator.journal import keys
-from orchestrator.journal.acl import ROLES
+from orchestrator.journal.acl import DEFAULT, ROLES
 from orchestrator.journal.connection import Scripts, connect, redis_url, who
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.presence import alive
@@ -336,13 +342,32 @@ def test_the_rules_are_printed_and_nothing_is_started(team: Team) -> None:
     environ = os.environ | team.environ("viewer")
     argv = [sys.executable, "-m", "orchestrator.cli", "up", "--print-acl"]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [role.line for role in ROLES]
+    assert done.stdout.splitlines() == [*(role.line for role in ROLES), DEFAULT]
     assert ">PASSWORD" in done.stderr
     told = json.loads(subprocess.run([*argv, "--json"], env=environ, capture_output=True, check=True).stdout)
-    assert [role["line"] for role in told["roles"].values()] == done.stdout.splitlines()
+    assert [*(role["line"] for role in told["roles"].values()), told["default"]] == done.stdout.splitlines()
     assert not team.settings("viewer").runtime_dir.exists()
 
 
 def test_who_is_the_user_of_the_address_or_else_of_the_machine(team: Team) -> None:
     assert who(redis_url(team.settings("viewer"))) == "viewer"
     assert "@" in who(redis_url(team.settings("viewer").model_copy(update={"redis_url": team.address("default")})))
+
+
+def test_a_server_with_these_rules_in_a_file_has_its_journals_after_a_restart(spec: RunSpec) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ddr-"))
+    password = f"#{hashlib.sha256(PASSWORD.encode()).hexdigest()}"
+    lines = [role.line.replace(" on ", f" on {password} ", 1) for role in ROLES]
+    (folder / "users.acl").write_text("\n".join([*lines, DEFAULT, ""]))
+    address = f"unix://member:{quote(PASSWORD)}@{folder / 'r.sock'}"
+    program, environ = debians_server()  # The one of the wheel reads its file with all rights, whatever they are.
+    options = ("--aclfile", str(folder / "users.acl"))
+    server = RedisServer(folder, *options, url=address, program=program, environ=environ)
+    with server, connect(address) as client:
+        run_id = new_run_id()
+        create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        server.kill()
+        server.start()
+        assert [event.body.type for event in read(client, run_id)] == ["submitted", "dispatched"]
+        assert client.zscore(keys.PENDING, run_id) is not None
+    shutil.rmtree(folder)
