@@ -27,7 +27,7 @@ class RedisServer:
         program: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Take its folder, options of its own, the address by which it's asked whether it is up, and another program."""
+        """Take its folder, options of its own, the address by which it's asked whether it is up, another program."""
         self._socket = folder / "r.sock"
         self.url = url or f"unix://{self._socket}"
         self._folder = folder

@@ -83,7 +83,7 @@ class TlsServer:
 
 
 def debians_server() -> tuple[Path, dict[str, str]]:
-    """Return the program of Debian's own Redis, which has to be called as `redis-server`, and variables that it takes."""
+    """Return the program of Debian's own Redis, to be called as `redis-server`, and variables that it takes."""
     root = _unpacked()
     libraries = next((root / "usr" / "lib").glob("*-linux-gnu"))
     # The same program; its name decides what it is.
