@@ -23,8 +23,9 @@ from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import EXPIRE_SECONDS, Beat, Presence
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.writer import Writer
-from orchestrator.queue import adopt, dispatch, nudges, publish, repair, workers
+from orchestrator.queue import adopt, dispatch, nudges, publish, repair
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
+from orchestrator.standing import workers
 from orchestrator.upkeep import Daily, give_up, trim
 from sandbox.container import leftovers
 from sandbox.errors import SandboxError

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import structlog
-
 from orchestrator import events as e
 from orchestrator.errors import HeadMovedError, JournalError, NotFoundError, UsageError
 from orchestrator.journal import index, keys
@@ -21,19 +19,7 @@ from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, available
 from orchestrator.journal.writer import Writer
 from orchestrator.runs import State, attempt_id
-from orchestrator.standing import (
-    DRAIN,
-    PAUSED,
-    Held,
-    Line,
-    QueueState,
-    Waiting,
-    WorkerState,
-    policy,
-    queue_state,
-    waiting,
-    workers,
-)
+from orchestrator.standing import DRAIN, PAUSED, policy, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,29 +28,6 @@ if TYPE_CHECKING:
 
     from orchestrator.shares import QueueSettings
 
-__all__ = [
-    "DREAM_QUEUE",
-    "ENTRY_POINT",
-    "QUEUE",
-    "Held",
-    "Line",
-    "QueueState",
-    "Sent",
-    "Waiting",
-    "WorkerState",
-    "adopt",
-    "call",
-    "dispatch",
-    "drain",
-    "nudges",
-    "pause_queue",
-    "publish",
-    "queue_state",
-    "repair",
-    "resume_queue",
-    "waiting",
-    "workers",
-]
 QUEUE: Final = "runs"
 DREAM_QUEUE: Final = "dream"
 ENTRY_POINT: Final = "orchestrator.worker.run_attempt"
@@ -75,7 +38,6 @@ _TEXTS: Final[Mapping[str, str]] = {
     "drain": "its host is to drain",
 }
 """Why an attempt is to give its worker up; the run shows it while it waits again."""
-_log = structlog.get_logger(__name__)
 
 
 class Sent(NamedTuple):
@@ -111,6 +73,9 @@ def dispatch(client: Redis) -> list[Sent]:
 
 def _ask(client: Redis, run_id: str, attempt: str, asked: e.PreemptRequested) -> None:
     """Ask an attempt to give its worker up, once; one that has ended, or hands over, isn't asked any more."""
+    import structlog  # noqa: PLC0415  # It takes 40 ms that `ps` doesn't pay.
+
+    said = structlog.get_logger(__name__)
     try:
         journal = Writer(client, run_id, who="queue")
         while not (view := journal.view).preempting and view.state not in _OVER:
@@ -121,9 +86,9 @@ def _ask(client: Redis, run_id: str, attempt: str, asked: e.PreemptRequested) ->
             except HeadMovedError:
                 journal.refresh()
             else:
-                _log.info("asked to give its worker up", run=run_id, why=asked.text)
+                said.info("asked to give its worker up", run=run_id, why=asked.text)
     except (JournalError, NotFoundError) as error:  # Damaged, or a newer version's: it mustn't stop the others.
-        _log.error("a run can't be asked to give its worker up", run=run_id, why=error.message, cause=error.cause)
+        said.error("a run can't be asked to give its worker up", run=run_id, why=error.message, cause=error.cause)
 
 
 def repair(client: Redis) -> int:

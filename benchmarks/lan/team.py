@@ -22,8 +22,9 @@ from benchmarks.lan.work import until
 from orchestrator import api, settings
 from orchestrator.errors import DreamdockError
 from orchestrator.journal.connection import connect
-from orchestrator.queue import queue_state, resume_queue
+from orchestrator.queue import resume_queue
 from orchestrator.stack.up import make_folders
+from orchestrator.standing import queue_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

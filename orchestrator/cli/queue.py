@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from orchestrator.cli.screen import Screen
-    from orchestrator.standing import QueueState
+    from orchestrator.standing import Line, QueueState
 
 
 def _named(_ctx: click.Context, _param: click.Parameter, host: str | None) -> str:
@@ -165,5 +165,5 @@ def _fields(state: QueueState) -> dict[str, Any]:
     }
 
 
-def _line(line: Any) -> dict[str, Any]:
+def _line(line: Line) -> dict[str, Any]:
     return {**line._asdict(), "requires": line.requires.model_dump(mode="json")}

@@ -9,8 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-import structlog
-
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
 from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Replied, Rewound, Submitted
 from orchestrator.journal import keys, packing
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunView
     from orchestrator.stop import Stop
 
-_log = structlog.get_logger(__name__)
 Operation = Literal["none", "finish", "requeue", "reopen", "park", "resume"]
 SIGNED: Final = (Claimed, Checkpointed, Rewound)
 """With these a signer signs, and with what ends an attempt."""
@@ -255,7 +252,10 @@ class Writer:
             if not lost:
                 raise damaged(self._run_id, f"its record isn't of what its {len(self.events)} events lead to")
             if all(self._scripts("append", call.keys, call.args) == "OK" for call in lost):
-                _log.warning("Redis lost the end of a journal; it is there again", run=self._run_id, appends=len(lost))
+                import structlog  # noqa: PLC0415  # It takes 40 ms that `ps` doesn't pay.
+
+                said = structlog.get_logger(__name__)
+                said.warning("Redis lost the end of a journal; it is there again", run=self._run_id, appends=len(lost))
         except RedisAwayError as error:
             self._wait(error)
 

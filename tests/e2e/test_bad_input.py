@@ -10,7 +10,8 @@ from kit import MEND, SUBMIT
 
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.queue import ENTRY_POINT, call, workers
+from orchestrator.queue import ENTRY_POINT, call
+from orchestrator.standing import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

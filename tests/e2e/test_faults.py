@@ -13,10 +13,10 @@ from kit import MEND, SUBMIT
 
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, ping, redis_url
-from orchestrator.queue import workers
 from orchestrator.runs import Outcome
 from orchestrator.stack.crash import kill_worker
 from orchestrator.stack.status import Status
+from orchestrator.standing import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,10 @@ import pytest
 from kit import MEND, SUBMIT
 
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.queue import drain, queue_state, resume_queue, workers
+from orchestrator.queue import drain, resume_queue
 from orchestrator.requests import RunRequest
 from orchestrator.runs import Outcome, Priority, State
+from orchestrator.standing import queue_state, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

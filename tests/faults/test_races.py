@@ -15,8 +15,8 @@ from disturbed import LEASE_S
 from benchmarks.stack import COMMAND
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.queue import workers
 from orchestrator.runs import State
+from orchestrator.standing import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -49,13 +49,15 @@ def submitted(client: Redis, spec: RunSpec, who: str = "ann@h", **changes: Any) 
     return run_id
 
 
-def claimed(client: Redis, run_id: str, number: int = 1, *, worker: str = "", seconds: float = 30.0) -> Writer:
+def claimed(
+    client: Redis, run_id: str, number: int = 1, *, worker: str = "", host: str = "h", seconds: float = 30.0
+) -> Writer:
     """Claim a run that was given to a worker, and return the attempt's journal, at the beginning of a step."""
     fence = claim(client, run_id, number, lease_seconds=seconds, worker=worker)
     assert isinstance(fence, int), fence
     journal = Writer(client, run_id, who="w", fence=fence, lease_seconds=seconds)
     ready = e.SandboxReady(image="i", image_id="i", container="c", tree="t", policy={})
-    journal.append(e.Claimed(attempt=number, fence=fence, worker="w", host="h"), ready)
+    journal.append(e.Claimed(attempt=number, fence=fence, worker="w", host=host), ready)
     return journal
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 import redis
 from redis_server import RedisServer
-from redis_team import PASSWORD, redis_team
+from redis_team import PASSWORD
 from redis_tls import debians_server
 from rq import Queue
 from seats import at_work, sent
@@ -137,33 +137,6 @@ A_MEMBERS: tuple[tuple[object, ...], ...] = (
     ("GETDEL", "dd:queue"),
 )
 """What a member may, and a viewer mayn't."""
-
-
-@pytest.fixture(scope="module")
-def team() -> Iterator[Team]:
-    with redis_team() as team:
-        yield team
-
-
-@pytest.fixture
-def admin(team: Team) -> Iterator[Redis]:
-    with connect(team.url) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def queued(admin: Redis, spec: RunSpec) -> str:
-    run_id = new_run_id()
-    create(admin, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
-    return run_id
-
-
-@pytest.fixture
-def member(team: Team, admin: Redis) -> Iterator[api.Door]:
-    assert admin.ping()
-    with closing(api.connect(team.settings("member"))) as door:
-        yield door
 
 
 @pytest.fixture

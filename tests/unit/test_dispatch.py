@@ -18,16 +18,10 @@ from orchestrator.journal.connection import connect
 from orchestrator.journal.fold import fold
 from orchestrator.journal.stream import read
 from orchestrator.journal.writer import Writer
-from orchestrator.queue import (
-    Waiting,
-    dispatch,
-    publish,
-    queue_state,
-    waiting,
-    workers,
-)
+from orchestrator.queue import dispatch, publish
 from orchestrator.runs import Priority, Requires, RunSpec, State
 from orchestrator.shares import QueueSettings, Share, UserShare
+from orchestrator.standing import Waiting, queue_state, waiting, workers
 from orchestrator.steering import Steering
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from seats import at_work, claimed, freed, sent, submitted
 
 from orchestrator import events as e
 from orchestrator.journal import keys
-from orchestrator.queue import queue_state, repair, waiting
+from orchestrator.queue import repair
+from orchestrator.standing import queue_state, waiting
 
 if TYPE_CHECKING:
     from redis import Redis

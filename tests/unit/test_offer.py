@@ -12,8 +12,8 @@ from orchestrator.host import host_id
 from orchestrator.journal.asks import plain_image, user_of
 from orchestrator.journal.presence import WORKER, Beat, Presence
 from orchestrator.offer import kept_current, offer
-from orchestrator.queue import workers
 from orchestrator.settings import Settings
+from orchestrator.standing import workers
 from sandbox import images
 from sandbox.spec import Limits
 from sandbox.store import Store

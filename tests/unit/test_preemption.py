@@ -16,17 +16,10 @@ from orchestrator.journal import index, keys
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.stream import read
 from orchestrator.journal.writer import Writer
-from orchestrator.queue import (
-    Waiting,
-    drain,
-    pause_queue,
-    publish,
-    queue_state,
-    resume_queue,
-    waiting,
-)
+from orchestrator.queue import drain, pause_queue, publish, resume_queue
 from orchestrator.runs import Outcome, Priority, Requires, RunSpec, State
 from orchestrator.shares import QueueSettings, Share, UserShare
+from orchestrator.standing import Waiting, queue_state, waiting
 
 if TYPE_CHECKING:
     from redis import Redis

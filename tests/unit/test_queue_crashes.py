@@ -24,10 +24,11 @@ from orchestrator.journal.lease import claim
 from orchestrator.journal.presence import WORKER, Beat, Offer, Presence, beat
 from orchestrator.journal.writer import Writer
 from orchestrator.keeper import Keeper
-from orchestrator.queue import adopt, dispatch, nudges, publish, queue_state, repair, waiting, workers
+from orchestrator.queue import adopt, dispatch, nudges, publish, repair
 from orchestrator.runs import Outcome, Priority, Requires, RunSpec, State
 from orchestrator.settings import Settings
 from orchestrator.shares import QueueSettings, UserShare
+from orchestrator.standing import queue_state, waiting, workers
 from orchestrator.steering import More, Steering
 
 if TYPE_CHECKING:
