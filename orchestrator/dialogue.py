@@ -108,6 +108,13 @@ class Reply(Value):
     raw: str = ""
 
 
+class Part(Value):
+    """A part of what a model is asked with, and about how many tokens it has."""
+
+    name: str
+    tokens: int
+
+
 class ToolSpec(Value):
     """A tool as the model is told of it: name, description and the JSON schema of its arguments."""
 
@@ -124,8 +131,12 @@ class Turn(Value):
 
 
 class Request(Value):
-    """What a model is asked with. Each request extends the one before: `system` and `tools` are frozen per run."""
+    """What a model is asked with. Each request extends the one before: `system` and `tools` are frozen per run.
+
+    `before` is how many replies there were that aren't in `dialogue` any more, since the context was built anew.
+    """
 
     system: str
     tools: tuple[ToolSpec, ...]
     dialogue: tuple[Turn | Reply, ...]
+    before: int = 0

@@ -10,6 +10,7 @@ DreamdockError            exit code
 ├── DeniedError           6    refused by policy
 ├── LimitError            7    a quota is reached: nothing new is taken, what is there stays
 ├── ModelError            1    the model answered with something that can't be used
+│   └── TooLongError           the request has more tokens than the model takes
 └── JournalError          1    the journal is broken or refuses the writer
     ├── FencedError            a newer attempt owns the run: stop writing, leave
     └── HeadMovedError         someone appended in between: read on and try again
@@ -79,6 +80,10 @@ class LimitError(DreamdockError):
 
 class ModelError(DreamdockError):
     """The model's answer can't be used, or it refused."""
+
+
+class TooLongError(ModelError):
+    """The request has more tokens than the model takes; the same one would be refused again."""
 
 
 class JournalError(DreamdockError):

@@ -10,12 +10,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Turn, Value
+from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
+from orchestrator.notes import Window, WorkingMemory
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Number of this vocabulary. It goes up with what an older version can't read: such a run needs a worker that can."""
 
 
@@ -27,7 +28,10 @@ class Submitted(Value):
 
 
 class Forked(Value):
-    """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal."""
+    """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal.
+
+    `steps` are the numbers of the replies in `dialogue`, in order; `window` and `memory` are as they were at that step.
+    """
 
     type: Literal["forked"] = "forked"
     run: str
@@ -38,6 +42,9 @@ class Forked(Value):
     shell: str = ""
     system: str = ""
     dialogue: tuple[Turn | Reply, ...] = ()
+    steps: tuple[int, ...] = ()
+    window: Window = Window()
+    memory: WorkingMemory = WorkingMemory()
 
 
 class Dispatched(Value):
@@ -173,6 +180,53 @@ class Checkpointed(Value):
     push_failed: str = ""
 
 
+class RulesRead(Value):
+    """An AGENTS.md below the repository's root counts from here on: the agent came to a file that it is nearest to."""
+
+    type: Literal["rules_read"] = "rules_read"
+    step: int
+    path: str
+    text: str
+
+
+class Condensed(Value):
+    """The condenser asked the model for a summary of the run, up to and with `step`; or it failed, and says why.
+
+    `reply` is what was paid for, without its `raw` and reasoning; None where none came. `summary` is empty where the
+    reply can't be used. `tokens` are those of the context that was summed up, `seconds` what it took beside the work.
+    """
+
+    type: Literal["condensed"] = "condensed"
+    step: int
+    summary: str = ""
+    failure: str = ""
+    reply: Reply | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Rebuilt(Value):
+    """The context was built anew before the reply of `step`: the frozen head, then `window`.
+
+    `why`: it was `full`, or the model `refused` a request as too long. `parts` is what it has in it now, `before` the
+    tokens that it had; `limit` the most that it may have for `model`. `dropped` are the first and last step that left
+    the window by it, (0, 0) for none; `summed_up` is the last step that the summary in it covers, 0 without one.
+    `blocked_s` is how long the work waited for it.
+    """
+
+    type: Literal["rebuilt"] = "rebuilt"
+    step: int
+    why: Literal["full", "refused"]
+    window: Window
+    parts: tuple[Part, ...] = ()
+    before: int = 0
+    limit: int = 0
+    model: str = ""
+    dropped: tuple[int, int] = (0, 0)
+    summed_up: int = 0
+    blocked_s: float = 0.0
+
+
 class RewindRequested(Value):
     """A person asked to go back to an earlier step; whoever carries the run does it before its next step."""
 
@@ -304,6 +358,9 @@ Body = Annotated[
     | CallStarted
     | CallFinished
     | Checkpointed
+    | RulesRead
+    | Condensed
+    | Rebuilt
     | RewindRequested
     | Rewound
     | FinishStarted

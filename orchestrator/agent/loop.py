@@ -203,7 +203,7 @@ class Agent:
             outcome = failed(wording.fill("lost_twice"))
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            outcome = tools.carry_out(self._sandbox, call, longest_s)
+            outcome = tools.carry_out(tools.Hands(self._sandbox, longest_s), call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
         self._journal.append(

@@ -5,6 +5,7 @@ Whatever goes wrong with a call comes back to the model as a result; only a sand
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from orchestrator.agent import arguments as a
 from orchestrator.agent import commands, files
 from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
 from orchestrator.settings import reasons
 from sandbox.errors import WorkspaceError
@@ -45,14 +47,23 @@ def specs() -> tuple[ToolSpec, ...]:
     )
 
 
-def carry_out(sandbox: Sandbox, call: ToolCall, longest_s: float) -> Outcome:
-    """Run a call; a command for at most `longest_s` seconds. Raises SandboxError where the sandbox itself fails."""
+@dataclass(frozen=True)
+class Hands:
+    """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters."""
+
+    sandbox: Sandbox
+    longest_s: float
+    longest: int = LONGEST
+
+
+def carry_out(hands: Hands, call: ToolCall) -> Outcome:
+    """Run a call. Raises SandboxError where the sandbox itself fails."""
     if call.name not in _TOOLS:
         return failed(f"there is no tool {call.name!r}; the tools are {', '.join(_TOOLS)}")
     if call.invalid:
         return failed(f"the arguments are not a JSON object: {call.invalid[:200]!r}; send the call again")
     try:
-        return _carry_out(sandbox, _TOOLS[call.name].model_validate(call.arguments), longest_s)
+        return _carry_out(hands, _TOOLS[call.name].model_validate(call.arguments))
     except ValidationError as error:
         return failed(f"wrong arguments for {call.name}: {reasons(error)}")
     except ValueError as error:
@@ -61,7 +72,8 @@ def carry_out(sandbox: Sandbox, call: ToolCall, longest_s: float) -> Outcome:
         return failed(f"{problem.message}: {problem.cause}" if problem.cause else problem.message)
 
 
-def _carry_out(sandbox: Sandbox, arguments: BaseModel, longest_s: float) -> Outcome:  # noqa: PLR0911  # One each.
+def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911  # One each.
+    sandbox, longest_s = hands.sandbox, hands.longest_s
     match arguments:
         case a.Bash():
             return commands.bash(sandbox, arguments, longest_s)

@@ -75,6 +75,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             known = view.cost_usd is not None and reply.cost_usd is not None
             cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
             return {"usage": view.usage + reply.usage, "cost_usd": cost, "doing": f"step {step}: replied"}
+        case e.Condensed(reply=reply) if reply is not None:
+            known = view.cost_usd is not None and reply.cost_usd is not None
+            cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
+            return {"usage": view.usage + reply.usage, "cost_usd": cost}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
