@@ -143,6 +143,6 @@ def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:
     """Return a call in one line of at most 120 characters: its name and its most telling argument."""
-    telling = next((str(arguments[key]) for key in ("command", "path", "pattern", "summary") if key in arguments), "")
+    telling = next((str(arguments[key]) for key in ("command", "path", "pattern", "summary", "query", "text") if key in arguments), "")
     first = telling.strip().partition("\n")[0]
     return f"{name}: {first}"[:120] if first else name
