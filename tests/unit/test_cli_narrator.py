@@ -279,9 +279,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
 
 def test_a_context_that_is_built_anew_says_what_left_it_and_condensing_is_paid_for(spec: RunSpec) -> None:
     parts = (Part(name="task", tokens=2000), Part(name="tail", tokens=9000))
-    built = e.Rebuilt(
-        step=41, why="full", window=Window(), parts=parts, before=24_600, dropped=(1, 30), summed_up=36
-    )
+    built = e.Rebuilt(step=41, why="full", window=Window(), parts=parts, before=24_600, dropped=(1, 30), summed_up=36)
     narrator = Narrator()
     paid = Reply(text="## Done", usage=Usage(input_tokens=900, output_tokens=100), cost_usd=0.5)
     assert tell(e.Submitted(spec=spec), e.Condensed(step=36, summary="x", reply=paid), narrator=narrator)[-1:] != []
