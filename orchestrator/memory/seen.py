@@ -1,0 +1,188 @@
+"""What the harness puts into the working memory itself: files, commands, errors and their fixes, what is left running.
+
+Pure, and cheap enough for every call of a run; all text that comes from inside the sandbox is one bounded line.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.memory.plain import named, one_line
+from orchestrator.memory.working import FIXED, GONE, LETTERS, NOTE, OPEN, next_id, noted
+from orchestrator.notes import Note, NoteKind, WorkingMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.dialogue import ToolCall
+    from orchestrator.events import CallFinished
+    from sandbox.spec import FileChange
+
+MOST: Final = 300
+"""Entries of each kind that the harness keeps; the oldest go first, and what is settled before what is open."""
+LAST_COMMANDS: Final = 12
+_MOST_RUNNING: Final = 50
+_COMMAND: Final = "x"
+"""The letter of the last commands: facts of the harness, which don't use up the numbers of the agent's."""
+_LONGEST: Final = 200
+"""Characters of a command, a path or a line of output that the harness keeps."""
+_ARROW: Final = " → "
+_WORKSPACE: Final = "/workspace"
+_TELLING: Final = re.compile(r"error|fail|exception|panic|denied|not found|no such|cannot|can't", re.IGNORECASE)
+_TELLING_LINES: Final = 20
+_BACKGROUND: Final = re.compile(r"(?<![&|<>\\])&(?=\s|\)|$)", re.MULTILINE)
+_PROCESS: Final = re.compile(r"^(\d{1,9})  \d+ s  (.*)$", re.MULTILINE)
+_END: Final = re.compile(r"^\[(?:exit code|ended by signal|timed out after) ", re.MULTILINE)
+
+
+def observed(memory: WorkingMemory, call: ToolCall, ended: CallFinished) -> WorkingMemory:
+    """Take a call that ended: a note that was accepted, or what the harness keeps of the others itself."""
+    argument = call.arguments.get({"bash": "command"}.get(call.name, "path"))
+    if call.name == "bash" and isinstance(argument, str):
+        memory = _ran(memory, argument, ended)
+    elif not ended.result.ok:
+        pass
+    elif call.name == NOTE:
+        with suppress(ValueError):  # Another version's limits: what it accepted may be too much for this one.
+            memory, _ = noted(memory, call.arguments, ended.step)
+    elif call.name in {"read", "edit", "write"} and isinstance(argument, str):
+        memory = _touched(memory, {_shown_path(argument): "" if call.name == "read" else "M"}, ended.step)
+    elif call.name == "processes":
+        running = [f"pid {pid}: {command}" for pid, command in _PROCESS.findall(ended.result.content)]
+        memory = _running(_no_longer(memory), running[:_MOST_RUNNING], ended.step)
+    return memory
+
+
+def committed(memory: WorkingMemory, files: Sequence[FileChange], step: int) -> WorkingMemory:
+    """Take the files that a committed step changed."""
+    return _touched(memory, {one_line(file.path, _LONGEST): file.status for file in files[:MOST]}, step)
+
+
+def renewed(memory: WorkingMemory) -> WorkingMemory:
+    """Return the memory for a new sandbox, or one that was rewound: nothing runs in it any more.
+
+    What the agent noted stays, as gone: so it knows what to start again.
+    """
+    kept = _no_longer(memory)
+    notes = tuple(
+        note.model_copy(update={"state": GONE}) if note.kind is NoteKind.RESOURCE else note for note in kept.notes
+    )
+    return kept.model_copy(update={"notes": notes})
+
+
+def _shown_path(path: str) -> str:
+    """Return a path as checkpoints name it: from the workspace on."""
+    return one_line(posixpath.normpath(path).removeprefix(f"{_WORKSPACE}/"), _LONGEST)
+
+
+def _touched(memory: WorkingMemory, paths: Mapping[str, str], step: int) -> WorkingMemory:
+    """Take files that were read, or changed where a path's status isn't empty. What was changed stays so."""
+    old = {note.text: note for note in memory.notes if _by_us(note, NoteKind.FILE) and note.text in paths}
+    paths = {path: how for path, how in paths.items() if how or path not in old or not old[path].state}
+    kept = [note for note in memory.notes if not _by_us(note, NoteKind.FILE) or note.text not in paths]
+    for path, how in paths.items():
+        if before := old.get(path):
+            state = {("A", "M"): "A", ("D", "A"): "M"}.get((before.state, how), how)
+            kept.append(before.model_copy(update={"state": state, "changed": step}))
+        else:
+            name, numbers = next_id(memory, LETTERS[NoteKind.FILE])
+            memory = memory.model_copy(update={"numbers": numbers})
+            kept.append(_ours(NoteKind.FILE, path, step, state=how).model_copy(update={"id": name}))
+    return _bounded(memory.model_copy(update={"notes": tuple(kept)}), NoteKind.FILE, MOST)
+
+
+def _ran(memory: WorkingMemory, command: str, ended: CallFinished) -> WorkingMemory:
+    """Take a command that ended: one of the last ones, a failure or the end of one, a process left running."""
+    if ended.timed_out:
+        how = "timed out"
+    elif ended.signal is not None:
+        how = f"ended by signal {ended.signal}"
+    elif ended.exit_code is not None:
+        how = f"exit code {ended.exit_code}"
+    else:
+        return memory  # It never ran.
+    content = ended.result.content
+    end = max((found.start() for found in _END.finditer(content)), default=len(content))
+    key = named(command, _LONGEST) + _ARROW
+    memory = _put(memory, key, _ours(NoteKind.FACT, key + how, ended.step), _COMMAND)
+    memory = _bounded(memory, NoteKind.FACT, LAST_COMMANDS)
+    if how == "exit code 0":
+        memory = _fixed(memory, key, ended.step)
+    elif (told := _telling(content[:end])) or ended.exit_code != 1:  # A search that found nothing is no error.
+        error = _ours(NoteKind.ERROR, key + ": ".join(filter(None, (how, told))), ended.step, state=OPEN)
+        memory = _put(memory, key, error)
+        memory = _bounded(memory, NoteKind.ERROR, MOST)
+    if "\n[every process was ended" in content[end:]:
+        memory = renewed(memory)
+    if not ended.timed_out and _BACKGROUND.search(command):
+        memory = _running(memory, [f"started in the background: {named(command, _LONGEST)}"], ended.step)
+    return memory
+
+
+def _ours(kind: NoteKind, text: str, step: int, *, state: str = "") -> Note:
+    return Note(id="", kind=kind, text=text, step=step, by="harness", state=state)
+
+
+def _put(memory: WorkingMemory, key: str, new: Note, letter: str = "") -> WorkingMemory:
+    """Add what the harness saw at the end, in place of the entry of its kind that begins with the same key."""
+    notes, numbers = memory.notes, memory.numbers
+    where = next((n for n, note in enumerate(notes) if _by_us(note, new.kind) and note.text.startswith(key)), None)
+    if where is None:
+        name, numbers = next_id(memory, letter or LETTERS[new.kind])
+        new = new.model_copy(update={"id": name})
+    else:
+        new = new.model_copy(update={"id": notes[where].id, "step": notes[where].step, "changed": new.step})
+        notes = (*notes[:where], *notes[where + 1 :])
+    return memory.model_copy(update={"notes": (*notes, new), "numbers": numbers})
+
+
+def _fixed(memory: WorkingMemory, key: str, step: int) -> WorkingMemory:
+    """Take it that a command passed: where it had failed, that is fixed, by what was changed since."""
+    notes = memory.notes
+    open_ones = (n for n, note in enumerate(notes) if note.state == OPEN and _by_us(note, NoteKind.ERROR))
+    where = next((n for n in open_ones if notes[n].text.startswith(key)), None)
+    if where is None:
+        return memory
+    error = notes[where]
+    since = min((error.changed or error.step) + 1, step)
+    files = [n.text for n in notes if _by_us(n, NoteKind.FILE) and n.state and (n.changed or n.step) >= since]
+    after = f", after changes to {one_line(', '.join(files), _LONGEST)}" if files else ""
+    why = "; ".join(filter(None, (error.why, f"step {step}{after}")))
+    note = error.model_copy(update={"state": FIXED, "changed": step, "why": why})
+    return memory.model_copy(update={"notes": (*notes[:where], *notes[where + 1 :], note)})
+
+
+def _running(memory: WorkingMemory, texts: Sequence[str], step: int) -> WorkingMemory:
+    for text in texts:
+        line = named(text, 2 * _LONGEST)
+        memory = _put(memory, line, _ours(NoteKind.RESOURCE, line, step))
+    return _bounded(memory, NoteKind.RESOURCE, MOST)
+
+
+def _no_longer(memory: WorkingMemory) -> WorkingMemory:
+    """Return the memory without the processes that the harness saw."""
+    return memory.model_copy(update={"notes": tuple(n for n in memory.notes if not _by_us(n, NoteKind.RESOURCE))})
+
+
+def _bounded(memory: WorkingMemory, kind: NoteKind, most: int) -> WorkingMemory:
+    """Return the memory without the oldest entries of the harness that are too many."""
+    ours = [note for note in memory.notes if _by_us(note, kind)]
+    if len(ours) <= most:
+        return memory
+    ours.sort(key=lambda note: note.state not in {"", FIXED})  # Stable: the oldest first, and what is settled.
+    out = {note.id for note in ours[: len(ours) - most]}
+    return memory.model_copy(update={"notes": tuple(note for note in memory.notes if note.id not in out)})
+
+
+def _by_us(note: Note, kind: NoteKind) -> bool:
+    return note.kind is kind and note.by == "harness"
+
+
+def _telling(output: str) -> str:
+    """Return the line of a failed command's output that probably says why: one of the last that sound like it."""
+    last = [line for line in output[-_LONGEST * _TELLING_LINES :].splitlines() if line.strip()][-_TELLING_LINES:]
+    told = next((line for line in reversed(last) if _TELLING.search(line)), last[-1] if last else "")
+    return one_line(told, _LONGEST)
