@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.events import CallFinished
     from sandbox.spec import FileChange
 
-MOST: Final = 300
+MOST: Final = 150
 """Entries of each kind that the harness keeps; the oldest go first, and what is settled before what is open."""
 LAST_COMMANDS: Final = 12
 _MOST_RUNNING: Final = 50
@@ -29,13 +29,15 @@ _COMMAND: Final = "x"
 """The letter of the last commands: facts of the harness, which don't use up the numbers of the agent's."""
 _LONGEST: Final = 200
 """Characters of a command, a path or a line of output that the harness keeps."""
+_FILE: Final = NoteKind.FILE
+_SETTLED: Final = ("", FIXED)
 _ARROW: Final = " → "
 _WORKSPACE: Final = "/workspace"
 _TELLING: Final = re.compile(r"error|fail|exception|panic|denied|not found|no such|cannot|can't", re.IGNORECASE)
 _TELLING_LINES: Final = 20
 _BACKGROUND: Final = re.compile(r"(?<![&|<>\\])&(?=\s|\)|$)", re.MULTILINE)
 _PROCESS: Final = re.compile(r"^(\d{1,9})  \d+ s  (.*)$", re.MULTILINE)
-_END: Final = re.compile(r"^\[(?:exit code|ended by signal|timed out after) ", re.MULTILINE)
+_ENDS: Final = ("\n[exit code ", "\n[ended by signal ", "\n[timed out after ")
 
 
 def observed(memory: WorkingMemory, call: ToolCall, ended: CallFinished) -> WorkingMemory:
@@ -80,18 +82,21 @@ def _shown_path(path: str) -> str:
 
 def _touched(memory: WorkingMemory, paths: Mapping[str, str], step: int) -> WorkingMemory:
     """Take files that were read, or changed where a path's status isn't empty. What was changed stays so."""
-    old = {note.text: note for note in memory.notes if _by_us(note, NoteKind.FILE) and note.text in paths}
-    paths = {path: how for path, how in paths.items() if how or path not in old or not old[path].state}
-    kept = [note for note in memory.notes if not _by_us(note, NoteKind.FILE) or note.text not in paths]
+    notes = memory.notes
+    old = {note.text: note for note in notes if note.kind is _FILE and note.text in paths and note.by == "harness"}
+    kept = [note for note in notes if note is not old.get(note.text)] if old else [*notes]
+    numbers, ids = memory.numbers, len(old)
     for path, how in paths.items():
         if before := old.get(path):
+            if before.state and not how:
+                return memory  # One that was changed, and is read.
             state = {("A", "M"): "A", ("D", "A"): "M"}.get((before.state, how), how)
             kept.append(before.model_copy(update={"state": state, "changed": step}))
         else:
-            name, numbers = next_id(memory, LETTERS[NoteKind.FILE])
-            memory = memory.model_copy(update={"numbers": numbers})
-            kept.append(_ours(NoteKind.FILE, path, step, state=how).model_copy(update={"id": name}))
-    return _bounded(memory.model_copy(update={"notes": tuple(kept)}), NoteKind.FILE, MOST)
+            name, numbers = next_id(numbers, LETTERS[_FILE])
+            kept.append(_ours(_FILE, path, step, name=name, state=how))
+    memory = memory.model_copy(update={"notes": tuple(kept), "numbers": numbers})
+    return memory if len(paths) == ids else _bounded(memory, _FILE, MOST)
 
 
 def _ran(memory: WorkingMemory, command: str, ended: CallFinished) -> WorkingMemory:
@@ -104,17 +109,15 @@ def _ran(memory: WorkingMemory, command: str, ended: CallFinished) -> WorkingMem
         how = f"exit code {ended.exit_code}"
     else:
         return memory  # It never ran.
-    content = ended.result.content
-    end = max((found.start() for found in _END.finditer(content)), default=len(content))
+    content = f"\n{ended.result.content}"
+    end = max(map(content.rfind, _ENDS))  # What stands behind it is the harness's.
     key = named(command, _LONGEST) + _ARROW
-    memory = _put(memory, key, _ours(NoteKind.FACT, key + how, ended.step), _COMMAND)
-    memory = _bounded(memory, NoteKind.FACT, LAST_COMMANDS)
+    memory = _put(memory, key, _ours(NoteKind.FACT, key + how, ended.step), LAST_COMMANDS)
     if how == "exit code 0":
         memory = _fixed(memory, key, ended.step)
     elif (told := _telling(content[:end])) or ended.exit_code != 1:  # A search that found nothing is no error.
-        error = _ours(NoteKind.ERROR, key + ": ".join(filter(None, (how, told))), ended.step, state=OPEN)
-        memory = _put(memory, key, error)
-        memory = _bounded(memory, NoteKind.ERROR, MOST)
+        symptom = ": ".join(filter(None, (how, told)))
+        memory = _put(memory, key, _ours(NoteKind.ERROR, key + symptom, ended.step, state=OPEN))
     if "\n[every process was ended" in content[end:]:
         memory = renewed(memory)
     if not ended.timed_out and _BACKGROUND.search(command):
@@ -122,29 +125,36 @@ def _ran(memory: WorkingMemory, command: str, ended: CallFinished) -> WorkingMem
     return memory
 
 
-def _ours(kind: NoteKind, text: str, step: int, *, state: str = "") -> Note:
-    return Note(id="", kind=kind, text=text, step=step, by="harness", state=state)
+def _ours(kind: NoteKind, text: str, step: int, *, name: str = "", state: str = "") -> Note:
+    return Note(id=name, kind=kind, text=text, step=step, by="harness", state=state)
 
 
-def _put(memory: WorkingMemory, key: str, new: Note, letter: str = "") -> WorkingMemory:
+def _put(memory: WorkingMemory, key: str, new: Note, most: int = MOST) -> WorkingMemory:
     """Add what the harness saw at the end, in place of the entry of its kind that begins with the same key."""
     notes, numbers = memory.notes, memory.numbers
-    where = next((n for n, note in enumerate(notes) if _by_us(note, new.kind) and note.text.startswith(key)), None)
-    if where is None:
-        name, numbers = next_id(memory, letter or LETTERS[new.kind])
-        new = new.model_copy(update={"id": name})
-    else:
+    where = _where(notes, new.kind, key)
+    if where is not None:
         new = new.model_copy(update={"id": notes[where].id, "step": notes[where].step, "changed": new.step})
-        notes = (*notes[:where], *notes[where + 1 :])
-    return memory.model_copy(update={"notes": (*notes, new), "numbers": numbers})
+        return memory.model_copy(update={"notes": (*notes[:where], *notes[where + 1 :], new)})
+    name, numbers = next_id(numbers, _COMMAND if new.kind is NoteKind.FACT else LETTERS[new.kind])
+    new = new.model_copy(update={"id": name})
+    return _bounded(memory.model_copy(update={"notes": (*notes, new), "numbers": numbers}), new.kind, most)
+
+
+def _where(notes: Sequence[Note], kind: NoteKind, key: str) -> int | None:
+    """Return the place of the harness's entry that begins with a key."""
+    for where in range(len(notes) - 1, -1, -1):
+        note = notes[where]
+        if note.kind is kind and note.by == "harness" and note.text.startswith(key):
+            return where
+    return None
 
 
 def _fixed(memory: WorkingMemory, key: str, step: int) -> WorkingMemory:
     """Take it that a command passed: where it had failed, that is fixed, by what was changed since."""
     notes = memory.notes
-    open_ones = (n for n, note in enumerate(notes) if note.state == OPEN and _by_us(note, NoteKind.ERROR))
-    where = next((n for n in open_ones if notes[n].text.startswith(key)), None)
-    if where is None:
+    where = _where(notes, NoteKind.ERROR, key)
+    if where is None or notes[where].state != OPEN:
         return memory
     error = notes[where]
     since = min((error.changed or error.step) + 1, step)
@@ -159,7 +169,7 @@ def _running(memory: WorkingMemory, texts: Sequence[str], step: int) -> WorkingM
     for text in texts:
         line = named(text, 2 * _LONGEST)
         memory = _put(memory, line, _ours(NoteKind.RESOURCE, line, step))
-    return _bounded(memory, NoteKind.RESOURCE, MOST)
+    return memory
 
 
 def _no_longer(memory: WorkingMemory) -> WorkingMemory:
@@ -169,12 +179,13 @@ def _no_longer(memory: WorkingMemory) -> WorkingMemory:
 
 def _bounded(memory: WorkingMemory, kind: NoteKind, most: int) -> WorkingMemory:
     """Return the memory without the oldest entries of the harness that are too many."""
-    ours = [note for note in memory.notes if _by_us(note, kind)]
+    notes = memory.notes
+    ours = [n for n, note in enumerate(notes) if note.kind is kind and note.by == "harness"]
     if len(ours) <= most:
         return memory
-    ours.sort(key=lambda note: note.state not in {"", FIXED})  # Stable: the oldest first, and what is settled.
-    out = {note.id for note in ours[: len(ours) - most]}
-    return memory.model_copy(update={"notes": tuple(note for note in memory.notes if note.id not in out)})
+    ours.sort(key=lambda n: notes[n].state not in _SETTLED)  # Stable: the oldest first.
+    out = frozenset(ours[: len(ours) - most])
+    return memory.model_copy(update={"notes": tuple([note for n, note in enumerate(notes) if n not in out])})
 
 
 def _by_us(note: Note, kind: NoteKind) -> bool:

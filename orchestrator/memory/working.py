@@ -97,7 +97,7 @@ def _new(memory: WorkingMemory, given: Mapping[str, str], step: int) -> tuple[Wo
     kept = tuple(note for note in memory.notes if kind is not NoteKind.NEXT or note.kind is not kind)
     if sum(note.by == "agent" for note in kept) >= MOST_OWN:
         raise ValueError(f"{MOST_OWN:,} entries are kept already; take away what no longer counts, by its id")
-    name, numbers = next_id(memory, LETTERS[kind])
+    name, numbers = next_id(memory.numbers, LETTERS[kind])
     note = Note(
         id=name,
         kind=kind,
@@ -161,7 +161,7 @@ def _fitting(memory: WorkingMemory) -> WorkingMemory:
     return memory
 
 
-def next_id(memory: WorkingMemory, letter: str) -> tuple[str, dict[str, int]]:
+def next_id(numbers: Mapping[str, int], letter: str) -> tuple[str, dict[str, int]]:
     """Return the id of the next entry with that letter, and the numbers with it."""
-    number = memory.numbers.get(letter, 0) + 1
-    return f"{letter}{number}", {**memory.numbers, letter: number}
+    number = numbers.get(letter, 0) + 1
+    return f"{letter}{number}", {**numbers, letter: number}
