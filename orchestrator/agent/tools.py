@@ -79,24 +79,24 @@ def carry_out(hands: Hands, call: ToolCall) -> Outcome:
 
 
 def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911  # One each.
-    sandbox, longest_s = hands.sandbox, hands.longest_s
+    sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s)
+            return commands.bash(sandbox, arguments, longest_s, longest)
         case a.Read():
-            return files.read(sandbox, arguments)
+            return files.read(sandbox, arguments, longest)
         case a.Edit():
             return files.edit(sandbox, arguments)
         case a.Write():
             return files.write(sandbox, arguments)
         case a.Grep():
-            return commands.grep(sandbox, arguments, longest_s)
+            return commands.grep(sandbox, arguments, longest_s, longest)
         case a.Glob():
-            return commands.glob(sandbox, arguments, longest_s)
+            return commands.glob(sandbox, arguments, longest_s, longest)
         case a.Processes():
-            return commands.processes(sandbox, arguments)
+            return commands.processes(sandbox, arguments, longest)
         case a.History():
-            return recalling.recall(hands.history, arguments, hands.longest)
+            return recalling.recall(hands.history, arguments, longest)
         case _:
             return Outcome("submitted")
 
