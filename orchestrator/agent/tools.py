@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files
+from orchestrator.agent import commands, files, noting
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
+from orchestrator.memory.working import NOTE
+from orchestrator.notes import WorkingMemory
 from orchestrator.settings import reasons
 from sandbox.errors import WorkspaceError
 
@@ -34,8 +36,10 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "grep": a.Grep,
     "glob": a.Glob,
     "processes": a.Processes,
+    NOTE: a.Note,
     SUBMIT: a.Submit,
 }
+_EMPTY: Final = WorkingMemory()
 
 
 @cache
@@ -49,11 +53,15 @@ def specs() -> tuple[ToolSpec, ...]:
 
 @dataclass(frozen=True)
 class Hands:
-    """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters."""
+    """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
+
+    `memory` is the working memory with the notes of the calls before, those of the open step included.
+    """
 
     sandbox: Sandbox
     longest_s: float
     longest: int = LONGEST
+    memory: WorkingMemory = _EMPTY
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -89,6 +97,8 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911 
             return commands.glob(sandbox, arguments, longest_s)
         case a.Processes():
             return commands.processes(sandbox, arguments)
+        case a.Note():
+            return noting.note(hands.memory, arguments)
         case _:
             return Outcome("submitted")
 
