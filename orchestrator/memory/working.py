@@ -19,7 +19,9 @@ NOTE: Final = "note"
 LONGEST: Final = 2_000
 """Characters of a note's text, and of its reason."""
 CONSTRAINTS: Final = 4_000
-"""Characters of all constraints that the agent notes: they never leave the context, so there can't be more."""
+"""Bytes of all constraints as they are shown, about 1,000 tokens: they never leave the context, so these must do."""
+_FRAME: Final = 40
+"""Bytes that an entry is shown with: its id, its steps."""
 MOST_OWN: Final = 1_000
 """Entries that the agent may keep."""
 
@@ -157,7 +159,8 @@ def _under(memory: WorkingMemory, name: str, parent: str) -> str:
 
 def _fitting(memory: WorkingMemory) -> WorkingMemory:
     """Return the memory, whose constraints must fit; raises ValueError where they don't."""
-    if sum(len(note.text) + len(note.why) for note in memory.notes if note.kind is NoteKind.CONSTRAINT) > CONSTRAINTS:
+    constraints = (note for note in memory.notes if note.kind is NoteKind.CONSTRAINT)
+    if sum(len(f"{note.text}{note.why}".encode()) + _FRAME for note in constraints) > CONSTRAINTS:
         raise ValueError("constraints are full; change or take away one by its id")
     return memory
 

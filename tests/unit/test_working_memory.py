@@ -124,13 +124,16 @@ def test_what_cant_be_noted_says_why(given_: dict[str, str], reason: str) -> Non
 
 def test_constraints_are_bounded_and_none_of_them_is_left_out() -> None:
     memory = EMPTY
-    for number in range(w.CONSTRAINTS // 500):
-        memory = noted(memory, kind="constraint", text=f"{number}".ljust(499, "x") + "y")
+    for number in range(8):
+        memory = noted(memory, kind="constraint", text=f"{number}".ljust(450, "x"))
     with pytest.raises(ValueError, match="constraints are full; change or take away one by its id"):
-        noted(memory, kind="constraint", text="one more")
+        noted(memory, kind="constraint", text="x" * 100)
     with pytest.raises(ValueError, match="full"):
-        noted(memory, id="c1", text="x" * 501)
+        noted(memory, id="c1", text="\u6f22" * 200)
     assert noted(noted(memory, id="c1", state="gone"), kind="constraint", text="one more").notes[-1].id == "c9"
+    with pytest.raises(ValueError, match="full"):
+        for number in range(w.CONSTRAINTS):
+            memory = noted(memory, kind="constraint", text=f"{number}")
 
 
 def test_the_agent_keeps_no_more_than_it_may() -> None:
