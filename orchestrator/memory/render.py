@@ -174,7 +174,7 @@ def _rules_within(rules: Sequence[Rules], granted: int) -> list[str]:
         room -= _cost(text)
         told.append(text)
     left = [one.path for one in rules[: len(rules) - len(told)]]
-    more = f"[rules of {len(left):,} more folders are left out: {one_line(', '.join(reversed(left)), 200)}]"
+    more = f"[{len(left):,} more left out, read them where you work: {one_line(', '.join(reversed(left)), 160)}]"
     return [*told, more] if left else told
 
 
@@ -259,7 +259,8 @@ def _index(key: str, notes: Sequence[Note]) -> str:
     """Return the line that stands for the entries that aren't shown."""
     name = key.removesuffix("s") + ("" if len(notes) == 1 else "s")
     first, last = min(note.step for note in notes), max(map(_last, notes))
-    return f"[{len(notes):,} more {name}, steps {first} to {last}: history(query=…) finds them]"
+    steps = f"step {first}" if first == last else f"steps {first} to {last}"
+    return f"[{len(notes):,} more {name}, {steps}, in history: history(query=…)]"
 
 
 def _settled(note: Note) -> int:
