@@ -70,11 +70,18 @@ class Note(_Arguments):
     text: str = ""
     id: str = ""
     state: str = Field(
-        "",
-        description="Task: open, in_progress, blocked, done, abandoned. Error: open, fixed. Others: gone removes it.",
+        "", description="Task: open, in_progress, blocked, done, abandoned. Error: open, fixed. Others: gone."
     )
-    under: str = Field("", description="Id of the task that it is a part of.")
+    under: str = Field("", description="Id of its task.")
     why: str = Field("", description="A decision's reason, an error's fix.")
+
+
+class History(_Arguments):
+    """Search this run's earlier steps, or show all of one: what is no longer in view."""
+
+    query: str = Field("", description="Words, or an identifier.")
+    step: int = Field(0, ge=0, description="Step to show instead.")
+    offset: int = Field(0, ge=0, description="Character of the step to begin at.")
 
 
 class Submit(_Arguments):

@@ -5,17 +5,18 @@ Whatever goes wrong with a call comes back to the model as a result; only a sand
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, noting
+from orchestrator.agent import commands, files, noting, recalling
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
+from orchestrator.memory import history as past
 from orchestrator.memory.working import NOTE
 from orchestrator.notes import WorkingMemory
 from orchestrator.settings import reasons
@@ -37,6 +38,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "glob": a.Glob,
     "processes": a.Processes,
     NOTE: a.Note,
+    past.TOOL: a.History,
     SUBMIT: a.Submit,
 }
 _EMPTY: Final = WorkingMemory()
@@ -56,12 +58,14 @@ class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
+    `history` is the run's past up to the last committed step.
     """
 
     sandbox: Sandbox
     longest_s: float
     longest: int = LONGEST
     memory: WorkingMemory = _EMPTY
+    history: past.History = field(default_factory=past.History)
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -81,24 +85,26 @@ def carry_out(hands: Hands, call: ToolCall) -> Outcome:
 
 
 def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911  # One each.
-    sandbox, longest_s = hands.sandbox, hands.longest_s
+    sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s)
+            return commands.bash(sandbox, arguments, longest_s, longest)
         case a.Read():
-            return files.read(sandbox, arguments)
+            return files.read(sandbox, arguments, longest)
         case a.Edit():
             return files.edit(sandbox, arguments)
         case a.Write():
             return files.write(sandbox, arguments)
         case a.Grep():
-            return commands.grep(sandbox, arguments, longest_s)
+            return commands.grep(sandbox, arguments, longest_s, longest)
         case a.Glob():
-            return commands.glob(sandbox, arguments, longest_s)
+            return commands.glob(sandbox, arguments, longest_s, longest)
         case a.Processes():
-            return commands.processes(sandbox, arguments)
+            return commands.processes(sandbox, arguments, longest)
         case a.Note():
             return noting.note(hands.memory, arguments)
+        case a.History():
+            return recalling.recall(hands.history, arguments, longest)
         case _:
             return Outcome("submitted")
 
