@@ -70,10 +70,9 @@ class Note(_Arguments):
     text: str = ""
     id: str = ""
     state: str = Field(
-        "",
-        description="Task: open, in_progress, blocked, done, abandoned. Error: open, fixed. Others: gone removes it.",
+        "", description="Task: open, in_progress, blocked, done, abandoned. Error: open, fixed. Others: gone."
     )
-    under: str = Field("", description="Id of the task that it is a part of.")
+    under: str = Field("", description="Id of its task.")
     why: str = Field("", description="A decision's reason, an error's fix.")
 
 

@@ -131,9 +131,14 @@ def test_constraints_are_bounded_and_none_of_them_is_left_out() -> None:
     with pytest.raises(ValueError, match="full"):
         noted(memory, id="c1", text="\u6f22" * 200)
     assert noted(noted(memory, id="c1", state="gone"), kind="constraint", text="one more").notes[-1].id == "c9"
+
+
+def test_constraints_that_are_tiny_are_bounded_too() -> None:
+    memory = EMPTY
+    for number in range(95):
+        memory = noted(memory, kind="constraint", text=f"{number}")
     with pytest.raises(ValueError, match="full"):
-        for number in range(w.CONSTRAINTS):
-            memory = noted(memory, kind="constraint", text=f"{number}")
+        noted(memory, kind="constraint", text="x" * 50)
 
 
 def test_the_agent_keeps_no_more_than_it_may() -> None:
