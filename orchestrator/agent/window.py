@@ -14,7 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
-from orchestrator.memory.render import pinned
+from orchestrator.memory.render import pinned, words
 from orchestrator.notes import Said, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
@@ -59,19 +59,18 @@ def rebuild(sight: Sight, memory: WorkingMemory, usable: int, *, step: int) -> e
     """Return what the model is asked with from the reply of `step` on; `usable` are the tokens that it may have."""
     room = usable / sight.ratio  # From here on all tokens are estimated ones.
     head = fixed(sight.system) + sight.sums[1]
-    people = sum(estimate(_person(one)) for one in memory.said if _is_behind(one, sight.steps))
+    people = estimate(words([one for one in memory.said if _is_behind(one, sight.steps)]))
     filled = min(max(room * _FILLED, head + people + room * _LEAST_LEFT), room * _MOST_FILLED)
     free = max(filled - head - people - _LINE, 0.0)
     kept = pinned(memory, int(min(room * _PINNED, free * _PINNED_OF_FREE)))
     summary = first_lines(sight.summary.text, int(min(room * _SUMMARY, free * _SUMMARY_OF_FREE)))
     tail = min(room * _TAIL, free - estimate(kept) - estimate(summary))
     first = _first(sight, int(tail))
-    said = tuple(_person(one) for one in memory.said if _is_gone(one, sight.steps, first))
-    words = "\n\n".join((wording.fill("said"), *said)) if said else ""
+    said = [one for one in memory.said if _is_gone(one, sight.steps, first)]
     texts = {
         "memory": kept,
         "summary": wording.fill("summary", step=str(sight.summary.step), text=summary) if summary else "",
-        "people": words,
+        "people": wording.fill("said", words=words(said)) if said else "",
         "left out": _left_out(sight, first, sight.summary if summary else None),
     }
     window = Window(text="\n\n".join(filter(None, texts.values())), first=first)
@@ -132,10 +131,6 @@ def _is_gone(said: Said, steps: tuple[int, ...], first: int) -> bool:
 def _is_behind(said: Said, steps: tuple[int, ...]) -> bool:
     """Whether something was told behind a reply; else it's in the first turn, which is always there."""
     return bisect_right(steps, said.step) > 0
-
-
-def _person(said: Said) -> str:
-    return wording.fill("said_at", step=str(said.step), text=said.text)
 
 
 def _left_out(sight: Sight, first: int, summary: Summary | None) -> str:
