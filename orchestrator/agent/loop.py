@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.files import repo_notes
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.rules import repo_notes
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.models.port import OutOfTime
 from orchestrator.pushing import NoCopies
