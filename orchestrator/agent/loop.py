@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +16,10 @@ from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.files import repo_notes
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.rules import Rules, reached, repo_notes, told
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.memory.history import History
@@ -31,6 +31,7 @@ from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.outcome import Outcome
     from orchestrator.dialogue import ToolCall, Turn
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
@@ -88,6 +89,7 @@ class Agent:
         self._projection = Projection()
         condenser = Condenser(opener, stop) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._rules = Rules(sandbox)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._restarted = False
@@ -116,9 +118,8 @@ class Agent:
         """Say what the task is; in a later attempt, what was lost on the way, or what the run had ended with."""
         context = self._context()
         if not context.system:
-            self._journal.append(
-                e.Prompted(system=wording.system(), text=wording.task(self._spec, repo_notes(self._sandbox)))
-            )
+            notes = repo_notes(self._sandbox, self._fitting.longest_rules)
+            self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -177,6 +178,7 @@ class Agent:
             )
             self._copies.committed(context.step + 1)
             self._fitting.went_back()
+            self._rules = Rules(self._sandbox)
             self._restarted = False
 
     def _step(self) -> None:
@@ -231,6 +233,7 @@ class Agent:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
             outcome = tools.carry_out(hands, call)
+            outcome = replace(outcome, content=outcome.content + self._rules_near(call, outcome, context, longest))
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
         self._journal.append(
@@ -244,6 +247,14 @@ class Agent:
                 total_bytes=outcome.total_bytes,
             )
         )
+
+    def _rules_near(self, call: ToolCall, outcome: Outcome, context: Context, longest: int) -> str:
+        """Return what AGENTS.md say that a call came near to for the first time, and journal that they count now."""
+        known = {rules.path for rules in context.noted.rules}
+        found = self._rules.nearest(reached(call, outcome), known, longest)
+        for path, text in found:
+            self._journal.append(e.RulesRead(step=context.step + 1, path=path, text=text))
+        return "".join(f"\n\n{told(path, text)}" for path, text in found)
 
     def _past(self, context: Context) -> History:
         """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""
