@@ -32,6 +32,8 @@ from orchestrator.agent.loop import REMINDERS, Agent, Ending, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall
 from orchestrator.journal.live import Said
 from orchestrator.journal.stream import listen
+from orchestrator.memory import seen
+from orchestrator.memory.working import begin
 from orchestrator.models import catalog, open_script
 from orchestrator.models.client import ApiModel, Patience
 from orchestrator.models.port import SILENT, Listener
@@ -69,6 +71,35 @@ def test_a_task_is_worked_on_step_by_step(start: Any, box: Sandbox, base: tuple[
     assert (commits[0].patch, bool(commits[1].patch)) == ("", True)
     store, commit = base
     assert store.read_file(commit.project, journal.view.tree, "calc.py") == BUG.replace(" + 1\n", "\n").encode()
+
+
+def test_notes_are_told_their_ids_and_wrong_ones_what_to_do(start: Any, box: Sandbox) -> None:
+    journal = start()
+    calls = [("note", {"kind": "fact", "text": "the port is 8431"}), ("note", {"kind": "idea", "text": "x"})]
+    work(journal, box, script(calls, SUBMIT))
+    noted, refused, _ = results(journal)
+    assert (noted.ok, noted.content) == (True, "noted as f1")
+    assert (refused.ok, "the kinds are constraint, task, decision" in refused.content) == (False, True)
+
+
+def test_what_was_done_is_in_the_working_memory(start: Any, box: Sandbox) -> None:
+    journal = start()
+    check = bash("python3 -c 'import calc; assert calc.double(4) == 8'")
+    edit = ("edit", {"path": "/workspace/calc.py", "old": " + 1\n", "new": "\n"})
+    work(journal, box, script([check], [edit, check], [bash("sleep 77 &"), ("processes", {})], SUBMIT))
+    memory, calls = begin("Mend double."), {}
+    for event in journal.events:
+        if isinstance(event.body, e.CallStarted):
+            calls[event.body.call.id] = event.body.call
+        elif isinstance(event.body, e.CallFinished):
+            memory = seen.observed(memory, calls[event.body.result.call_id], event.body)
+        elif isinstance(event.body, e.Checkpointed):
+            memory = seen.committed(memory, event.body.files, event.body.step)
+    [error, file, alive] = [note for note in memory.notes if not note.id.startswith("x")]
+    assert error.text.endswith("→ exit code 1: AssertionError")
+    assert (error.state, error.why) == ("fixed", "step 2, after changes to calc.py")
+    assert (file.text, file.state, file.step) == ("calc.py", "M", 2)
+    assert (alive.text.startswith("pid "), alive.text.endswith("sleep 77")) == (True, True)
 
 
 def test_the_first_prompt_carries_the_repositorys_own_notes(start: Any, box: Sandbox) -> None:
@@ -129,6 +160,35 @@ def test_the_whole_of_what_was_folded_is_one_call_away_and_no_part_of_the_result
     assert looked.content == "item 150 of the long list\n1\n[exit code 0]"
     assert short.content.endswith("item 12\n[exit code 0]")
     assert not [body.files for event in journal.events if isinstance(body := event.body, e.Checkpointed) and body.files]
+
+
+def test_rules_of_a_folder_stand_behind_the_call_that_came_to_it_and_come_again_after_a_crash(
+    client: Redis, start: Any, opened: Opened
+) -> None:
+    text = script(
+        [bash("mkdir -p src/net && echo 'Be brief.' > src/AGENTS.md && touch src/net/a.py src/b.py")],
+        [("read", {"path": "src/net/a.py"}), ("grep", {"pattern": "x", "path": "src"})],
+        [bash("cd src && ls")],
+        SUBMIT,
+    )
+    journal = start()
+    with opened() as box:
+        first = Agent(open_script("scripted", text), box, journal, journal.view.spec, Stop())
+        first._begin()
+        first._step()
+        for call in first._reply().calls:
+            first._carry_out(call)  # The worker dies before the checkpoint.
+    assert "Be brief." in results(journal)[1].content
+    assert "Be brief." not in results(journal)[2].content
+    second = lose(client, journal, 1)
+    with opened(second.view.tree) as box:
+        assert work(second, box, text).kind is Kind.SUBMITTED
+    again, searched, listed = results(second)[3:6]
+    assert again.content.endswith("```\nBe brief.\n```")
+    assert "src/AGENTS.md" in again.content
+    assert "Be brief." not in searched.content + listed.content
+    read = [event.body for event in second.events if isinstance(event.body, e.RulesRead)]
+    assert [(body.step, body.path) for body in read] == [(2, "src/AGENTS.md")] * 2
 
 
 def test_file_tools_refuse_with_reasons(start: Any, box: Sandbox) -> None:
@@ -361,7 +421,7 @@ def test_the_first_request_is_small_and_each_extends_the_one_before(start: Any, 
         chosen = catalog({}).choose("openai-compatible/m", base_url=fake.url)
         with closing(ApiModel(chosen, SecretStr("sk-fake-0123456789"), Patience())) as model:
             assert Agent(model, box, journal, spec, Stop()).run().kind is Kind.SUBMITTED
-    assert len(fake.asked[0].raw) <= 6 * 1024
+    assert len(fake.asked[0].raw) <= 6.5 * 1024
     for before, after in zip(fake.asked, fake.asked[1:], strict=False):
         shared = before.raw[: before.raw.index(b'"messages":[')]
         assert after.raw.startswith(shared)
