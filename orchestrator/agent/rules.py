@@ -66,7 +66,8 @@ class Rules:
     def nearest(self, path: str, known: Collection[str], longest: int = LONGEST) -> list[tuple[str, str]]:
         """Return path and text of each AGENTS.md on the way to a path that isn't `known` yet, the outermost first.
 
-        All of them together have `longest` characters, and the innermost comes first where there are more. A path from anywhere outside, or one that can't be told in a line, has none. Raises ChannelLost.
+        All of them together have `longest` characters, and the innermost comes first where there are more. A path from
+        anywhere outside, or one that can't be told in a line, has none. Raises ChannelLost.
         """
         found: list[tuple[str, str]] = []
         room = longest
