@@ -25,7 +25,6 @@ _OF_REFUSED: Final = 0.75
 """What is asked with next may have this much of what was refused, or of what the provider named."""
 _ONE_RESULT, _ALL_RESULTS, _TOO_MANY = 0.08, 0.25, 0.3
 """How much of the window the result of a call may have, and all of a step's together; beyond, no call is run."""
-_RULES: Final = 0.15
 _CHARACTERS_PER_TOKEN: Final = 3
 _SHORTEST: Final = 400
 
@@ -91,12 +90,6 @@ class Fitting:
             return 0
         left = min(usable * _ONE_RESULT, usable * _ALL_RESULTS - context.shown)
         return min(LONGEST, max(int(left * _CHARACTERS_PER_TOKEN), _SHORTEST))
-
-    @property
-    def longest_rules(self) -> int:
-        """How many characters of the repository's own rules are taken along with the task."""
-        usable = self.usable
-        return min(LONGEST, int(usable * _RULES * _CHARACTERS_PER_TOKEN)) if usable else LONGEST
 
     def close(self) -> None:
         """End the summary that is under way, if one is."""

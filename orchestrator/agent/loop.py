@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -89,9 +89,9 @@ class Agent:
         self._projection = Projection()
         condenser = Condenser(opener, stop) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
-        self._rules = Rules(sandbox)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
+        self._rules = Rules(sandbox)
         self._restarted = False
 
     def run(self) -> Ending:
@@ -118,7 +118,7 @@ class Agent:
         """Say what the task is; in a later attempt, what was lost on the way, or what the run had ended with."""
         context = self._context()
         if not context.system:
-            notes = repo_notes(self._sandbox, self._fitting.longest_rules)
+            notes = repo_notes(self._sandbox, self._fitting.longest(context))
             self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
@@ -162,6 +162,7 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
+            self._rules = Rules(self._sandbox)  # Other files, other rules.
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
@@ -178,7 +179,6 @@ class Agent:
             )
             self._copies.committed(context.step + 1)
             self._fitting.went_back()
-            self._rules = Rules(self._sandbox)
             self._restarted = False
 
     def _step(self) -> None:
@@ -233,9 +233,9 @@ class Agent:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
             outcome = tools.carry_out(hands, call)
-            outcome = replace(outcome, content=outcome.content + self._rules_near(call, outcome, context, longest))
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
-        result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
+        content = note + outcome.content + self._rules_of(call, outcome, longest)
+        result = ToolResult(call_id=call.id, name=call.name, content=content, ok=outcome.ok)
         self._journal.append(
             e.CallFinished(
                 step=step,
@@ -248,13 +248,13 @@ class Agent:
             )
         )
 
-    def _rules_near(self, call: ToolCall, outcome: Outcome, context: Context, longest: int) -> str:
-        """Return what AGENTS.md say that a call came near to for the first time, and journal that they count now."""
-        known = {rules.path for rules in context.noted.rules}
-        found = self._rules.nearest(reached(call, outcome), known, longest)
-        for path, text in found:
+    def _rules_of(self, call: ToolCall, outcome: Outcome, longest: int) -> str:
+        """Journal the rules of folders that the work came to with this call, and return how they are told."""
+        context = self._context()
+        read = self._rules.nearest(reached(call, outcome), {one.path for one in context.noted.rules}, longest)
+        for path, text in read:
             self._journal.append(e.RulesRead(step=context.step + 1, path=path, text=text))
-        return "".join(f"\n\n{told(path, text)}" for path, text in found)
+        return "".join(f"\n\n{told(path, text)}" for path, text in read)
 
     def _past(self, context: Context) -> History:
         """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""

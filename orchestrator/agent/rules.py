@@ -59,19 +59,18 @@ def told(path: str, text: str) -> str:
 class Rules:
     """Finds the AGENTS.md of folders below the root, and asks no folder without one twice."""
 
-    def __init__(self, sandbox: Sandbox, longest: int = LONGEST) -> None:
-        """Take the sandbox; all that one call comes to has `longest` characters together."""
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._longest = longest
         self._without: set[str] = set()
 
-    def nearest(self, path: str, known: Collection[str]) -> list[tuple[str, str]]:
+    def nearest(self, path: str, known: Collection[str], longest: int = LONGEST) -> list[tuple[str, str]]:
         """Return path and text of each AGENTS.md on the way to a path that isn't `known` yet, the outermost first.
 
-        A path from anywhere outside, or one that can't be told in a line, has none. Raises ChannelLost.
+        All of them together have `longest` characters, and the innermost comes first where there are more. A path from
+        anywhere outside, or one that can't be told in a line, has none. Raises ChannelLost.
         """
         found: list[tuple[str, str]] = []
-        room = self._longest
+        room = longest
         for folder in _folders(path):
             name = f"{folder}/{_NAME}"
             if name in known or folder in self._without or room <= 0:

@@ -91,7 +91,7 @@ def test_what_is_no_rule_is_none(box: Sandbox) -> None:
 def test_all_that_one_call_comes_to_is_bounded_and_the_nearest_has_room_first(box: Sandbox) -> None:
     for folder in ("a", "a/b", "a/b/c"):
         box.write(f"{folder}/AGENTS.md", folder.encode() * 300)
-    found = Rules(box, 1_000).nearest("a/b/c/d.py", ())
+    found = Rules(box).nearest("a/b/c/d.py", (), 1_000)
     assert [path for path, _ in found] == ["a/b/AGENTS.md", "a/b/c/AGENTS.md"] or len(found) == 1
     assert found[-1][0] == "a/b/c/AGENTS.md"
     assert sum(len(text) for _, text in found) < 1_200
