@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -9,75 +10,34 @@ from rich.text import Text
 from orchestrator.cli import layout
 from orchestrator.cli.text import count, lines, money, plural, visible
 from orchestrator.cli.wording import Line
-from orchestrator.notes import NoteKind, TaskState
+from orchestrator.memory.render import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from orchestrator import events as e
-    from orchestrator.notes import Note, WorkingMemory
+    from orchestrator.notes import WorkingMemory
     from orchestrator.reading import Inside
 
-_TITLES: Final = {
-    NoteKind.CONSTRAINT: "constraints",
-    NoteKind.TASK: "plan",
-    NoteKind.DECISION: "decisions",
-    NoteKind.FACT: "facts",
-    NoteKind.FILE: "files",
-    NoteKind.ERROR: "errors",
-    NoteKind.RESOURCE: "resources",
-    NoteKind.NEXT: "next",
-}
-_MARKS: Final[dict[str, tuple[str, str]]] = {
-    TaskState.OPEN: ("○", ""),
-    TaskState.IN_PROGRESS: ("●", "cyan"),
-    TaskState.BLOCKED: ("!", "yellow"),
-    TaskState.DONE: ("✓", "green"),
-    TaskState.ABANDONED: ("-", "dim"),
-}
+_FROM: Final = re.compile(r"[a-z]\d+ \(step [^)]*\)")
+"""The id of an entry, and where it comes from."""
 _PARTS: Final = ("PART", "TOKENS", "SHARE")
 _REBUILT: Final = ("STEP", "WHY", "BEFORE", "AFTER", "SUMMED UP TO", "WAITED", "LEFT THE WINDOW")
 
 
 def memory(kept: WorkingMemory) -> Iterator[Line]:
     """Yield the working memory, section by section, each entry with its id and the step that it comes from."""
-    yield from _block("goal", Text("\n".join(map(visible, lines(kept.goal)))))
-    for said in kept.said:
-        yield from _block(
-            "said", Text.assemble((f"step {said.step}  ", "dim"), "\n".join(map(visible, lines(said.text))))
+    for section in sections(kept):
+        rows = [row for text in section.rows for row in lines(text)]
+        yield from (
+            Line("" if number else section.title.lower(), _row(row), prose=True) for number, row in enumerate(rows)
         )
-    for kind, title in _TITLES.items():
-        notes = [note for note in kept.notes if note.kind is kind]
-        rows = _tree(notes) if kind is NoteKind.TASK else [_entry(note) for note in notes]
-        yield from (Line("" if number else title, row, prose=True) for number, row in enumerate(rows))
-    for number, rules in enumerate(kept.rules):
-        size = plural(len(rules.text), "character")
-        read = (f"  {size}, read in step {rules.step}", "dim")
-        yield Line("" if number else "rules", Text.assemble(visible(rules.path), read))
 
 
-def _block(label: str, text: Text) -> Iterator[Line]:
-    yield from (Line("" if number else label, row, prose=True) for number, row in enumerate(text.split()))
-
-
-def _tree(tasks: list[Note], under: str = "", depth: int = 0) -> list[Text]:
-    known = {task.id for task in tasks}
-    rows = []
-    for task in tasks:
-        if task.under == under or (not depth and task.under not in known):
-            mark, style = _MARKS.get(task.state or TaskState.OPEN, ("?", ""))
-            told = f"{task.state.replace('_', ' ')}  " if task.state not in {"", TaskState.OPEN} else ""
-            rows.append(Text.assemble("  " * depth, (mark, style), " ", _entry(task, told)))
-            rows += _tree(tasks, task.id, depth + 1)
-    return rows
-
-
-def _entry(note: Note, told: str = "") -> Text:
-    state = f"{note.state}  " if note.kind is NoteKind.ERROR and note.state else told
-    why = f": {visible(note.why)}" if note.why else ""
-    by = "" if note.by == "agent" else " (seen)"
-    where = (f"  {note.id}, step {note.changed or note.step}{by}", "dim")
-    return Text.assemble((state, "dim"), visible(note.text), why, where)
+def _row(row: str) -> Text:
+    text = Text(row)
+    text.highlight_regex(_FROM, "dim")
+    return text
 
 
 def context(inside: Inside, limit: int) -> Iterator[Text]:
