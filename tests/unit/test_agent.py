@@ -71,6 +71,15 @@ def test_a_task_is_worked_on_step_by_step(start: Any, box: Sandbox, base: tuple[
     assert store.read_file(commit.project, journal.view.tree, "calc.py") == BUG.replace(" + 1\n", "\n").encode()
 
 
+def test_notes_are_told_their_ids_and_wrong_ones_what_to_do(start: Any, box: Sandbox) -> None:
+    journal = start()
+    calls = [("note", {"kind": "fact", "text": "the port is 8431"}), ("note", {"kind": "idea", "text": "x"})]
+    work(journal, box, script(calls, SUBMIT))
+    noted, refused, _ = results(journal)
+    assert (noted.ok, noted.content) == (True, "noted as f1")
+    assert (refused.ok, "the kinds are constraint, task, decision" in refused.content) == (False, True)
+
+
 def test_the_first_prompt_carries_the_repositorys_own_notes(start: Any, box: Sandbox) -> None:
     journal = start()
     work(journal, box, script(SUBMIT))
