@@ -96,7 +96,7 @@ def fields(inside: Inside, limit: int) -> dict[str, Any]:
         "tokens": now.tokens,
         "limit": limit or None,
         "parts": [part.model_dump() for part in now.parts],
-        "window": now.window.model_dump(),
+        "window": now.sight.window.model_dump(),
         "rebuilt": [body.model_dump(mode="json", exclude={"type", "window"}) for body in inside.rebuilt],
         "condensed": [
             {
