@@ -118,6 +118,28 @@ def test_the_shell_keeps_its_state_and_shows_how_commands_end(start: Any, box: S
     assert finished[4].total_bytes > 500_000
 
 
+def test_the_whole_of_what_was_folded_is_one_call_away_and_no_part_of_the_result(start: Any, box: Sandbox) -> None:
+    journal = start()
+    commands = [
+        bash("for n in $(seq 200); do echo item $n of the long list; done"),
+        bash("sed -n 150p /workspace/.dreamdock/output/1; git status --short; ls .dreamdock/output"),
+        bash("for n in $(seq 12); do echo item $n; done"),
+    ]
+    work(journal, box, script(commands, SUBMIT))
+    folded, looked, short, _ = results(journal)
+    listed = [
+        "item 1 of the long list",
+        "item 2 of the long list",
+        "[197 lines like these]",
+        "item 200 of the long list",
+    ]
+    assert folded.content.split("\n")[:4] == listed
+    assert folded.content.endswith("[the whole output is in /workspace/.dreamdock/output/1]")
+    assert looked.content == "item 150 of the long list\n1\n[exit code 0]"
+    assert short.content.endswith("item 12\n[exit code 0]")
+    assert not [body.files for event in journal.events if isinstance(body := event.body, e.Checkpointed) and body.files]
+
+
 def test_file_tools_refuse_with_reasons(start: Any, box: Sandbox) -> None:
     journal = start()
     calls: list[tuple[tuple[str, dict[str, Any]], str]] = [
