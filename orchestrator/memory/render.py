@@ -13,9 +13,9 @@ from orchestrator.notes import Note, NoteKind, TaskState
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from orchestrator.notes import Rules, WorkingMemory
+    from orchestrator.notes import Rules, Said, WorkingMemory
 
 _COMMANDS: Final = "commands"
 _RULES: Final = "rules"
@@ -87,13 +87,9 @@ def sections(memory: WorkingMemory) -> tuple[Section, ...]:
     return tuple(told)
 
 
-def words(memory: WorkingMemory, before: int | None = None) -> str:
-    """Return what people said, verbatim, each between fences: all of it, or what came before the reply of a step."""
-    told = [one for one in memory.said if before is None or one.step < before]
-    if not told:
-        return ""
-    parts = [f"After step {one.step}:\n{fenced(one.text)}" for one in told]
-    return "\n\n".join(["## What people said since, verbatim", *parts])
+def words(said: Iterable[Said]) -> str:
+    """Return what people said, verbatim: each between fences, so that it can't be taken for the harness's words."""
+    return "\n\n".join(f"After step {one.step}:\n{fenced(one.text)}" for one in said)
 
 
 def pinned(memory: WorkingMemory, budget: int) -> str:

@@ -32,6 +32,8 @@ from orchestrator.agent.loop import REMINDERS, Agent, Ending, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall
 from orchestrator.journal.live import Said
 from orchestrator.journal.stream import listen
+from orchestrator.memory import seen
+from orchestrator.memory.working import begin
 from orchestrator.models import catalog, open_script
 from orchestrator.models.client import ApiModel, Patience
 from orchestrator.models.port import SILENT, Listener
@@ -78,6 +80,26 @@ def test_notes_are_told_their_ids_and_wrong_ones_what_to_do(start: Any, box: San
     noted, refused, _ = results(journal)
     assert (noted.ok, noted.content) == (True, "noted as f1")
     assert (refused.ok, "the kinds are constraint, task, decision" in refused.content) == (False, True)
+
+
+def test_what_was_done_is_in_the_working_memory(start: Any, box: Sandbox) -> None:
+    journal = start()
+    check = bash("python3 -c 'import calc; assert calc.double(4) == 8'")
+    edit = ("edit", {"path": "/workspace/calc.py", "old": " + 1\n", "new": "\n"})
+    work(journal, box, script([check], [edit, check], [bash("sleep 77 &"), ("processes", {})], SUBMIT))
+    memory, calls = begin("Mend double."), {}
+    for event in journal.events:
+        if isinstance(event.body, e.CallStarted):
+            calls[event.body.call.id] = event.body.call
+        elif isinstance(event.body, e.CallFinished):
+            memory = seen.observed(memory, calls[event.body.result.call_id], event.body)
+        elif isinstance(event.body, e.Checkpointed):
+            memory = seen.committed(memory, event.body.files, event.body.step)
+    [error, file, alive] = [note for note in memory.notes if not note.id.startswith("x")]
+    assert error.text.endswith("→ exit code 1: AssertionError")
+    assert (error.state, error.why) == ("fixed", "step 2, after changes to calc.py")
+    assert (file.text, file.state, file.step) == ("calc.py", "M", 2)
+    assert (alive.text.startswith("pid "), alive.text.endswith("sleep 77")) == (True, True)
 
 
 def test_the_first_prompt_carries_the_repositorys_own_notes(start: Any, box: Sandbox) -> None:
