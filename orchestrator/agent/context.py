@@ -84,7 +84,7 @@ class Context:
     @property
     def parts(self) -> tuple[Part, ...]:
         """What the next request has in it, part by part."""
-        return parts(self.system, self.sight)
+        return parts(self.sight)
 
     @property
     def idle(self) -> bool:

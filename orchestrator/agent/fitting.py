@@ -53,11 +53,11 @@ class Fitting:
         if not (usable := self.usable):
             return
         context = self._context()
-        if (least := needed(context)) > usable:
+        if (least := needed(context.sight, context.memory)) > usable:
             raise self._hopeless(least, usable)
         if context.tokens > usable and context.sight.steps and context.sight.rebuilt != context.step + 1:
             began = time.monotonic()
-            self._rebuilt(rebuild(context, usable), began)
+            self._rebuilt(rebuild(context.sight, context.memory, usable, step=context.step + 1), began)
         self._condense(usable)
 
     def refused(self, error: TooLongError) -> None:
@@ -66,7 +66,7 @@ class Fitting:
         limit = int(min(context.tokens, error.limit or context.tokens) * _OF_REFUSED)
         if context.refused + 1 >= MOST_REFUSED or not context.sight.steps:
             raise error
-        body = rebuild(context, limit)
+        body = rebuild(context.sight, context.memory, limit, step=context.step + 1)
         if sum(part.tokens for part in body.parts) >= context.tokens:
             raise error
         self._rebuilt(body.model_copy(update={"why": "refused", "model": self._model.name}), began)

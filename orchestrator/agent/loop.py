@@ -6,6 +6,7 @@ another worker, goes on where this one stopped.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
+from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
 from orchestrator.pushing import NoCopies
 from orchestrator.stop import PAUSED, PREEMPTED, Stopped
@@ -29,7 +31,7 @@ from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
     from orchestrator.agent.condenser import Opener
-    from orchestrator.dialogue import ToolCall
+    from orchestrator.dialogue import ToolCall, Turn
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.pushing import Copies
@@ -86,6 +88,8 @@ class Agent:
         self._projection = Projection()
         condenser = Condenser(opener, stop) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._history = History()
+        self._known: tuple[Turn | Reply, ...] = ()
         self._restarted = False
 
     def run(self) -> Ending:
@@ -225,7 +229,8 @@ class Agent:
             outcome = failed(wording.fill("crowded"))
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            outcome = tools.carry_out(tools.Hands(self._sandbox, longest_s, longest), call)
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
         self._journal.append(
@@ -239,6 +244,17 @@ class Agent:
                 total_bytes=outcome.total_bytes,
             )
         )
+
+    def _past(self, context: Context) -> History:
+        """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""
+        known, said, sight = self._known, context.dialogue, context.sight
+        if said[: len(known)] != known:
+            self._history, known = History(), ()
+        for place in range(len(known), len(said)):
+            number = bisect_right(sight.places, place)
+            self._history.add(sight.steps[number - 1] if number else 0, said[place])
+        self._known = said
+        return self._history
 
     def _commit(self) -> None:
         """Take the checkpoint and commit the step with it: from here on it's never lost."""

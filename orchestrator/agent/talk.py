@@ -52,6 +52,7 @@ class Sight:
     when it was summed up last, or built anew.
     """
 
+    system: str = ""
     steps: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
     start: int = 1
@@ -95,6 +96,7 @@ class Talk:
     def sight(self) -> Sight:
         """What of it the model sees."""
         return Sight(
+            system=self.system,
             steps=tuple(self.steps),
             places=tuple(self.places),
             start=self.start,

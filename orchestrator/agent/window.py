@@ -14,14 +14,13 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
-from orchestrator.memory.render import pinned
-from orchestrator.notes import Said, Window
+from orchestrator.memory.render import pinned, words
+from orchestrator.notes import Said, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.agent.context import Context
     from orchestrator.agent.talk import Sight, Span, Summary
 
 _STEPS_OF_WINDOW, _LARGEST_STEP = 5, 40_000
@@ -50,41 +49,38 @@ def summary_tokens(usable: int) -> int:
     return int(usable * _SUMMARY)
 
 
-def needed(context: Context) -> int:
+def needed(sight: Sight, memory: WorkingMemory) -> int:
     """Return how many tokens the task and what people said have: less than these isn't asked with."""
-    sight = context.sight
-    said = sum(estimate(one.text) for one in context.memory.said if _is_behind(one, sight.steps))
-    return round((fixed(context.system) + sight.sums[min(1, len(sight.sums) - 1)] + said) * sight.ratio)
+    said = sum(estimate(one.text) for one in memory.said if _is_behind(one, sight.steps))
+    return round((fixed(sight.system) + sight.sums[min(1, len(sight.sums) - 1)] + said) * sight.ratio)
 
 
-def rebuild(context: Context, usable: int) -> e.Rebuilt:
-    """Return what the model is asked with from the next reply on; `usable` are the tokens that it may have."""
-    sight = context.sight
+def rebuild(sight: Sight, memory: WorkingMemory, usable: int, *, step: int) -> e.Rebuilt:
+    """Return what the model is asked with from the reply of `step` on; `usable` are the tokens that it may have."""
     room = usable / sight.ratio  # From here on all tokens are estimated ones.
-    head = fixed(context.system) + sight.sums[1]
-    people = sum(estimate(_person(one)) for one in context.memory.said if _is_behind(one, sight.steps))
+    head = fixed(sight.system) + sight.sums[1]
+    people = estimate(words([one for one in memory.said if _is_behind(one, sight.steps)]))
     filled = min(max(room * _FILLED, head + people + room * _LEAST_LEFT), room * _MOST_FILLED)
     free = max(filled - head - people - _LINE, 0.0)
-    memory = pinned(context.memory, int(min(room * _PINNED, free * _PINNED_OF_FREE)))
+    kept = pinned(memory, int(min(room * _PINNED, free * _PINNED_OF_FREE)))
     summary = first_lines(sight.summary.text, int(min(room * _SUMMARY, free * _SUMMARY_OF_FREE)))
-    tail = min(room * _TAIL, free - estimate(memory) - estimate(summary))
+    tail = min(room * _TAIL, free - estimate(kept) - estimate(summary))
     first = _first(sight, int(tail))
-    said = tuple(_person(one) for one in context.memory.said if _is_gone(one, sight.steps, first))
-    words = "\n\n".join((wording.fill("said"), *said)) if said else ""
+    said = [one for one in memory.said if _is_gone(one, sight.steps, first)]
     texts = {
-        "memory": memory,
+        "memory": kept,
         "summary": wording.fill("summary", step=str(sight.summary.step), text=summary) if summary else "",
-        "people": words,
+        "people": wording.fill("said", words=words(said)) if said else "",
         "left out": _left_out(sight, first, sight.summary if summary else None),
     }
     window = Window(text="\n\n".join(filter(None, texts.values())), first=first)
     new = [step for step in sight.steps[sight.left_out :] if step < first]
     tokens = tuple(Part(name=name, tokens=_real(estimate(text), sight)) for name, text in texts.items() if text)
     return e.Rebuilt(
-        step=context.step + 1,
+        step=step,
         why="full",
         window=window,
-        parts=(*_head(context.system, sight), *tokens, _tail(sight, sight.places[sight.steps.index(first)], first)),
+        parts=(*_head(sight), *tokens, _tail(sight, sight.places[sight.steps.index(first)], first)),
         before=sight.tokens,
         limit=usable,
         dropped=(new[0], new[-1]) if new else (0, 0),
@@ -92,19 +88,19 @@ def rebuild(context: Context, usable: int) -> e.Rebuilt:
     )
 
 
-def parts(system: str, sight: Sight) -> tuple[Part, ...]:
+def parts(sight: Sight) -> tuple[Part, ...]:
     """Return what the next request has in it, part by part; together about as many tokens as it has."""
     window = tuple(part for part in sight.parts if part.name in {"memory", "summary", "people", "left out"})
     if sight.window.text and not window:  # It came with a fork.
         window = (Part(name="window", tokens=_real(estimate(sight.window.text), sight)),)
     first = sight.steps[sight.left_out] if sight.steps else 0
     tail = (_tail(sight, sight.start, first),) if first else ()
-    return (*_head(system, sight), *window, *tail)
+    return (*_head(sight), *window, *tail)
 
 
-def _head(system: str, sight: Sight) -> Iterator[Part]:
+def _head(sight: Sight) -> Iterator[Part]:
     tools = told()
-    yield Part(name="system", tokens=_real(fixed(system) - tools, sight))
+    yield Part(name="system", tokens=_real(fixed(sight.system) - tools, sight))
     yield Part(name="tools", tokens=_real(tools, sight))
     yield Part(name="task", tokens=_real(sight.sums[min(1, len(sight.sums) - 1)], sight))
 
@@ -135,10 +131,6 @@ def _is_gone(said: Said, steps: tuple[int, ...], first: int) -> bool:
 def _is_behind(said: Said, steps: tuple[int, ...]) -> bool:
     """Whether something was told behind a reply; else it's in the first turn, which is always there."""
     return bisect_right(steps, said.step) > 0
-
-
-def _person(said: Said) -> str:
-    return wording.fill("said_at", step=str(said.step), text=said.text)
 
 
 def _left_out(sight: Sight, first: int, summary: Summary | None) -> str:
