@@ -11,58 +11,38 @@ from orchestrator import events as e
 from orchestrator import redaction, standing
 from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
-from orchestrator.costs import costs
 from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, UsageError
-from orchestrator.export import cassette
 from orchestrator.journal import bundle, connection, index, signing, stream
-from orchestrator.journal.live import Said
 from orchestrator.journal.presence import EXPIRE_SECONDS, Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import drain, pause_queue, resume_queue
+from orchestrator.reading import Reader
 from orchestrator.resolve import resolve
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from redis import Redis
 
-    from orchestrator.costs import Costs
     from orchestrator.delivery.patch import Applied
-    from orchestrator.events import Event
-    from orchestrator.models.cassette import Match
     from orchestrator.redaction import Typed
     from orchestrator.requests import RunRequest
     from orchestrator.results import Results
     from orchestrator.settings import Settings
-    from orchestrator.standing import QueueState, Waiting, WorkerState
+    from orchestrator.standing import QueueState, WorkerState
     from orchestrator.steering import More
     from orchestrator.timeline import Moment
     from orchestrator.upkeep import Pruned
-    from sandbox.store import Store
 
 
 _REWIND_SECONDS: Final = 60.0
-
-
-class Listed(NamedTuple):
-    """A run in a list. `waiting` is its place in the queue, and why it waits there, while it does."""
-
-    view: RunView
-    waiting: Waiting | None
-
-
-class Listing(NamedTuple):
-    """Runs, newest first, and the ids of those whose records and journals tell nothing: not as they were written."""
-
-    runs: list[Listed]
-    damaged: list[str]
 
 
 class Asked(NamedTuple):
@@ -111,20 +91,13 @@ def machine_key(settings: Settings) -> signing.Key:
     return key
 
 
-class Door:
+class Door(Reader):
     """The runs of one Redis."""
 
     def __init__(self, client: Redis, settings: Settings) -> None:
-        self._client = client
-        self._settings = settings
+        super().__init__(client, settings)
         self._who = connection.who(connection.redis_url(settings))
         self._steering = Steering(client, self._who)
-
-    @property
-    def _store(self) -> Store:
-        from sandbox.store import Store  # noqa: PLC0415  # pygit2 takes 40 ms that `ps` doesn't pay.
-
-        return Store(self._settings.state_dir / "repos")
 
     @property
     def _results(self) -> Results:
@@ -210,72 +183,6 @@ class Door:
             if not any(family_id in worker.models for worker in workers)
         ]
 
-    def runs(self, *, include_done: bool, limit: int = 50) -> Listing:
-        """Return up to `limit` runs, newest first."""
-        found, damaged = index.page(self._client, live=not include_done, limit=limit)
-        views = [record.view for record in found]
-        waits = standing.waiting(self._client, [view.id for view in views if view.state is State.QUEUED])
-        return Listing([Listed(view, waits.get(view.id)) for view in views], damaged)
-
-    def find(self, ref: str, repo: Path) -> str:
-        """Return the id that a reference means: a unique prefix, or `@`.
-
-        `@` is the latest run of the repository at `repo`, `@-` the one before.
-
-        Raises NotFoundError, or UsageError for an ambiguous prefix.
-        """
-        if ref in {"@", "@-"}:
-            return self._latest(int(ref == "@-"), repo)
-        found = index.matching(self._client, ref) if ref else []
-        if not found:
-            raise NotFoundError(f"there is no run {ref}", hint="dreamdock ps -a")
-        if len(found) > 1:
-            raise UsageError(f"{ref} is ambiguous", cause=f"it may be {', '.join(found[:5])}", hint="type more of it")
-        return found[0]
-
-    def show(self, run_id: str) -> Listed:
-        """Return one run. Raises NotFoundError."""
-        view = index.record(self._client, run_id).view
-        waits = standing.waiting(self._client, [run_id] if view.state is State.QUEUED else [])
-        return Listed(view, waits.get(run_id))
-
-    def events(
-        self, run_id: str, *, after: int = 0, follow: bool = False, away: Callable[[], None] | None = None
-    ) -> Iterator[Event]:
-        """Yield the run's events behind number `after`; with `follow`, as they come, as `listen` does."""
-        if follow:
-            return (item for item in self.listen(run_id, after=after, away=away) if not isinstance(item, Said))
-        return stream.read(self._client, run_id, after=after)
-
-    def listen(self, run_id: str, *, after: int = 0, away: Callable[[], None] | None = None) -> Iterator[Event | Said]:
-        """Yield the run's events as they come, and between them what its model is just saying.
-
-        It ends when the run is done, or parked because its attempts kept dying; one that was paused is waited for.
-        So is, with `away`, a Redis that is away for a while: `away` is called, and then it goes on where it was.
-        """
-
-        def behind() -> list[Event]:
-            return list(stream.read(self._client, run_id, after=after))
-
-        for item in stream.listen(self._client, run_id, after=after, away=away):
-            if item is None:
-                record = connection.patiently(lambda: index.record(self._client, run_id), away)
-                if record.view.state is State.DONE:
-                    yield from connection.patiently(behind, away)
-                    return
-                continue
-            yield item
-            if isinstance(item, Said):
-                continue
-            after = item.seq
-            if _is_last_word(item.body) and not connection.patiently(behind, away):
-                return  # Else it was taken up again.
-
-    def costs(self, run_id: str) -> Costs:
-        """Return what each reply of a run cost, and what they would have cost with other families."""
-        model = index.record(self._client, run_id).view.spec.model
-        return costs(model, stream.read(self._client, run_id), catalog(self._settings.families))
-
     def cancel(self, run_id: str) -> RunView:
         """Ask for a run's end; see `steering.cancel`."""
         return self._steering.cancel(run_id)
@@ -295,10 +202,6 @@ class Door:
     def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
         """Take a run up again that is over; see `steering.retry`."""
         return self._steering.retry(run_id, more, message=self.typed(message).text)
-
-    def timeline(self, run_id: str) -> Timeline:
-        """Return the moments that a run has been at."""
-        return Timeline(stream.read(self._client, run_id), run_id)
 
     def rewind(self, run_id: str, step: int, *, message: str = "") -> Asked:
         """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
@@ -408,11 +311,6 @@ class Door:
             bundle.write(export, journal, evidence, keys=keys)
         return audit(journal, evidence)
 
-    def cassette(self, run_id: str, *, match: Match) -> str:
-        """Return a run's replies as a cassette; see `orchestrator.export`."""
-        known = secrets(catalog(self._settings.families), os.environ)
-        return cassette(list(stream.read(self._client, run_id)), match, known=known)
-
     def dangers(self) -> list[str]:
         """Return why this Redis may lose what is written to it, and which workers are of another version, in words."""
         from importlib.metadata import version  # noqa: PLC0415  # It takes 30 ms that `ps` doesn't pay.
@@ -447,24 +345,8 @@ class Door:
         """Let go of the connection."""
         self._client.close()
 
-    def _latest(self, back: int, repo: Path) -> str:
-        project = self._store.project_of(repo)
-        if project is None:
-            cause = f"{repo} is in no git repository with a commit"
-            raise NotFoundError("@ means the latest run of a repository", cause=cause, hint="dreamdock ps -a")
-        found = index.records(self._client, index.newest(self._client, live=False, limit=1000))
-        mine = [record.view.id for record in found if record.view.spec.repo.project == project]
-        if len(mine) <= back:
-            raise NotFoundError("there is no such run of this repository", hint='dreamdock ps -a, or dreamdock run "…"')
-        return mine[back]
-
 
 def _asked_already(view: RunView) -> UsageError:
     """Return why a parked run isn't asked to undo or redo something: what it is to go back to hasn't come yet."""
     cause = "it comes when the run is resumed; `rewind` to another step takes its place"
     return UsageError(f"{view.rewinding} is asked for already", cause=cause, hint=f"dreamdock resume {view.id}")
-
-
-def _is_last_word(body: e.Body) -> bool:
-    """Whether nothing follows, unless a person takes the run up again."""
-    return isinstance(body, e.Finished) or (isinstance(body, e.Parked) and body.why == "lost")

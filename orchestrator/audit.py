@@ -120,6 +120,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=body.type, text=_prepared(body))
                 if isinstance(body, e.SetUp):
                     yield from (AuditEntry(**line, step=None, **told) for told in _installs(body))
+            case e.RulesRead(step=step, path=path):
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):
                 text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
                 took = verdict.duration_s

@@ -16,8 +16,8 @@ from orchestrator.journal.asks import user_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orchestrator.api import Listed, Listing
     from orchestrator.cli.screen import Screen
+    from orchestrator.reading import Listed, Listing
     from orchestrator.runs import RunView
     from orchestrator.standing import Waiting
 

@@ -23,6 +23,7 @@ from orchestrator.cli.wording import (
     judged,
     printed,
     reached,
+    rebuilt,
     sealed,
     set_up,
     summary,
@@ -32,7 +33,7 @@ from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
     from orchestrator import events as e
-    from orchestrator.dialogue import ToolCall
+    from orchestrator.dialogue import Reply, ToolCall
     from orchestrator.journal.live import Said
 
 OUTPUT_LINES: Final = 5
@@ -146,9 +147,8 @@ class Narrator:
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
         self._open, self._reused = True, False
-        self.step, self.usage = body.step, self.usage + body.reply.usage
-        known = self.cost_usd is not None and body.reply.cost_usd is not None
-        self.cost_usd = (self.cost_usd or 0) + (body.reply.cost_usd or 0) if known else None
+        self.step = body.step
+        self._pay(body.reply)
         self.doing = "running its calls"
         self._header = self._heading()
         said = " ".join(line.strip() for line in lines(body.reply.text) if line)
@@ -181,6 +181,19 @@ class Narrator:
         inexact = [_warning(f"not in the checkpoint: {visible(path)}") for path in body.inexact]
         came = [_note(text) for text in installs(body.installs)]
         return self._under_header([*(_note(text) for text in changes(body.files)), *came, *inexact])
+
+    def _rules_read(self, _event: e.Event, body: e.RulesRead) -> list[Line]:
+        return self._under_header([_note(Text(f"rules: {visible(body.path)} counts from here on", "dim"))])
+
+    def _condensed(self, _event: e.Event, body: e.Condensed) -> list[Line]:
+        if body.reply is not None:
+            self._pay(body.reply)
+        if body.summary:
+            return []  # It's beside the work; the rebuild that takes it says so.
+        return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure or "no summary")), prose=True)]
+
+    def _rebuilt(self, _event: e.Event, body: e.Rebuilt) -> list[Line]:
+        return [Line("context", rebuilt(body), prose=True)]
 
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
@@ -267,6 +280,11 @@ class Narrator:
 
     def _at(self) -> str:
         return reached(self.step, self.step - self.uncounted, self.steps_limit)
+
+    def _pay(self, reply: Reply) -> None:
+        known = self.cost_usd is not None and reply.cost_usd is not None
+        self.usage += reply.usage
+        self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""

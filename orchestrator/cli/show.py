@@ -10,9 +10,9 @@ import click
 from orchestrator.cli.options import run_argument, with_screen
 
 if TYPE_CHECKING:
-    from orchestrator.api import Listed
     from orchestrator.cli.screen import Screen
     from orchestrator.cli.wording import Line
+    from orchestrator.reading import Listed
     from orchestrator.runs import RunView
 
 _USUAL: Final = 1

@@ -33,6 +33,8 @@ ORIGINS: Final = {
 _HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
+_TELLING: Final = ("kind", "id", "text", "query", "pattern", "path")
+"""What a call other than a command is told by, in one line."""
 _STATUS_STYLES: Final = {"A": "green", "M": "yellow", "D": "red"}
 
 
@@ -122,6 +124,20 @@ def built(body: e.Built) -> Text:
     return Text.assemble(("✓ ", "green"), took, (what, "dim"))
 
 
+def rebuilt(body: e.Rebuilt) -> Text:
+    """Return how a context was built anew, in a line: what it had, what it has, and what left it."""
+    after = sum(part.tokens for part in body.parts)
+    why = f"the model refused {count(body.before)} tokens" if body.why == "refused" else f"{count(body.before)} tokens"
+    first, last = body.dropped
+    left = f", {_steps(first, last)} left it" if last else ""
+    summed = f", summed up to step {body.summed_up}" if body.summed_up else ", without a summary"
+    return Text.assemble(f"built anew: {why} → {count(after)}", (f"{left}{summed if last else ''}", "dim"))
+
+
+def _steps(first: int, last: int) -> str:
+    return f"step {first}" if first == last else f"steps {first} to {last}"
+
+
 def set_up(body: e.SetUp) -> Text:
     """Return how the set-up went, in a line."""
     what = f"{plural(len(body.commands), 'command')} · network {body.network}"
@@ -180,7 +196,7 @@ def call_line(call: ToolCall) -> str:
         return f"{visible(call.name)}: its arguments can't be read"
     if call.name == "bash":
         return f"$ {first_line(str(call.arguments.get('command', '')))}"
-    told = [first_line(_word(call.arguments[key])) for key in ("pattern", "path") if key in call.arguments]
+    told = [first_line(_word(call.arguments[key])) for key in _TELLING if call.arguments.get(key)]
     told += [f"stop {first_line(_word(pid))}"] if (pid := call.arguments.get("stop")) else []
     return " ".join([visible(call.name), *told])
 

@@ -25,6 +25,8 @@ _REOPENED: Final[dict[str, Any]] = {
 """What a run that is taken up again after its end begins with anew."""
 
 
+_TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
+"""What a call is told by, in one line."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
 """What is so of a run that nobody carries."""
 
@@ -143,6 +145,6 @@ def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:
     """Return a call in one line of at most 120 characters: its name and its most telling argument."""
-    telling = next((str(arguments[key]) for key in ("command", "path", "pattern", "summary") if key in arguments), "")
+    telling = next((str(arguments[key]) for key in _TELLING if key in arguments), "")
     first = telling.strip().partition("\n")[0]
     return f"{name}: {first}"[:120] if first else name

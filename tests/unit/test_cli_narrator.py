@@ -14,7 +14,8 @@ from orchestrator.cli import layout
 from orchestrator.cli.narrator import Narrator
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
-from orchestrator.dialogue import FailedRequest, Reply, ToolCall, ToolResult, Usage
+from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
+from orchestrator.notes import Window
 from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
 from sandbox.spec import FileChange
 
@@ -253,6 +254,9 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
+        e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
+        e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
+        e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
@@ -271,6 +275,22 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         told = narrator.tell(e.Event(seq=number, at=BEGAN, who=HOSTILE, body=body))
         words = narrator.status().plain + "".join(line.label + line.text.plain for line in told)
         assert not {char for char in words if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}, body.type
+
+
+def test_a_context_that_is_built_anew_says_what_left_it_and_condensing_is_paid_for(spec: RunSpec) -> None:
+    parts = (Part(name="task", tokens=2000), Part(name="tail", tokens=9000))
+    built = e.Rebuilt(step=41, why="full", window=Window(), parts=parts, before=24_600, dropped=(1, 30), summed_up=36)
+    narrator = Narrator()
+    paid = Reply(text="## Done", usage=Usage(input_tokens=900, output_tokens=100), cost_usd=0.5)
+    assert tell(e.Submitted(spec=spec), e.Condensed(step=36, summary="x", reply=paid), narrator=narrator)[-1:] != []
+    assert (narrator.usage.input_tokens, narrator.cost_usd) == (900, 0.5)
+    assert tell(built) == ["context|built anew: 24.6k tokens → 11.0k, steps 1 to 30 left it, summed up to step 36"]
+    refused = built.model_copy(update={"why": "refused", "summed_up": 0, "dropped": (7, 7)})
+    assert tell(refused) == [
+        "context|built anew: the model refused 24.6k tokens → 11.0k, step 7 left it, without a summary"
+    ]
+    failed = e.Condensed(step=36, failure="the endpoint answered 500")
+    assert tell(failed) == ["condenser|! the endpoint answered 500"]
 
 
 def test_a_call_that_is_no_string_is_still_told() -> None:
