@@ -76,10 +76,11 @@ class Told:
 
 def kept_in_mind(ran: Ran, told: Told) -> list[Row]:
     """Return the rows of the run with facts."""
-    kinds = [fact.kind for _, fact in ran.record.missing]
-    asked = len(ran.course.script.asks) - len(ran.record.asks)
-    pinned = sum(kind != "printed" for kind in kinds) + asked * len(ran.course.script.facts)
-    unsearched = len(kinds) - ran.record.searched
+    missing = [fact for _, fact in ran.record.missing]
+    for _ in range(len(ran.course.script.asks) - len(ran.record.asks)):  # It didn't get so far.
+        missing += ran.course.script.facts
+    pinned = sum(fact.kind != "printed" for fact in missing)
+    unsearched = len(missing) - ran.record.searched
     name = f"{ran.course.steps:,} steps"
     return [
         told(f"{name}: facts said or noted, missing when asked for", [pinned], "facts", 0),

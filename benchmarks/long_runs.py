@@ -115,9 +115,9 @@ class Ran(NamedTuple):
 
 
 def signs() -> tuple[str, ...]:
-    """Return what a request for a summary is recognised by: the first line of the harness's own instruction."""
+    """Return what a request for a summary is recognised by: how the harness's own instruction begins."""
     prompt = resources.files("orchestrator.agent").joinpath("prompts/condense.md")
-    return (prompt.read_text(encoding="utf-8").strip().splitlines()[0],) if prompt.is_file() else ()
+    return (prompt.read_text(encoding="utf-8").partition("$")[0].strip(),) if prompt.is_file() else ()
 
 
 def task(script: Script) -> str:

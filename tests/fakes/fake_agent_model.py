@@ -66,12 +66,12 @@ class Plan:
 class Record:
     """What came of it."""
 
-    asked: tuple[Asked, ...]
-    lost: tuple[int, ...]
-    asks: tuple[int, ...]
-    missing: tuple[tuple[int, Fact], ...]
-    searched: int
-    not_found: tuple[tuple[int, Fact], ...]
+    asked: tuple[Asked, ...] = ()
+    lost: tuple[int, ...] = ()
+    asks: tuple[int, ...] = ()
+    missing: tuple[tuple[int, Fact], ...] = ()
+    searched: int = 0
+    not_found: tuple[tuple[int, Fact], ...] = ()
 
     def of(self, kind: str) -> list[Asked]:
         """Return the requests of a kind that weren't refused."""
@@ -180,31 +180,34 @@ _LOOKED_AT: Final = 400
 
 @contextmanager
 def served(plan: Plan) -> Iterator[Service]:
-    """Serve a plan in a process of its own while the block runs."""
+    """Serve a plan in a process of its own while the block runs; what came of it can be asked for behind it, too."""
     ours, its = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(its, plan), daemon=True)
     process.start()
     its.close()
+    service = Service(ours.recv(), ours)
     try:
-        yield Service(ours.recv(), ours)
+        yield service
+        service.record()
     finally:
         with suppress(OSError):
             ours.send("end")
         process.join()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
-    """A model that is served: its base URL, as `--base-url` takes it."""
+    """A model that is served: its base URL, as `--base-url` takes it, and what came of it when that was last asked."""
 
     url: str
     pipe: Connection
+    last: Record = field(default_factory=Record)
 
     def record(self) -> Record:
         """Return what came of it so far."""
         self.pipe.send("record")
-        found: Record = self.pipe.recv()
-        return found
+        self.last = self.pipe.recv()
+        return self.last
 
 
 def _serve(pipe: Connection, plan: Plan) -> None:
