@@ -26,7 +26,7 @@ FAILURES: Final[tuple[Mode, ...]] = ("500", "400", "hang", "nonsense")
 _TRIES: Final = 3
 """So often in a row the condenser may fail, before it rests until the next rebuild."""
 _REQUESTS_A_TRY: Final = 2
-_SMALL: Final = 15
+_SMALL: Final = 18
 """Lines of 100 characters that a step prints in the longest run: its context is built anew at least 32 times."""
 _LARGE: Final = 40
 """Lines for about 1,100 tokens a step, the call included."""
