@@ -69,7 +69,7 @@ class Fitting:
         body = rebuild(context.sight, context.memory, limit, step=context.step + 1)
         if sum(part.tokens for part in body.parts) >= context.tokens:
             raise error
-        self._rebuilt(body.model_copy(update={"why": "refused", "model": self._model.name}), began)
+        self._rebuilt(body.model_copy(update={"why": "refused"}), began)
 
     def settle(self) -> None:
         """Journal the summary that came meanwhile, if one did."""
@@ -97,7 +97,8 @@ class Fitting:
             self._condenser.close()
 
     def _rebuilt(self, body: e.Rebuilt, began: float) -> None:
-        self._journal.append(body.model_copy(update={"blocked_s": time.monotonic() - began}))
+        took = {"model": self._model.name, "blocked_s": time.monotonic() - began}
+        self._journal.append(body.model_copy(update=took))
 
     def _condense(self, usable: int) -> None:
         condenser, context = self._condenser, self._context()
