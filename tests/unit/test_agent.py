@@ -191,6 +191,25 @@ def test_rules_of_a_folder_stand_behind_the_call_that_came_to_it_and_come_again_
     assert [(body.step, body.path) for body in read] == [(2, "src/AGENTS.md")] * 2
 
 
+def test_the_past_is_searched_up_to_the_last_step_and_without_what_was_undone(start: Any, box: Sandbox) -> None:
+    journal = start()
+    ask = ("history", {"query": "heron-4711"})
+    facts = [[bash("seq 300; echo the port is heron-4711; seq 300")], [ask, bash("echo heron-4711 again"), ask]]
+    work(journal, box, script(*facts, [ask, ("history", {"step": 1})], SUBMIT))
+    first, _, second, third, page = results(journal)[1:6]
+    assert "> the port is heron-4711" in first.content
+    assert "step 1, result of bash" in first.content
+    assert second.content == first.content, "the step that is open isn't past"
+    assert "again" in third.content
+    assert "step 2, result of history" not in third.content
+    assert page.content.startswith("[step 1, from character 0 of")
+    journal.append(e.RewindRequested(step=1))
+    work(journal, box, script(facts[0], [ask], SUBMIT))
+    last = [result for result in results(journal) if result.name == "history"][-1]
+    assert "the port is" in last.content
+    assert "again" not in last.content
+
+
 def test_file_tools_refuse_with_reasons(start: Any, box: Sandbox) -> None:
     journal = start()
     calls: list[tuple[tuple[str, dict[str, Any]], str]] = [
