@@ -1,7 +1,8 @@
-"""pydantic-ai's chat model, without the SDK's walk over the whole dialogue for every request."""
+"""pydantic-ai's chat model, without the walks over dialogue and tools that it and the SDK make for every request."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings, OpenAIStreamedResponse
@@ -12,14 +13,26 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.tools import ToolDefinition
 
 
 class ChatModel(OpenAIChatModel):
-    """Sends the mapped messages as they are.
+    """Sends the mapped messages and tools as they are.
 
     The openai SDK looks at each of them, against each kind of message that there is, for fields to rename, and finds
     none: 60 ms of CPU per request at 200 steps. What comes in `extra_body` is left alone, and stands for the argument.
     """
+
+    _customized: tuple[list[ToolDefinition], list[ToolDefinition]] = ([], [])
+
+    def customize_request_parameters(self, model_request_parameters: ModelRequestParameters) -> ModelRequestParameters:
+        """Return what the tools become here: those of a run are the same in each request, and walked through once."""
+        given, customized = self._customized
+        if given != model_request_parameters.function_tools:
+            given = model_request_parameters.function_tools
+            customized = super().customize_request_parameters(model_request_parameters).function_tools
+            self._customized = (given, customized)
+        return replace(model_request_parameters, function_tools=customized)
 
     async def _completions_create(
         self,
@@ -29,9 +42,11 @@ class ChatModel(OpenAIChatModel):
         model_request_parameters: ModelRequestParameters,
     ) -> Any:
         mapped = await self._map_messages(messages, model_request_parameters, model_settings=model_settings)
-        body: Any = model_settings.get("extra_body") or {}
-        lean = OpenAIChatModelSettings(**{**model_settings, "extra_body": {**body, "messages": mapped}})
-        return await super()._completions_create([], stream, lean, model_request_parameters)
+        tools, choice = self._get_tool_choice(model_settings, model_request_parameters)
+        said: Any = model_settings.get("extra_body") or {}
+        body = {**said, "messages": mapped} | ({"tools": tools, "tool_choice": choice} if tools else {})
+        lean = OpenAIChatModelSettings(**{**model_settings, "extra_body": body})
+        return await super()._completions_create([], stream, lean, replace(model_request_parameters, function_tools=[]))
 
     @property
     def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:

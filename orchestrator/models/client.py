@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.models import Model
 
-    from orchestrator.dialogue import Reply, Request
+    from orchestrator.dialogue import Reply, Request, ToolSpec
     from orchestrator.models.families import Choice
     from orchestrator.models.port import Listener
     from orchestrator.stop import Stop
@@ -72,6 +72,8 @@ class ApiModel:
         self._http = create_async_httpx2_client()
         self._tap = Tap(self._http)
         self._models: dict[str, Model[Any]] = {}
+        self._tools: tuple[ToolSpec, ...] = ()
+        self._parameters = ModelRequestParameters()
         self._runner = asyncio.Runner()
         self._model([])  # The SDK is imported now, not in the first request's time.
 
@@ -140,13 +142,14 @@ class ApiModel:
         return wait if wait <= self._patience.longest_wait_s else None
 
     async def _once(self, messages: list[ModelMessage], request: Request, listener: Listener) -> Reply:
-        parameters = ModelRequestParameters(function_tools=convert.to_tools(request.tools))
+        if self._tools is not request.tools:
+            self._tools = request.tools
+            self._parameters = ModelRequestParameters(function_tools=convert.to_tools(request.tools))
+        asked: dict[str, Any] = {"model_settings": self._settings, "model_request_parameters": self._parameters}
         try:
             async with (
                 asyncio.timeout(self._patience.total_s),
-                model_request_stream(
-                    self._model(messages), messages, model_settings=self._settings, model_request_parameters=parameters
-                ) as stream,
+                model_request_stream(self._model(messages), messages, **asked) as stream,
             ):
                 await self._listen(stream, listener)
                 response = convert.unique_calls(stream.get())
