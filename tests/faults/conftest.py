@@ -30,8 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the outages: they take longest, and do nothing meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_outages.py")
+    """Begin with what takes longest: the long run, and the outages, which do nothing meanwhile."""
+    items.sort(key=lambda item: item.path.name not in {"test_long_run.py", "test_outages.py"})
 
 
 @pytest.fixture(scope="session")
