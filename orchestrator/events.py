@@ -227,6 +227,23 @@ class Rebuilt(Value):
     blocked_s: float = 0.0
 
 
+Level = Literal["remind", "replan", "stop"]
+
+
+class Guarded(Value):
+    """After `step` the agent was found in a loop that goes on since the step `since`.
+
+    `level` is what was done about it: the model was told, it was told to make a new plan, the work was stopped.
+    """
+
+    type: Literal["guarded"] = "guarded"
+    step: int
+    kind: str
+    level: Level
+    reason: str
+    since: int
+
+
 class RewindRequested(Value):
     """A person asked to go back to an earlier step; whoever carries the run does it before its next step."""
 
@@ -361,6 +378,7 @@ Body = Annotated[
     | RulesRead
     | Condensed
     | Rebuilt
+    | Guarded
     | RewindRequested
     | Rewound
     | FinishStarted
