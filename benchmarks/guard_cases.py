@@ -122,7 +122,7 @@ def _calls_together() -> Iterator[Step]:
 def _vain_fixes() -> Iterator[Step]:
     for number in itertools.count(1):
         yield together(
-            edit("src/calc.py", f"return {number}", f"return {number + 1}"),
+            edit("src/part0.py", f"return {number}", f"return {number + 1}"),
             bash("python3 -m pytest -q", FAILS.format(number % 100), 1),
         )
 
@@ -221,6 +221,15 @@ def _hard_bug() -> Iterator[Step]:
         yield bash("python3 -m pytest -q", FAILS.format(number), 1)
 
 
+def _one_test_always_fails() -> Iterator[Step]:
+    """Yield one file after the other, while a test fails for reasons of its own."""
+    for number in range(20):
+        yield Step(
+            (Call("write", {"path": f"docs/{number}.md", "content": "x"}, f"docs/{number}.md: 1 bytes written"),)
+        )
+        yield bash("python3 -m pytest -q", FAILS.format(number), 1)
+
+
 def _exploring() -> Iterator[Step]:
     for number in range(40):
         yield bash(
@@ -265,6 +274,7 @@ HONEST = (
     Case("a server that doesn't answer yet", _many(lambda _: bash("curl -sS http://127.0.0.1:8080/", "refused", 7))),
     Case("a test after each fix, failing otherwise", _retries),
     Case("a hard bug, something new read each time", _hard_bug),
+    Case("one test that always fails, one file after the other", _one_test_always_fails),
     Case("a long file, piece by piece", _exploring),
     Case("read and tested after each change", _again_after_edits),
     Case("guessing names of files", _guesses),

@@ -19,6 +19,7 @@ from orchestrator.cli.wording import (
     changes,
     describe,
     ended,
+    guarded,
     installs,
     judged,
     printed,
@@ -194,6 +195,9 @@ class Narrator:
 
     def _rebuilt(self, _event: e.Event, body: e.Rebuilt) -> list[Line]:
         return [Line("context", rebuilt(body), prose=True)]
+
+    def _guarded(self, _event: e.Event, body: e.Guarded) -> list[Line]:
+        return [Line("guard", guarded(body), prose=True)]
 
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step

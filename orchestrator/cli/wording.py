@@ -134,6 +134,14 @@ def rebuilt(body: e.Rebuilt) -> Text:
     return Text.assemble(f"built anew: {why} → {count(after)}", (f"{left}{summed if last else ''}", "dim"))
 
 
+def guarded(body: e.Guarded) -> Text:
+    """Return which loop was found, and what was done about it, in a line."""
+    done = {"remind": "the model was told", "replan": "it is to make a new plan", "stop": "the work was stopped"}
+    return Text.assemble(
+        ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
+    )
+
+
 def _steps(first: int, last: int) -> str:
     return f"step {first}" if first == last else f"steps {first} to {last}"
 

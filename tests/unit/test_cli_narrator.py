@@ -257,6 +257,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
+        e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
@@ -291,6 +292,14 @@ def test_a_context_that_is_built_anew_says_what_left_it_and_condensing_is_paid_f
     ]
     failed = e.Condensed(step=36, failure="the endpoint answered 500")
     assert tell(failed) == ["condenser|! the endpoint answered 500"]
+
+
+def test_a_loop_is_told_with_what_was_done_about_it() -> None:
+    found = e.Guarded(
+        step=9, kind="calls", level="remind", reason="the same call gave the same result 3 times", since=7
+    )
+    assert tell(found) == [f"guard|! {found.reason} · since step 7 · the model was told"]
+    assert tell(found.model_copy(update={"level": "stop"}))[0].endswith("the work was stopped")
 
 
 def test_a_call_that_is_no_string_is_still_told() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.agent.guards.same import lines, normal, telling
 from orchestrator.dialogue import Reply, Turn
@@ -39,51 +41,90 @@ _SAID_NO: Final = re.compile(
     r"\b[1-9]\d* (?:failed|errors?|failures?)\b|^FAILED\b|^error\b|^Traceback|BUILD FAILURE", re.MULTILINE
 )
 _FEW: Final = 5
+"""Lines of a result that may be the call's own words, as those of an echo."""
 
 
 @dataclass(frozen=True)
 class Act:
     """One call and what came of it.
 
-    `key` is the call, `came` its result without what differs each time. `failed` is a command that failed, `wrong` then
-    tells how; `refused` is a call that a tool didn't take. `looks` and `changes` say what the call is by its form.
+    `key` is the call, `came` its result without what differs each time; `says` are the lines of that, `gave` those
+    that the call had in it. `failed` is a command that failed, `wrong` then tells how; `refused` is a call that a tool
+    didn't take. `looks` says that it only looks, by its form; `changes` is the path of the file that it changes.
     `waits` is one that looks after something that takes its time, `ran_out` one that waited as long as it may.
     """
 
     name: str
     key: str
     came: str
+    says: frozenset[str] = frozenset()
+    gave: frozenset[str] = frozenset()
     wrong: tuple[str, ...] = ()
     failed: bool = False
     refused: bool = False
     looks: bool = False
-    changes: bool = False
+    changes: str = ""
     waits: bool = False
     ran_out: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Done:
-    """One committed step. `news`: a result says something that no result and no call said before it in the window.
-
-    `moves`: a file was or may have been changed, or something noted.
-    """
+    """One committed step, and those before it that the model still sees."""
 
     step: int
     reply: Reply
     acts: tuple[Act, ...] = ()
-    news: bool = False
-    moves: bool = False
+    earlier: tuple[Done, ...] = field(default=(), repr=False)
 
     @property
     def waits(self) -> bool:
         """Whether a call of the step waits for something."""
         return any(act.waits for act in self.acts)
 
+    @cached_property
+    def moves(self) -> bool:
+        """Whether a file was or may have been changed, or something noted, by a call that wasn't made before."""
+        made = [act for act in self.acts if not (act.looks or act.waits or act.refused)]
+        return any(all(act.key != other.key for other in self._before(act)) for act in made)
 
-def trail(dialogue: Sequence[Turn | Reply], steps: Sequence[int]) -> tuple[Done, ...]:
-    """Return the last steps of a dialogue. `steps` are the numbers of its replies, in order."""
-    return tuple(_follow(_pairs(dialogue, steps)))
+    @cached_property
+    def news(self) -> bool:
+        """Whether a result says something that no result and no call said before it."""
+        return any(self._is_news(act) for act in self.acts if not (act.changes or act.refused))
+
+    @cached_property
+    def elsewhere(self) -> bool:
+        """Whether a file was changed that no step before it changed."""
+        paths = [act.changes for act in self.acts if act.changes and not act.refused]
+        return any(all(path != act.changes for one in self.earlier for act in one.acts) for path in paths)
+
+    def _is_news(self, act: Act) -> bool:
+        if act.wrong and any(act.wrong == other.wrong for other in self._before(act)):
+            return False
+        return any(
+            line not in act.gave and not any(line in other.says or line in other.gave for other in self._before(act))
+            for line in act.says
+        )
+
+    def _before(self, act: Act) -> Iterator[Act]:
+        """Yield what was done before it, the last thing first."""
+        yield from takewhile(lambda other: other is not act, self.acts)
+        for one in reversed(self.earlier):
+            yield from one.acts
+
+
+def trail(dialogue: Sequence[Turn | Reply], steps: Sequence[int], *, first: int = 0) -> tuple[Done, ...]:
+    """Return the last steps of a dialogue; `steps` are the numbers of its replies, in order.
+
+    `first` is the first one that the model still sees: what stood before it may be read again.
+    """
+    done: list[Done] = []
+    for step, reply, results in _pairs(dialogue, steps):
+        by_call = {result.call_id: result for result in results}
+        acts = tuple(_act(call, by_call.get(call.id)) for call in reply.calls)
+        done.append(Done(step, reply, acts, tuple(one for one in done if step < first or one.step >= first)))
+    return tuple(done)
 
 
 def _pairs(dialogue: Sequence[Turn | Reply], steps: Sequence[int]) -> list[tuple[int, Reply, Sequence[ToolResult]]]:
@@ -103,45 +144,45 @@ def _pairs(dialogue: Sequence[Turn | Reply], steps: Sequence[int]) -> list[tuple
     return found[::-1]
 
 
-def _follow(pairs: Sequence[tuple[int, Reply, Sequence[ToolResult]]]) -> Iterator[Done]:
-    keys: set[str] = set()
-    seen: set[str] = set()
-    wrongs: set[tuple[str, ...]] = set()
-    for step, reply, results in pairs:
-        by_call = {result.call_id: result for result in results}
-        acts, news, moves = [], False, False
-        for call in reply.calls:
-            act = _act(call, by_call.get(call.id))
-            new, again = act.key not in keys, bool(act.wrong) and act.wrong in wrongs
-            told = _told(call)
-            shown = lines(act.came)
-            fresh = bool(shown - seen) and not again and not _own(shown - seen, told)
-            news = news or (fresh and not act.changes and not act.refused)
-            moves = moves or (new and not act.looks and not act.waits and not act.refused)
-            keys.add(act.key)
-            seen |= shown
-            for text in told:
-                seen |= lines(text)
-            if act.wrong:
-                wrongs.add(act.wrong)
-            acts.append(act)
-        yield Done(step, reply, tuple(acts), news, moves)
+class _Came(NamedTuple):
+    """A call and its result, as far as they tell what it was."""
+
+    name: str
+    key: str
+    command: str
+    path: str
+    gave: str
+    content: str
+    ok: bool
 
 
 def _act(call: ToolCall, result: ToolResult | None) -> Act:
-    content, ok = (result.content, result.ok) if result is not None else ("", True)
+    key = f"{call.name} {call.invalid or json.dumps(call.arguments, sort_keys=True)}"
     command = str(call.arguments.get("command", "")) if call.name == "bash" else ""
+    path = str(call.arguments.get("path", "")) if call.name in _CHANGING else ""
+    gave = "\n".join(text for text in call.arguments.values() if isinstance(text, str))
+    content, ok = (result.content, result.ok) if result is not None else ("", True)
+    return _told(_Came(call.name, key, command, path, gave, content, ok))
+
+
+@lru_cache(maxsize=4 * WINDOW)  # Each judgement looks at the same calls again.
+def _told(came: _Came) -> Act:
+    content, command = came.content, came.command
     failed = bool(command) and _failed(command, content)
+    says = lines(content)
+    own = frozenset(line for line in says if line in came.gave) if len(says) <= _FEW else frozenset()
     return Act(
-        name=call.name,
-        key=f"{call.name} {call.invalid or json.dumps(call.arguments, sort_keys=True)}",
+        name=came.name,
+        key=came.key,
         came=normal(content),
-        wrong=telling(content) if failed or not ok else (),
+        says=says,
+        gave=lines(came.gave) | own,
+        wrong=telling(content) if failed or not came.ok else (),
         failed=failed,
-        refused=not ok and not _ENDED.search(content),
-        looks=call.name in _LOOKING or (bool(command) and _only_looks(command)),
-        changes=call.name in _CHANGING,
-        waits=call.name == "processes" or bool(_WAITS.search(command)),
+        refused=not came.ok and not _ENDED.search(content),
+        looks=came.name in _LOOKING or (bool(command) and _only_looks(command)),
+        changes=came.path,
+        waits=came.name == "processes" or bool(_WAITS.search(command)),
         ran_out=_RAN_OUT in content,
     )
 
@@ -160,13 +201,3 @@ def _only_looks(command: str) -> bool:
         return False
     parts = (_ASSIGNED.sub("", part.strip()) for part in _SPLIT.split(command))
     return all(_LOOKS.match(part) for part in parts if part)
-
-
-def _told(call: ToolCall) -> list[str]:
-    """Return the texts that the model itself gave: what it wrote is no news when it reads it."""
-    return [text for text in call.arguments.values() if isinstance(text, str)]
-
-
-def _own(fresh: frozenset[str], told: list[str]) -> bool:
-    """Whether a few lines are only what the call had in it, such as those of an echo."""
-    return len(fresh) <= _FEW and all(any(line in text for text in told) for line in fresh)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from orchestrator.agent.guards.acts import Act, Done
 
 FAILURES: Final = 5
-"""The same failure this many times, so after four fixes; reading something new in between begins anew."""
+"""The same failure this many times, so after four fixes; reading something new, or changing another file, begins anew:
+a run may live with a test that fails for reasons of its own while it works on one file after the other."""
 REFUSED: Final = 3
 _SHOWN: Final = 120
 
@@ -28,7 +29,7 @@ def same_failure(done: Sequence[Done]) -> Finding | None:
             steps.append(one.step)
         elif failed:
             break  # Another failure: the one before is gone.
-        if one.news or one.waits:
+        if one.news or one.elsewhere or one.waits:
             break
     if len(steps) < FAILURES:
         return None
@@ -55,7 +56,7 @@ def refused(done: Sequence[Done]) -> Finding | None:
 
 def _for_its_arguments(act: Act) -> bool:
     """Whether nothing was learned by the refusal. A path that doesn't exist is found by trying."""
-    return act.changes or act.name == "submit" or act.came.startswith(_ARGUMENTS)
+    return bool(act.changes) or act.name == "submit" or act.came.startswith(_ARGUMENTS)
 
 
 _ARGUMENTS: Final = ("error: wrong arguments", "error: the arguments are not", "error: there is no tool")

@@ -28,7 +28,7 @@ _USUAL_PATIENCE: Final = 2
 
 def judge(done: Sequence[Done], told: Sequence[e.Guarded]) -> e.Guarded | None:
     """Return what to do about the last steps, or None. `told` is what was judged since a person spoke last."""
-    if not done:
+    if not done or (told and told[-1].level == _LEVELS[-1]):
         return None
     judged = [_judged(finding, done[-1].step, told) for guard in _GUARDS if (finding := guard(done))]
     found = [one for one in judged if one is not None]
@@ -41,7 +41,7 @@ def _judged(finding: Finding, step: int, told: Sequence[e.Guarded]) -> e.Guarded
     level = _LEVELS[0]
     if before:
         further = sum(at > before[-1].step for at in finding.steps)
-        if before[-1].level == _LEVELS[-1] or further < _PATIENCE.get(finding.kind, _USUAL_PATIENCE):
+        if further < _PATIENCE.get(finding.kind, _USUAL_PATIENCE):
             return None
         level = _LEVELS[_LEVELS.index(before[-1].level) + 1]
     return e.Guarded(step=step, kind=finding.kind, level=level, reason=finding.reason, since=finding.steps[0])

@@ -6,18 +6,18 @@ import re
 from functools import lru_cache
 from typing import Final
 
-_KEPT: Final = 512  # Texts of one run's last steps; each judgement looks at the same ones again.
 _VARIES: Final = re.compile(
-    r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)?"
-    r"|\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?"
-    r"|(?<![\w.])(?:\d+m ?)?\d+(?:\.\d+)? ?(?:ns|[uµ]s|ms|s|secs?|seconds?)\b"
-    r"|\b0x[0-9a-fA-F]+\b"
-    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
-    r"|\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,64}\b"  # Object names; a plain number may be a count that grows.
-    r"|(?<![\w.])(?:/var)?/tmp/[^\s\"'`:,;()<>\[\]]+"
-    r"|\bpid\W{1,3}\d+|^\[\d+\] \d+$"
-    r"|\b(?:127\.0\.0\.1|localhost):\d+",
-    re.MULTILINE | re.IGNORECASE,
+    r"(?<!\w)(?=[0-9a-f/\[pP])(?:"  # All begin so: most places of a text are none of them.
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?"
+    r"|\d{1,2}:\d\d:\d\d(?:[.,]\d+)?"
+    r"|(?:\d+m ?)?\d+(?:\.\d+)? ?(?:ns|[uµ]s|ms|s|secs?|seconds?)\b"
+    r"|0x[0-9a-fA-F]+\b"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+    r"|(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,64}\b"  # Object names; a plain number may be a count that grows.
+    r"|(?:/var)?/tmp/[^\s\"'`:,;()<>\[\]]+"
+    r"|[pP][iI][dD]\W{1,3}\d+|^\[\d+\] \d+$"
+    r"|127\.0\.0\.1:\d+)",
+    re.MULTILINE,
 )
 _PLACE: Final = re.compile(r":\d+(?::\d+)?\b|\blines? \d+|\(\d+,\d+\)|^\s*\d+[\t|:]", re.IGNORECASE)
 """Where in a file something is: an edit above moves it, and it is the same all the same."""
@@ -31,20 +31,18 @@ _MOST_TELLING: Final = 40
 _LAST_LINES: Final = 5
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=4)  # Its lines are looked at next.
 def normal(text: str) -> str:
     """Return the text without times, durations, pids, addresses, ids, temporary paths and blanks at line ends."""
     return "\n".join(line.rstrip() for line in _VARIES.sub("~", text).strip().split("\n"))
 
 
-@lru_cache(maxsize=_KEPT)
 def lines(text: str) -> frozenset[str]:
     """Return what a text says, line by line: without the harness's own lines, numbers of lines, and rulers."""
     told = (_PREFIX.sub("", line).strip() for line in normal(text).split("\n") if not _HARNESS.match(line))
     return frozenset(line for line in told if any(char.isalnum() for char in line))
 
 
-@lru_cache(maxsize=_KEPT)
 def telling(text: str) -> tuple[str, ...]:
     """Return the lines that say what went wrong, wherever it stands; the last ones where none says so."""
     said = [line.strip() for line in normal(text).split("\n") if line.strip() and not _HARNESS.match(line)]
