@@ -153,6 +153,34 @@ class Verdict(Value):
         return self.exit_code == 0 and not self.timed_out
 
 
+class Weakening(StrEnum):
+    """What can be done to what proves a run."""
+
+    DELETED = "test file deleted"
+    REMOVED = "test removed"
+    CASE = "test case removed"
+    SKIPPED = "test left out"
+    LOST = "assertion removed"
+    WEAKER = "assertion weakened"
+    EXPECTED = "expected value replaced"
+    EXIT = "exit code faked"
+    ACCEPTANCE = "acceptance changed"
+    CONFIGURED = "test configuration changed"
+    UNREAD = "not looked through"
+
+
+class Weakened(Value):
+    """A place where a run's changes may have weakened what proves it: named, not judged.
+
+    `line` counts in the file as it is now, or as it was where the line is gone; 0 is the whole file. `text` is there.
+    """
+
+    kind: Weakening
+    path: str
+    line: int
+    text: str
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 

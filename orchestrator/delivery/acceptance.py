@@ -6,10 +6,10 @@ Both results are recorded; the work is accepted when every one of them passed.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator import events as e
+from orchestrator.delivery.testcode import is_test
 from orchestrator.runs import Acceptance, Verdict
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ _NEVER_RAN: Final = {
 }
 """What a shell says with these exit codes."""
 _OTHERWISE: Final = "name another by run --accept or in dreamdock.toml, or an image that has it by run --image"
-_TEST_FILE: Final = re.compile(
-    r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.py|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
-)
 
 
 class Opener(Protocol):
@@ -38,11 +35,6 @@ class Opener(Protocol):
 
     def __call__(self, tree: str) -> AbstractContextManager[Sandbox]:
         """Return the sandbox as a context."""
-
-
-def is_test(path: str) -> bool:
-    """Whether a path is a test's by the usual names of the usual languages."""
-    return bool(_TEST_FILE.search(path))
 
 
 def prove(spec: RunSpec, accept: Acceptance, journal: Writer, store: Store, opened: Opener) -> tuple[Verdict, ...]:

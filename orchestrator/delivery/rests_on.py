@@ -1,0 +1,152 @@
+"""What an acceptance command rests on beside the tests: scripts, targets, configuration; and what of it was changed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.delivery.testcode import is_test
+from orchestrator.runs import Weakened, Weakening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orchestrator.delivery.changed import Changed, Line
+
+_INTERPRETERS: Final = frozenset(
+    {"bash", "sh", "dash", "zsh", "python", "python3", "node", "ruby", "perl", "source", ".", "env"}
+)
+_MAKEFILE: Final = re.compile(r"(^|/)(GNUm|M|m)akefile$")
+_TARGET: Final = re.compile(r"^([\w.-]+)\s*:(?!=)")
+_SCRIPT: Final = re.compile(r"^\s*\"(pre|post)?([\w:.-]+)\"\s*:\s*\"")
+_CI: Final = re.compile(
+    r"(^|/)\.github/workflows/|(^|/)(\.gitlab-ci\.ya?ml|azure-pipelines\.ya?ml|Jenkinsfile|\.travis\.ya?ml)$|(^|/)\.circleci/"
+)
+_RUNNER: Final = re.compile(
+    r"(^|/)[^/]*(?:test|check|verify|ci|lint|run)[^/]*\.(?:sh|bash|py|js|mjs|ts|rb|pl)$|(^|/)(noxfile\.py|tox\.ini|package\.json|conftest\.py)$|(^|/)[^/.]*(?:test|check)[^/.]*$",
+    re.IGNORECASE,
+)
+_CONFIG: Final = re.compile(
+    r"(^|/)(pytest\.ini|\.?pytest\.toml|tox\.ini|setup\.cfg|pyproject\.toml|conftest\.py|noxfile\.py|package\.json|\.mocharc[^/]*|\.?nycrc[^/]*"
+    r"|(jest|vitest|vite|karma|playwright|cypress)\.config\.[^/]+|Cargo\.toml|pom\.xml|build\.gradle(\.kts)?|phpunit\.xml[^/]*|\.rspec"
+    r"|CTestCustom\.cmake|\.coveragerc)$"
+)
+_RUNS_TESTS: Final = re.compile(
+    r"\b(?:pytest|unittest|jest|vitest|mocha|tox|nox|ctest|rspec|phpunit|gotestsum|nextest)\b"
+    r"|\b(?:npm|yarn|pnpm|go|cargo|mvn|gradlew?|make|dotnet|bundle|rake|bazel|swift|mix)\b.*\b(?:test|check|verify)\b"
+    r"|[\w./-]*(?:test|check)\w*\.(?:sh|py|js)\b"
+)
+_FORGIVES: Final = re.compile(r"\|\|\s*(?:true|:|exit 0|echo\b)|;\s*(?:true|exit 0)\s*\"?,?$")
+_ENDS_WELL: Final = re.compile(
+    r"^\s*(?:exit 0|(?:sys\.|os\._|process\.)?exit\(0\);?|set \+e|raise SystemExit\(0\))\s*(?:#.*)?$"
+)
+_FORGIVING: Final = re.compile(
+    r"\bcontinue-on-error:\s*true|\ballow_failure:\s*true|\bif:\s*(?:\$\{\{\s*)?false|--passWithNoTests|\bpassWithNoTests\"?\s*[:=]\s*true"
+    r"|maven\.test\.failure\.ignore|\bignoreFailures\s*=\s*true|\bignore_outcome\s*=\s*true|\bexitstatus\s*=\s*0|\bexitstatus\s*=\s*ExitCode\.OK"
+    r"|\boutcome\s*=\s*['\"]passed['\"]|--no-fail\b|\breturn_code\s*=\s*0"
+)
+_NARROWS: Final = re.compile(
+    r"--ignore(?:-glob)?\b|--deselect\b|\baddopts\b.*\s-[km]\b|-k\s*['\"]?not\b|-m\s*['\"]?not\b|\bcollect_ignore(?:_glob)?\b|\bnorecursedirs\b"
+    r"|^\s*(?:testpaths|python_files|python_classes|python_functions)\b|\bpytest_(?:collection_modifyitems|ignore_collect|runtest_makereport"
+    r"|sessionfinish|collection_finish|runtest_protocol)\b|\bitem\.add_marker\(|\bxfail_strict\s*=\s*(?:false|False)|-p\s+no:"
+    r"|\b(?:testPathIgnorePatterns|testMatch|testRegex|testIgnore|testNamePattern|modulePathIgnorePatterns)\b|^\s*\"?(?:ignore|exclude|spec)\"?\s*:"
+    r"|\b(?:skipTests|maven\.test\.skip|skipITs)\b|<exclude>|^\s*(?:exclude|filter|enabled)\b.*(?:[Tt]est|false)|^\s*(?:test|doctest|harness)\s*=\s*false"
+    r"|\[%collection|--exclude\b|--skip\b|--testPathIgnore"
+)
+_THRESHOLD: Final = re.compile(
+    r"(?:fail[_-]under|(?:branches|functions|lines|statements)\"?\s*[:=]|minimum)\D{0,4}(\d+(?:\.\d+)?)"
+)
+
+
+def edited(file: Changed, accept: str) -> Iterator[Weakened]:
+    """Yield what was changed of a file that decides how, and whether, tests are run."""
+    words = _words(accept)
+    script = _is_script(file, words)
+    if script:
+        first = next(file.lines("+", "-"), None)
+        yield _named(Weakening.ACCEPTANCE, file, first)
+    else:
+        yield from _steps(file, words)
+    if not file.path:
+        return
+    before = {line.text.strip() for line in file.lines("-")}
+    runner = script or bool(
+        _RUNNER.search(file.path) or _CI.search(file.path) or _MAKEFILE.search(file.path) or is_test(file.path)
+    )
+    for line in file.lines("+"):
+        if line.text.strip() in before or line.text.lstrip().startswith(("#", "//")):
+            continue
+        forgiven = _CI.search(file.path) and _FORGIVING.search(line.text)
+        if forgiven or (runner and _fakes(line.text, file, script=script)):
+            yield _named(Weakening.EXIT, file, line)
+        elif _CONFIG.search(file.path) and (_NARROWS.search(line.text) or _FORGIVING.search(line.text)):
+            yield _named(Weakening.CONFIGURED, file, line)
+    yield from _thresholds(file)
+
+
+def _fakes(text: str, file: Changed, *, script: bool) -> bool:
+    """Whether a line has a run of the tests end well, however it went."""
+    if _FORGIVES.search(text):
+        return script or bool(_RUNS_TESTS.search(text))
+    return bool(_ENDS_WELL.match(text)) and bool(file.before) and not _CI.search(file.path)
+
+
+def _is_script(file: Changed, words: Sequence[str]) -> bool:
+    """Whether the acceptance command runs this file: by its name, or by an interpreter."""
+    for place, word in enumerate(words):
+        called = place == 0 or words[place - 1] in _INTERPRETERS | {"&&", "||", ";", "|"}
+        if called and _same(word, file.before):
+            return True
+    return False
+
+
+def _same(word: str, path: str) -> bool:
+    return bool(path) and (word.removeprefix("./").removeprefix("/workspace/")) == path
+
+
+def _steps(file: Changed, words: Sequence[str]) -> Iterator[Weakened]:
+    """Yield changes of the target of a Makefile, or the script of a package.json, that the acceptance command names."""
+    if _MAKEFILE.search(file.before) and "make" in words:
+        named = {word for word in words if not word.startswith("-")} - {"make"}
+        yield from _of_targets(file, named)
+    elif file.before.rsplit("/", 1)[-1] == "package.json" and {"npm", "yarn", "pnpm", "npx"} & set(words):
+        for line in file.lines("+"):
+            found = _SCRIPT.match(line.text)
+            if found and found[2] in ({"test"} if "t" in words else set(words)):
+                yield _named(Weakening.ACCEPTANCE, file, line)
+
+
+def _of_targets(file: Changed, named: set[str]) -> Iterator[Weakened]:
+    for hunk, within in zip(file.hunks, file.within, strict=True):
+        found = _TARGET.match(within)
+        target = found[1] if found else ""
+        for line in hunk:
+            if begins := _TARGET.match(line.text):
+                target = begins[1]
+            if line.sign != " " and line.text.strip() and target in named:
+                yield _named(Weakening.ACCEPTANCE, file, line)
+                break
+
+
+def _thresholds(file: Changed) -> Iterator[Weakened]:
+    """Yield figures that less than before is enough for."""
+    before = {
+        _THRESHOLD.sub("", line.text): found for line in file.lines("-") if (found := _THRESHOLD.search(line.text))
+    }
+    for line in file.lines("+"):
+        now = _THRESHOLD.search(line.text)
+        was = before.get(_THRESHOLD.sub("", line.text)) if now else None
+        if now and was and float(now[1]) < float(was[1]):
+            yield _named(Weakening.CONFIGURED, file, line)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # A quote is open; bash will say so.
+        return command.split()
+
+
+def _named(kind: Weakening, file: Changed, line: Line | None) -> Weakened:
+    return Weakened(kind=kind, path=file.name, line=line.number if line else 0, text=line.text.strip() if line else "")

@@ -1,0 +1,226 @@
+"""What a run's patch did to the tests that are to prove it: deleted, removed, left out, weakened. Named, not judged.
+
+A test that was renamed or moved isn't deleted; a line that only looks otherwise isn't changed; a new test may be left
+out on some machine. What the acceptance command rests on beside the tests is in `rests_on`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from orchestrator.delivery import rests_on, testcode
+from orchestrator.delivery.changed import Changed, Line, changed_files
+from orchestrator.runs import Weakened, Weakening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from orchestrator.delivery.testcode import Test
+
+_MOST: Final = 200
+"""Findings of a patch; who needs more to look closely won't look at more."""
+_ALIKE: Final = 0.4
+"""How much of two assertions must be the same for one to stand in place of the other."""
+_KEPT_BODY: Final = 0.6
+_LAYOUT: Final = re.compile(r"[\s()\[\],;'\"`]+")
+_WORD: Final = re.compile(r"\w+")
+_CASE: Final = re.compile(r"^\s*(?:pytest\.param)?[(\[{].*[)\]}],?$")
+_SHORTEST: Final = 3
+
+
+def weakened(patch: bytes, *, accept: str = "") -> tuple[Weakened, ...]:
+    """Return what a patch weakened, file by file; `accept` is the acceptance command."""
+    files, unread = changed_files(patch)
+    view = _View(files)
+    found = [one for file in files for one in (*_of_tests(file, view), *rests_on.edited(file, accept))]
+    found += [Weakened(kind=Weakening.UNREAD, path=path, line=0, text="") for path in unread]
+    unique = dict.fromkeys(found)
+    return tuple(sorted(unique, key=lambda one: (one.path, one.line))[:_MOST])
+
+
+class _View:
+    """What can only be seen on the whole patch: where tests and lines went."""
+
+    def __init__(self, files: Sequence[Changed]) -> None:
+        tests = [file for file in files if testcode.holds_tests(file.name) or testcode.holds_tests(file.before)]
+        self.code = [file for file in files if file not in tests]
+        kept = [file for file in tests if file.path and testcode.holds_tests(file.path)]
+        self.added = Counter(_plain(line.text) for file in kept for line in file.lines("+"))
+        before = Counter(test.name for file in tests for test in _tests(file, "-"))
+        after = [test for file in kept for test in _tests(file, "+")]
+        self.gone = before - Counter(test.name for test in after)
+        """Names of tests that are nowhere any more."""
+        self.came = Counter(test.name for test in after) - before
+        self.known = frozenset(before)
+        """Names of the tests that stood where something was changed."""
+
+    def renamed(self, test: Test) -> bool:
+        """Whether a test that is gone goes on under another name; each new name is taken once."""
+        asserted = [line for line in test.body if testcode.asserts(line.text)]
+        looked_at = asserted or [line for line in test.body if line.text.strip()]
+        kept = [line for line in looked_at if line.sign == " " or self.added[_plain(line.text)]]
+        enough = len(kept) >= (len(looked_at) if asserted else _KEPT_BODY * len(looked_at))
+        if not enough or not looked_at or not self.came:
+            return False
+        self.came -= Counter([next(iter(self.came))])
+        return True
+
+    def explains(self, file: Changed, looked_at: str) -> bool:
+        """Whether the code that an assertion is about was changed, too."""
+        words = {word for word in _WORD.findall(looked_at) if len(word) >= _SHORTEST}
+        for code in self.code:
+            stem = code.name.rsplit("/", 1)[-1].split(".")[0]
+            if len(stem) >= _SHORTEST and stem in file.name.rsplit("/", 1)[-1]:
+                return True
+            told = " ".join((*code.within, *(line.text for line in code.lines("-", "+", " "))))
+            if words & set(_WORD.findall(told)):
+                return True
+        return False
+
+
+class _Block(NamedTuple):
+    """Lines in a row that were taken away, and those that came in their place."""
+
+    removed: list[Line]
+    added: list[Line]
+
+
+def _of_tests(file: Changed, view: _View) -> Iterator[Weakened]:
+    """Yield what was done to the tests in a file."""
+    if not (testcode.holds_tests(file.before) or testcode.holds_tests(file.path)):
+        return
+    gone = [test for test in _tests(file, "-") if view.gone[test.name] > 0 and not view.renamed(test)]
+    if gone and (not file.path or (testcode.holds_tests(file.before) and not testcode.holds_tests(file.path))):
+        names = ", ".join(test.name for test in gone)
+        yield _named(Weakening.DELETED, file.before, Line("-", 0, f"{len(gone)} tests: {names}"))
+        return
+    for test in gone:
+        yield _named(Weakening.REMOVED, file.name, test.line)
+    if not file.path:
+        return
+    yield from _left_out(file, view)
+    lost = {id(line) for test in gone for line in test.body}
+    for block in _blocks(file):
+        yield from _assertions(file, block, view, lost)
+        yield from _cases(file, block, view, lost)
+
+
+def _left_out(file: Changed, view: _View) -> Iterator[Weakened]:
+    """Yield marks that leave tests out, unless they are on tests that are new themselves."""
+    for hunk, within in zip(file.hunks, file.within, strict=True):
+        after = [line for line in hunk if line.sign != "-"]
+        before = Counter(_plain(line.text) for line in hunk if line.sign == "-")
+        tests = list(testcode.tests_in(after))
+        for place, line in enumerate(after):
+            if line.sign != "+" or before[_plain(line.text)]:
+                continue
+            test = _concerned(line, tests)
+            fresh = (test is not None and test.line.sign == "+" and test.name not in view.known) or (
+                test is None and not file.before and not any(one.name in view.known for one in tests)
+            )
+            if testcode.leaves_out_others(line.text) or (
+                not fresh
+                and (testcode.leaves_out(line.text) or (testcode.returns(line.text) and _begins(after, place, tests)))
+            ):
+                yield _named(Weakening.SKIPPED, file.path, line)
+            elif not fresh and testcode.swallows(line.text) and (test is not None or "test" in within.casefold()):
+                yield _named(Weakening.WEAKER, file.path, line)
+
+
+def _concerned(line: Line, tests: Sequence[Test]) -> Test | None:
+    """Return the test that a mark is for: the one that it stands in, or, at the margin, the one below it."""
+    if line.text.lstrip().startswith(("@", "#[", "[")):
+        return next((test for test in tests if test.line.number > line.number), None)
+    return next((test for test in reversed(tests) if test.line.number <= line.number), None)
+
+
+def _begins(after: Sequence[Line], place: int, tests: Sequence[Test]) -> bool:
+    """Whether a line is the first of a test."""
+    return any(test.line is after[place - 1] for test in tests) if place else False
+
+
+def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakened]:
+    """Yield what became of the assertions in a block, but of those in tests that are gone as a whole."""
+    if _joined(block.removed) == _joined(block.added):
+        return
+    here = Counter(_plain(line.text) for line in block.added)
+    old = [
+        line
+        for line in block.removed
+        if testcode.asserts(line.text)
+        and id(line) not in lost
+        and not here[_plain(line.text)]
+        and not view.added[_plain(line.text)]
+    ]
+    gone = Counter(_plain(line.text) for line in block.removed)
+    new = [line for line in block.added if testcode.asserts(line.text) and not gone[_plain(line.text)]]
+    words = set(_WORD.findall(" ".join(line.text for line in block.added)))
+    for line in old:
+        instead = _closest(line, new)
+        if instead is None:
+            if not set(_WORD.findall(line.text)) <= words:  # Else it was put together with another one.
+                yield _named(Weakening.LOST, file.path, line)
+            continue
+        new.remove(instead)
+        stricter = testcode.weaker(instead.text, line.text)
+        looked_at = "" if stricter else testcode.expects_otherwise(line.text, instead.text)
+        if testcode.weaker(line.text, instead.text):
+            yield _changed(Weakening.WEAKER, file.path, line, instead)
+        elif looked_at and not view.explains(file, looked_at):
+            yield _changed(Weakening.EXPECTED, file.path, line, instead)
+
+
+def _cases(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakened]:
+    """Yield cases of a table that aren't there any more, where fewer came in their place."""
+    old = [
+        line
+        for line in block.removed
+        if _CASE.match(line.text) and id(line) not in lost and not testcode.asserts(line.text)
+    ]
+    new = [line for line in block.added if _CASE.match(line.text)]
+    if len(new) < len(old) and _joined(block.removed) != _joined(block.added):
+        for line in old:
+            if not view.added[_plain(line.text)]:
+                yield _named(Weakening.CASE, file.path, line)
+
+
+def _closest(line: Line, others: Sequence[Line]) -> Line | None:
+    """Return the assertion that stands in place of this one, if one does."""
+    ratios = [(difflib.SequenceMatcher(None, line.text.strip(), other.text.strip()).ratio(), other) for other in others]
+    best = max(ratios, key=lambda one: one[0], default=None)
+    return best[1] if best is not None and best[0] >= _ALIKE else None
+
+
+def _blocks(file: Changed) -> Iterator[_Block]:
+    for hunk in file.hunks:
+        for changed, lines in groupby(hunk, key=lambda line: line.sign != " "):
+            if changed:
+                block = list(lines)
+                yield _Block([line for line in block if line.sign == "-"], [line for line in block if line.sign == "+"])
+
+
+def _tests(file: Changed, sign: str) -> Iterator[Test]:
+    """Yield the tests of the side of a patch that has the lines with this sign."""
+    for hunk in file.hunks:
+        yield from testcode.tests_in(line for line in hunk if line.sign in {sign, " "})
+
+
+def _plain(text: str) -> str:
+    """Return a line without what a formatter may change."""
+    return _LAYOUT.sub("", text)
+
+
+def _joined(lines: Iterable[Line]) -> str:
+    return "".join(_plain(line.text) for line in lines)
+
+
+def _named(kind: Weakening, path: str, line: Line) -> Weakened:
+    return Weakened(kind=kind, path=path, line=line.number, text=line.text.strip())
+
+
+def _changed(kind: Weakening, path: str, old: Line, new: Line) -> Weakened:
+    return Weakened(kind=kind, path=path, line=new.number, text=f"{old.text.strip()} → {new.text.strip()}")
