@@ -124,6 +124,8 @@ def _of_targets(file: Changed, named: set[str]) -> Iterator[Weakened]:
         for line in hunk:
             if begins := _TARGET.match(line.text):
                 target = begins[1]
+            elif line.text and not line.text.startswith(("\t", " ", "#")):
+                target = ""
             if line.sign != " " and line.text.strip() and target in named:
                 yield _named(Weakening.ACCEPTANCE, file, line)
                 break

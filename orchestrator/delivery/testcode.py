@@ -34,7 +34,7 @@ _SKIPS: Final = re.compile(
     r"|@?\bunittest\.(?:skip\w*|expectedFailure)\b|\bself\.skipTest\(|\braise\s+(?:unittest\.)?SkipTest"
     r"|\b(?:it|test|describe|context|suite)\.(?:skip|todo|failing|skipIf|fixme)\b|^\s*x(?:it|test|describe|context)\s*[(\s]"
     r"|\bthis\.skip\(|\bt\.Skip(?:f|Now)?\(|^//\s*(?:go:build|\+build)\s+ignore|#\[ignore\b|#\[cfg\(any\(\)\)\]"
-    r"|@(?:Disabled|Ignore)\b|\[Ignore\b|\(Skip\s*=|\bmarkTestSkipped\(|\bpending\(|\bassume(?:True|False|That)\("
+    r"|@(?:Disabled|Ignore)\b|\[Ignore\b|\(Skip\s*=|\bmarkTestSkipped\(|^\s*pending\(|\bassume(?:True|False|That)\("
     r"|^\s*if\s*\(?(?:False|false|0)\)?\s*[:{]|@nottest\b|__test__\s*=\s*False"
 )
 _ONLY: Final = re.compile(r"\b(?:it|test|describe|context|suite)\.only\b|^\s*f(?:it|describe|context)\s*\(")
@@ -69,6 +69,8 @@ _TRIVIAL: Final = re.compile(
     r"|\bassert\s+(.+?)\s*==\s*\1\s*$"
 )
 _BROAD: Final = re.compile(r"(?:raises|assertRaises)\(\s*(?:Base)?Exception\b|\.toThrow\(\s*\)")
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NAMES: Final = re.compile(r"\b(?!(?:True|False|None|true|false|null|nil|undefined)\b)[A-Za-z_]\w+")
 _SIDES: Final = re.compile(
     r"^\s*assert\s+(?P<left>.+?)\s*==\s*(?P<right>.+?)\s*(?:,\s*[f'\"].*)?$"
     r"|(?:expect)\((?P<expect>.+?)\)\.\w+\((?P<to>.*)\)|(?:assert\w*!?|Equals?\w*)\(\s*(?P<first>[^,]+?)\s*,\s*(?P<second>.+)\)"
@@ -158,12 +160,13 @@ def weaker(old: str, new: str) -> bool:
 
 
 def expects_otherwise(old: str, new: str) -> str:
-    """Return what an assertion looks at where only what it expects of it was changed; else the empty string."""
+    """Return what an assertion looks at where only the value that it expects of it was changed; else empty."""
     before, after = _sides(old), _sides(new)
     if before is None or after is None:
         return ""
     same = [one for one, other in zip(before, after, strict=True) if one == other]
-    return same[0] if len(same) == 1 else ""
+    value = [other for one, other in zip(before, after, strict=True) if one != other]
+    return same[0] if len(same) == 1 and not _NAMES.search(_QUOTED.sub("", value[0])) else ""
 
 
 def _sides(text: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_right
 from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,7 +29,9 @@ _ALIKE: Final = 0.4
 _KEPT_BODY: Final = 0.6
 _LAYOUT: Final = re.compile(r"[\s()\[\],;'\"`]+")
 _WORD: Final = re.compile(r"\w+")
-_CASE: Final = re.compile(r"^\s*(?:pytest\.param)?[(\[{].*[)\]}],?$")
+_CASE: Final = re.compile(r"^\s*(?:pytest\.param)?(?:[(\[{].*[)\]}],|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\})$")
+_COMPARED: Final = 16
+"""Assertions that one is compared with, to find the one that stands in its place."""
 _SHORTEST: Final = 3
 
 
@@ -47,7 +50,7 @@ class _View:
 
     def __init__(self, files: Sequence[Changed]) -> None:
         tests = [file for file in files if testcode.holds_tests(file.name) or testcode.holds_tests(file.before)]
-        self.code = [file for file in files if file not in tests]
+        self._code = [(_stem(file.name), _words(file)) for file in files if file not in tests]
         kept = [file for file in tests if file.path and testcode.holds_tests(file.path)]
         self.added = Counter(_plain(line.text) for file in kept for line in file.lines("+"))
         before = Counter(test.name for file in tests for test in _tests(file, "-"))
@@ -72,14 +75,7 @@ class _View:
     def explains(self, file: Changed, looked_at: str) -> bool:
         """Whether the code that an assertion is about was changed, too."""
         words = {word for word in _WORD.findall(looked_at) if len(word) >= _SHORTEST}
-        for code in self.code:
-            stem = code.name.rsplit("/", 1)[-1].split(".")[0]
-            if len(stem) >= _SHORTEST and stem in file.name.rsplit("/", 1)[-1]:
-                return True
-            told = " ".join((*code.within, *(line.text for line in code.lines("-", "+", " "))))
-            if words & set(_WORD.findall(told)):
-                return True
-        return False
+        return any((len(stem) >= _SHORTEST and stem in _stem(file.name)) or words & told for stem, told in self._code)
 
 
 class _Block(NamedTuple):
@@ -116,31 +112,35 @@ def _left_out(file: Changed, view: _View) -> Iterator[Weakened]:
         before = Counter(_plain(line.text) for line in hunk if line.sign == "-")
         tests = list(testcode.tests_in(after))
         for place, line in enumerate(after):
-            if line.sign != "+" or before[_plain(line.text)]:
+            kind = _mark(after, place, tests)
+            if kind is None or line.sign != "+" or before[_plain(line.text)]:
                 continue
             test = _concerned(line, tests)
-            fresh = (test is not None and test.line.sign == "+" and test.name not in view.known) or (
-                test is None and not file.before and not any(one.name in view.known for one in tests)
-            )
-            if testcode.leaves_out_others(line.text) or (
-                not fresh
-                and (testcode.leaves_out(line.text) or (testcode.returns(line.text) and _begins(after, place, tests)))
-            ):
-                yield _named(Weakening.SKIPPED, file.path, line)
-            elif not fresh and testcode.swallows(line.text) and (test is not None or "test" in within.casefold()):
-                yield _named(Weakening.WEAKER, file.path, line)
+            if test is not None:
+                fresh = test.line.sign == "+" and test.name not in view.known
+            else:
+                fresh = not file.before and not any(one.name in view.known for one in tests)
+            outside = kind is Weakening.WEAKER and test is None and "test" not in within.casefold()
+            if testcode.leaves_out_others(line.text) or not (fresh or outside):
+                yield _named(kind, file.path, line)
+
+
+def _mark(after: Sequence[Line], place: int, tests: Sequence[Test]) -> Weakening | None:
+    """Return what a line does to the test that it is for, if anything."""
+    text = after[place].text
+    if testcode.leaves_out(text) or testcode.leaves_out_others(text):
+        return Weakening.SKIPPED
+    if testcode.returns(text) and place and (test := _concerned(after[place], tests)) and test.line is after[place - 1]:
+        return Weakening.SKIPPED
+    return Weakening.WEAKER if testcode.swallows(text) else None
 
 
 def _concerned(line: Line, tests: Sequence[Test]) -> Test | None:
     """Return the test that a mark is for: the one that it stands in, or, at the margin, the one below it."""
+    place = bisect_right(tests, line.number, key=lambda test: test.line.number)
     if line.text.lstrip().startswith(("@", "#[", "[")):
-        return next((test for test in tests if test.line.number > line.number), None)
-    return next((test for test in reversed(tests) if test.line.number <= line.number), None)
-
-
-def _begins(after: Sequence[Line], place: int, tests: Sequence[Test]) -> bool:
-    """Whether a line is the first of a test."""
-    return any(test.line is after[place - 1] for test in tests) if place else False
+        return tests[place] if place < len(tests) else None
+    return tests[place - 1] if place else None
 
 
 def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakened]:
@@ -165,7 +165,7 @@ def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> It
             if not set(_WORD.findall(line.text)) <= words:  # Else it was put together with another one.
                 yield _named(Weakening.LOST, file.path, line)
             continue
-        new.remove(instead)
+        del new[next(place for place, one in enumerate(new) if one is instead)]
         stricter = testcode.weaker(instead.text, line.text)
         looked_at = "" if stricter else testcode.expects_otherwise(line.text, instead.text)
         if testcode.weaker(line.text, instead.text):
@@ -190,9 +190,13 @@ def _cases(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterato
 
 def _closest(line: Line, others: Sequence[Line]) -> Line | None:
     """Return the assertion that stands in place of this one, if one does."""
-    ratios = [(difflib.SequenceMatcher(None, line.text.strip(), other.text.strip()).ratio(), other) for other in others]
-    best = max(ratios, key=lambda one: one[0], default=None)
-    return best[1] if best is not None and best[0] >= _ALIKE else None
+    best, most = None, _ALIKE
+    matcher = difflib.SequenceMatcher(b=line.text.strip())
+    for other in others[:_COMPARED]:
+        matcher.set_seq1(other.text.strip())
+        if matcher.real_quick_ratio() > most and matcher.quick_ratio() > most and (ratio := matcher.ratio()) > most:
+            best, most = other, ratio
+    return best
 
 
 def _blocks(file: Changed) -> Iterator[_Block]:
@@ -212,6 +216,14 @@ def _tests(file: Changed, sign: str) -> Iterator[Test]:
 def _plain(text: str) -> str:
     """Return a line without what a formatter may change."""
     return _LAYOUT.sub("", text)
+
+
+def _stem(path: str) -> str:
+    return path.rsplit("/", 1)[-1].split(".", maxsplit=1)[0]
+
+
+def _words(file: Changed) -> frozenset[str]:
+    return frozenset(_WORD.findall(" ".join((*file.within, *(line.text for line in file.lines("-", "+", " "))))))
 
 
 def _joined(lines: Iterable[Line]) -> str:
