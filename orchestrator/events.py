@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.notes import Window, WorkingMemory
-from orchestrator.runs import Outcome, RunSpec, Verdict
+from orchestrator.runs import Outcome, RunSpec, Verdict, Weakness
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
 
@@ -287,6 +287,13 @@ class Judged(Value):
     verdict: Verdict
 
 
+class Weakened(Value):
+    """What the run's changes may have weakened of what is to prove it: `found` is never empty."""
+
+    type: Literal["weakened"] = "weakened"
+    found: tuple[Weakness, ...]
+
+
 class CancelRequested(Value):
     """A person asked to cancel."""
 
@@ -383,6 +390,7 @@ Body = Annotated[
     | Rewound
     | FinishStarted
     | Judged
+    | Weakened
     | CancelRequested
     | PauseRequested
     | PreemptRequested

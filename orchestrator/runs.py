@@ -169,7 +169,7 @@ class Weakening(StrEnum):
     UNREAD = "not looked through"
 
 
-class Weakened(Value):
+class Weakness(Value):
     """A place where a run's changes may have weakened what proves it: named, not judged.
 
     `line` counts in the file as it is now, or as it was where the line is gone; 0 is the whole file. `text` is there.
@@ -179,6 +179,11 @@ class Weakened(Value):
     path: str
     line: int
     text: str
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.path}:{self.line}" if self.line else self.path
 
 
 class RunView(Value):
@@ -230,6 +235,7 @@ class RunView(Value):
     pushed: int = 0
     push_failed: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    weakened: tuple[Weakness, ...] = ()
     summary: str = ""
 
     @property

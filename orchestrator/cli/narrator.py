@@ -28,6 +28,7 @@ from orchestrator.cli.wording import (
     sealed,
     set_up,
     summary,
+    weakened,
 )
 from orchestrator.dialogue import Usage
 from orchestrator.runs import Outcome
@@ -231,6 +232,10 @@ class Narrator:
     def _judged(self, _event: e.Event, body: e.Judged) -> list[Line]:
         self._unproven = False
         return [_note(row) for row in judged(body.verdict)]
+
+    def _weakened(self, _event: e.Event, body: e.Weakened) -> list[Line]:
+        self._header = ""
+        return weakened(body.found)
 
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Requires, RunSpec, Verdict
+    from orchestrator.runs import Requires, RunSpec, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -30,6 +30,7 @@ ORIGINS: Final = {
     "dreamdock.toml": "from the repository's dreamdock.toml",
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
+_WEAKENED: Final = 20
 _HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
@@ -113,6 +114,20 @@ def judged(verdict: Verdict) -> list[Text]:
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
     return [*told, Text.assemble(result, f" · {words}{again}")]
+
+
+def weakened(found: tuple[Weakness, ...]) -> list[Line]:
+    """Return what may have been weakened of what proves a run, each in a line."""
+    told = [
+        Line(
+            "",
+            Text.assemble(("! ", "yellow"), visible(f"{one.kind} · {one.place}"), (f"  {first_line(one.text)}", "dim")),
+        )
+        for one in found[:_WEAKENED]
+    ]
+    if len(found) > _WEAKENED:
+        told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
+    return [told[0]._replace(label="tests"), *told[1:]] if told else []
 
 
 def built(body: e.Built) -> Text:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator import events as e
 from orchestrator.delivery.testcode import is_test
-from orchestrator.runs import Acceptance, Verdict
+from orchestrator.delivery.weakened import weakened
+from orchestrator.runs import Acceptance, Verdict, Weakening, Weakness
+from sandbox.trees import COMPARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +37,17 @@ class Opener(Protocol):
 
     def __call__(self, tree: str) -> AbstractContextManager[Sandbox]:
         """Return the sandbox as a context."""
+
+
+def look_through(spec: RunSpec, journal: Writer, store: Store) -> None:
+    """Record what the run's changes may have weakened of what is to prove it, where there is something."""
+    repo = spec.repo
+    patch = store.diff(repo.project, repo.tree, journal.view.tree, most=COMPARED)
+    found = weakened(patch, accept=spec.accept.command if spec.accept else "")
+    if not patch and journal.view.tree != repo.tree:
+        found = (Weakness(kind=Weakening.UNREAD, path=".", line=0, text="the changes are too large"),)
+    if found:
+        journal.append(e.Weakened(found=found))
 
 
 def prove(spec: RunSpec, accept: Acceptance, journal: Writer, store: Store, opened: Opener) -> tuple[Verdict, ...]:

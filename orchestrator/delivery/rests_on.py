@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.delivery.testcode import is_test
-from orchestrator.runs import Weakened, Weakening
+from orchestrator.runs import Weakening, Weakness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ _THRESHOLD: Final = re.compile(
 )
 
 
-def edited(file: Changed, accept: str) -> Iterator[Weakened]:
+def edited(file: Changed, accept: str) -> Iterator[Weakness]:
     """Yield what was changed of a file that decides how, and whether, tests are run."""
     words = _words(accept)
     script = _is_script(file, words)
@@ -105,7 +105,7 @@ def _same(word: str, path: str) -> bool:
     return bool(path) and (word.removeprefix("./").removeprefix("/workspace/")) == path
 
 
-def _steps(file: Changed, words: Sequence[str]) -> Iterator[Weakened]:
+def _steps(file: Changed, words: Sequence[str]) -> Iterator[Weakness]:
     """Yield changes of the target of a Makefile, or the script of a package.json, that the acceptance command names."""
     if _MAKEFILE.search(file.before) and "make" in words:
         named = {word for word in words if not word.startswith("-")} - {"make"}
@@ -117,7 +117,7 @@ def _steps(file: Changed, words: Sequence[str]) -> Iterator[Weakened]:
                 yield _named(Weakening.ACCEPTANCE, file, line)
 
 
-def _of_targets(file: Changed, named: set[str]) -> Iterator[Weakened]:
+def _of_targets(file: Changed, named: set[str]) -> Iterator[Weakness]:
     for hunk, within in zip(file.hunks, file.within, strict=True):
         found = _TARGET.match(within)
         target = found[1] if found else ""
@@ -131,7 +131,7 @@ def _of_targets(file: Changed, named: set[str]) -> Iterator[Weakened]:
                 break
 
 
-def _thresholds(file: Changed) -> Iterator[Weakened]:
+def _thresholds(file: Changed) -> Iterator[Weakness]:
     """Yield figures that less than before is enough for."""
     before = {
         _THRESHOLD.sub("", line.text): found for line in file.lines("-") if (found := _THRESHOLD.search(line.text))
@@ -150,5 +150,5 @@ def _words(command: str) -> list[str]:
         return command.split()
 
 
-def _named(kind: Weakening, file: Changed, line: Line | None) -> Weakened:
-    return Weakened(kind=kind, path=file.name, line=line.number if line else 0, text=line.text.strip() if line else "")
+def _named(kind: Weakening, file: Changed, line: Line | None) -> Weakness:
+    return Weakness(kind=kind, path=file.name, line=line.number if line else 0, text=line.text.strip() if line else "")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.delivery import rests_on, testcode
 from orchestrator.delivery.changed import Changed, Line, changed_files
-from orchestrator.runs import Weakened, Weakening
+from orchestrator.runs import Weakening, Weakness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,12 +35,12 @@ _COMPARED: Final = 16
 _SHORTEST: Final = 3
 
 
-def weakened(patch: bytes, *, accept: str = "") -> tuple[Weakened, ...]:
+def weakened(patch: bytes, *, accept: str = "") -> tuple[Weakness, ...]:
     """Return what a patch weakened, file by file; `accept` is the acceptance command."""
     files, unread = changed_files(patch)
     view = _View(files)
     found = [one for file in files for one in (*_of_tests(file, view), *rests_on.edited(file, accept))]
-    found += [Weakened(kind=Weakening.UNREAD, path=path, line=0, text="") for path in unread]
+    found += [Weakness(kind=Weakening.UNREAD, path=path, line=0, text="") for path in unread]
     unique = dict.fromkeys(found)
     return tuple(sorted(unique, key=lambda one: (one.path, one.line))[:_MOST])
 
@@ -85,7 +85,7 @@ class _Block(NamedTuple):
     added: list[Line]
 
 
-def _of_tests(file: Changed, view: _View) -> Iterator[Weakened]:
+def _of_tests(file: Changed, view: _View) -> Iterator[Weakness]:
     """Yield what was done to the tests in a file."""
     if not (testcode.holds_tests(file.before) or testcode.holds_tests(file.path)):
         return
@@ -105,7 +105,7 @@ def _of_tests(file: Changed, view: _View) -> Iterator[Weakened]:
         yield from _cases(file, block, view, lost)
 
 
-def _left_out(file: Changed, view: _View) -> Iterator[Weakened]:
+def _left_out(file: Changed, view: _View) -> Iterator[Weakness]:
     """Yield marks that leave tests out, unless they are on tests that are new themselves."""
     for hunk, within in zip(file.hunks, file.within, strict=True):
         after = [line for line in hunk if line.sign != "-"]
@@ -143,7 +143,7 @@ def _concerned(line: Line, tests: Sequence[Test]) -> Test | None:
     return tests[place - 1] if place else None
 
 
-def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakened]:
+def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakness]:
     """Yield what became of the assertions in a block, but of those in tests that are gone as a whole."""
     if _joined(block.removed) == _joined(block.added):
         return
@@ -174,7 +174,7 @@ def _assertions(file: Changed, block: _Block, view: _View, lost: set[int]) -> It
             yield _changed(Weakening.EXPECTED, file.path, line, instead)
 
 
-def _cases(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakened]:
+def _cases(file: Changed, block: _Block, view: _View, lost: set[int]) -> Iterator[Weakness]:
     """Yield cases of a table that aren't there any more, where fewer came in their place."""
     old = [
         line
@@ -230,9 +230,9 @@ def _joined(lines: Iterable[Line]) -> str:
     return "".join(_plain(line.text) for line in lines)
 
 
-def _named(kind: Weakening, path: str, line: Line) -> Weakened:
-    return Weakened(kind=kind, path=path, line=line.number, text=line.text.strip())
+def _named(kind: Weakening, path: str, line: Line) -> Weakness:
+    return Weakness(kind=kind, path=path, line=line.number, text=line.text.strip())
 
 
-def _changed(kind: Weakening, path: str, old: Line, new: Line) -> Weakened:
-    return Weakened(kind=kind, path=path, line=new.number, text=f"{old.text.strip()} → {new.text.strip()}")
+def _changed(kind: Weakening, path: str, old: Line, new: Line) -> Weakness:
+    return Weakness(kind=kind, path=path, line=new.number, text=f"{old.text.strip()} → {new.text.strip()}")

@@ -16,7 +16,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
-from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
+from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict, Weakening, Weakness
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
@@ -253,6 +253,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Checkpointed(step=2, commit="", tree="", files=changed, inexact=(HOSTILE,)),
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
+        e.Weakened(found=(Weakness(kind=Weakening.SKIPPED, path=HOSTILE, line=1, text=HOSTILE),)),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
@@ -300,6 +301,15 @@ def test_a_loop_is_told_with_what_was_done_about_it() -> None:
     )
     assert tell(found) == [f"guard|! {found.reason} · since step 7 · the model was told"]
     assert tell(found.model_copy(update={"level": "stop"}))[0].endswith("the work was stopped")
+
+
+def test_what_may_have_been_weakened_is_told_with_its_place() -> None:
+    skipped = Weakness(kind=Weakening.SKIPPED, path="t.py", line=3, text="@skip")
+    deleted = Weakness(kind=Weakening.DELETED, path="u.py", line=0, text="2 tests: a, b")
+    told = tell(e.Weakened(found=(skipped, deleted)))
+    assert told == ["tests|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
+    many = tell(e.Weakened(found=(skipped,) * 30))
+    assert (len(many), many[-1]) == (21, "|  and 10 more: dreamdock audit")
 
 
 def test_a_call_that_is_no_string_is_still_told() -> None:
