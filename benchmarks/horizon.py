@@ -1,0 +1,55 @@
+"""Long runs: `python -m benchmarks.horizon [--json] [--brief] [--peers DIR]`.
+
+The tests' fake agent model works through a script of hundreds of steps, in windows that are full again and again. Each
+run is one attempt, in a process of its own, with a real sandbox and a Redis of its own; the model's server, the sandbox
+and Redis aren't counted as the worker's. The floor is a bare start of the same Python. With --brief the runs are short.
+
+Beside it stand other harnesses at the same script: those that are found on PATH, or below DIR. Nothing is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from benchmarks import horizon_rows as rows
+from benchmarks.cli import BARE, QUIET_SECONDS, seconds
+from benchmarks.long_runs import Ground, ground
+from benchmarks.report import NOISE, Row, present
+
+_FLOOR: Final = 11
+
+
+def measure(place: Ground, *, brief: bool) -> list[Row]:
+    """Return the rows of one go."""
+    floor = [seconds(BARE, os.environ) for _ in range(_FLOOR)]
+    told = rows.Told(floor)
+    longest, usual = (400, 40) if brief else (1000, 100)
+    short = place.run(rows.short(2 * usual))
+    wide, narrow = place.run(rows.wide(usual)), place.run(rows.narrow(usual))
+    failing = [place.run(rows.failing(usual, mode)) for mode in rows.FAILURES]
+    long = place.run(rows.long(longest))
+    floor += [seconds(BARE, os.environ) for _ in range(_FLOOR)]
+    return [
+        *rows.kept_in_mind(long, told),
+        *rows.effort(short, told),
+        *rows.prefixes((short, wide, narrow, long), told),
+        *rows.condensing(wide, told),
+        *rows.without_summaries(failing, told),
+        told("16K window: not done", [narrow.not_done], "steps", 0),
+    ]
+
+
+def main() -> int:
+    """Measure, once more where the machine was busy, and print."""
+    brief = "--brief" in sys.argv[1:]
+    with ground() as place:
+        found = measure(place, brief=brief)
+        if not brief and found[0].baseline > NOISE * QUIET_SECONDS:
+            found = measure(place, brief=brief)
+    return present("horizon", found, as_json="--json" in sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
