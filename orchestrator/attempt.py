@@ -94,6 +94,7 @@ _OUTCOMES: Final = {
     "money": Outcome.LIMIT,
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
+    "looped": Outcome.LIMIT,
 }
 
 

@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # The acceptance command fails on the final tree, or the agent gave up.
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"  # The wall-time limit.
-    LIMIT = "limit"  # Steps or money; the work is kept.
+    LIMIT = "limit"  # Steps, money, or a model that goes in circles; the work is kept.
     ERROR = "error"  # Our side or the model's endpoint; the work is kept.
 
 

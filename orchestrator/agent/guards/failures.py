@@ -15,7 +15,6 @@ FAILURES: Final = 5
 """The same failure this many times, so after four fixes; reading something new, or changing another file, begins anew:
 a run may live with a test that fails for reasons of its own while it works on one file after the other."""
 REFUSED: Final = 3
-_SHOWN: Final = 120
 
 
 def same_failure(done: Sequence[Done]) -> Finding | None:
@@ -33,10 +32,7 @@ def same_failure(done: Sequence[Done]) -> Finding | None:
             break
     if len(steps) < FAILURES:
         return None
-    told = wrong[-1][:_SHOWN]
-    return Finding(
-        "failures", f"the same failure came {len(steps)} times, whatever was changed: {told}", tuple(steps[::-1])
-    )
+    return Finding("failures", f"the same failure came {len(steps)} times, whatever was changed", tuple(steps[::-1]))
 
 
 def refused(done: Sequence[Done]) -> Finding | None:
@@ -48,10 +44,7 @@ def refused(done: Sequence[Done]) -> Finding | None:
         steps.append(one.step)
     if len(steps) < REFUSED:
         return None
-    why = done[-1].acts[-1].came.removeprefix("error: ")[:_SHOWN].split("\n")[0]
-    return Finding(
-        "refused", f"no call of the last {len(steps)} replies could be carried out: {why}", tuple(steps[::-1])
-    )
+    return Finding("refused", f"no call of the last {len(steps)} replies could be carried out", tuple(steps[::-1]))
 
 
 def _for_its_arguments(act: Act) -> bool:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _GUARDS: Final = (round_and_round, same_failure, refused, garbled, cut_off, silent, flood, said_before, wandering)
 _LEVELS: Final[tuple[e.Level, ...]] = ("remind", "replan", "stop")
-_PATIENCE: Final = {"failures": 1, "silent": 1}
+SILENT: Final = "silent"
+"""The kind of those that call no tool."""
+_PATIENCE: Final = {"failures": 1, SILENT: 1}
 _USUAL_PATIENCE: Final = 2
 """How often a loop goes round after each level before the next one; a fix and its test are one."""
 

@@ -49,7 +49,11 @@ def said_before(done: Sequence[Done]) -> Finding | None:
 def cut_off(done: Sequence[Done]) -> Finding | None:
     """Find replies that ended at the limit of their length, and got nothing done."""
     steps = _last(done, lambda one: one.reply.finish_reason == "length" and not (one.news or one.moves))
-    return Finding("cut_off", "the reply was cut off at its longest length", steps) if steps else None
+    return (
+        Finding("cut_off", "replies were cut off at their longest length; write less at a time", steps)
+        if steps
+        else None
+    )
 
 
 def flood(done: Sequence[Done]) -> Finding | None:
