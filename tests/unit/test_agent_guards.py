@@ -60,9 +60,7 @@ def test_waiting_for_something_goes_on_for_as_long_as_it_takes(start: Any, box: 
 
 def test_who_submits_in_a_loop_has_submitted(start: Any, box: Sandbox) -> None:
     journal = start()
-    text = json.dumps(
-        {"text": "again, " * 200, "calls": [{"name": "submit", "arguments": {"summary": "s"}}]}
-    )
+    text = json.dumps({"text": "again, " * 200, "calls": [{"name": "submit", "arguments": {"summary": "s"}}]})
     assert work(journal, box, text).kind is Kind.SUBMITTED
     assert guarded(journal) == []
 

@@ -18,6 +18,8 @@ MOST_CALLS: Final = 50
 MOST_ALIKE: Final = 10
 """Calls in one reply, and such that are the same with the same result."""
 SAID: Final = 3
+_SAID_LEAST: Final = 24
+"""How often, and in how many characters at least: short words, such as "next", go with anything."""
 _GRAM: Final = 24
 _LOOKED_AT: Final = 4000
 _LEAST: Final = 600
@@ -41,7 +43,7 @@ def said_before(done: Sequence[Done]) -> Finding | None:
     """Find replies of the same words that brought nothing new and changed nothing."""
     words = _words(done[-1].reply.text)
     steps = _last(done, lambda one: _words(one.reply.text) == words and not (one.news or one.moves or one.waits))
-    if not words or len(steps) < SAID:
+    if len(words) < _SAID_LEAST or len(steps) < SAID:
         return None
     return Finding("said_before", f"the last {len(steps)} replies say the same and brought nothing new", steps)
 
