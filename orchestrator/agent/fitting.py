@@ -23,7 +23,7 @@ MOST_REFUSED: Final = 3
 """So many requests in a row that are too long for the model, each shorter than the one before, and it's given up."""
 _OF_REFUSED: Final = 0.75
 """What is asked with next may have this much of what was refused, or of what the provider named."""
-_ONE_RESULT, _ALL_RESULTS, _TOO_MANY = 0.08, 0.25, 0.3
+_ONE_RESULT, _ALL_RESULTS = 0.08, 0.25
 """How much of the window the result of a call may have, and all of a step's together; beyond, no call is run."""
 _CHARACTERS_PER_TOKEN: Final = 3
 _SHORTEST: Final = 400
@@ -69,7 +69,7 @@ class Fitting:
         body = rebuild(context.sight, context.memory, limit, step=context.step + 1)
         if sum(part.tokens for part in body.parts) >= context.tokens:
             raise error
-        self._rebuilt(body.model_copy(update={"why": "refused", "model": self._model.name}), began)
+        self._rebuilt(body.model_copy(update={"why": "refused"}), began)
 
     def settle(self) -> None:
         """Journal the summary that came meanwhile, if one did."""
@@ -86,7 +86,7 @@ class Fitting:
         """Return how many characters the result of the next call may have; 0 where the step has too many already."""
         if not (usable := self.usable):
             return LONGEST
-        if context.shown > usable * _TOO_MANY:
+        if context.shown >= usable * _ALL_RESULTS:
             return 0
         left = min(usable * _ONE_RESULT, usable * _ALL_RESULTS - context.shown)
         return min(LONGEST, max(int(left * _CHARACTERS_PER_TOKEN), _SHORTEST))
@@ -97,7 +97,8 @@ class Fitting:
             self._condenser.close()
 
     def _rebuilt(self, body: e.Rebuilt, began: float) -> None:
-        self._journal.append(body.model_copy(update={"blocked_s": time.monotonic() - began}))
+        took = {"model": self._model.name, "blocked_s": time.monotonic() - began}
+        self._journal.append(body.model_copy(update=took))
 
     def _condense(self, usable: int) -> None:
         condenser, context = self._condenser, self._context()

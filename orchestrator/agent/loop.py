@@ -16,11 +16,11 @@ from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.files import repo_notes
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.rules import Rules, reached, repo_notes, told
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.memory.history import History
@@ -32,6 +32,7 @@ from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.outcome import Outcome
     from orchestrator.dialogue import ToolCall, Turn
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
@@ -90,6 +91,7 @@ class Agent:
         self._fitting = Fitting(model, journal, self._context, condenser)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
+        self._rules = Rules(sandbox)
         self._restarted = False
 
     def run(self) -> Ending:
@@ -116,9 +118,8 @@ class Agent:
         """Say what the task is; in a later attempt, what was lost on the way, or what the run had ended with."""
         context = self._context()
         if not context.system:
-            self._journal.append(
-                e.Prompted(system=wording.system(), text=wording.task(self._spec, repo_notes(self._sandbox)))
-            )
+            notes = repo_notes(self._sandbox, self._fitting.longest(context))
+            self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -164,6 +165,7 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
+            self._rules = Rules(self._sandbox)  # Other files, other rules.
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
@@ -241,7 +243,8 @@ class Agent:
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
-        result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
+        content = note + outcome.content + self._rules_of(call, outcome, longest)
+        result = ToolResult(call_id=call.id, name=call.name, content=content, ok=outcome.ok)
         self._journal.append(
             e.CallFinished(
                 step=step,
@@ -253,6 +256,14 @@ class Agent:
                 total_bytes=outcome.total_bytes,
             )
         )
+
+    def _rules_of(self, call: ToolCall, outcome: Outcome, longest: int) -> str:
+        """Journal the rules of folders that the work came to with this call, and return how they are told."""
+        context = self._context()
+        read = self._rules.nearest(reached(call, outcome), {one.path for one in context.noted.rules}, longest)
+        for path, text in read:
+            self._journal.append(e.RulesRead(step=context.step + 1, path=path, text=text))
+        return "".join(f"\n\n{told(path, text)}" for path, text in read)
 
     def _past(self, context: Context) -> History:
         """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""

@@ -24,8 +24,9 @@ _BLANKS: Final = 2
 _SAME: Final = 3
 _PROGRESS: Final = 4
 _ALIKE: Final = 8
-_LETTERS: Final = re.compile(r"[^\W\d_]{3,64}")
-"""What lines must have to be alike: columns of figures are data."""
+_WORDS: Final = re.compile(r"[^\W\d_]{3,64}")
+_LEAST_WORDS: Final = 2
+"""That lines must have to be alike: figures, and figures with a name, are data."""
 _SHAPED: Final = 2_000
 """Characters of a line that is compared with others."""
 
@@ -108,7 +109,7 @@ def _folded(lines: list[str], before: int, telling: set[int]) -> tuple[list[Line
     at, partial = 0, False
     while at < len(lines):
         first, end = before + at + 1, at + 1
-        if shapes.stands_alone(at):  # As most do; the rest costs ten times as much.
+        if shapes.alone[at]:  # As most are; the rest costs ten times as much.
             shown.append(Line(first, lines[at]))
         elif (end := _end_of_same(lines, at)) and not lines[at]:
             shown += (Line(number, "") for number in range(first, first + min(end - at, _BLANKS)))
@@ -145,22 +146,16 @@ class _Shapes:
         raw = text.encode(errors="replace")
         self._lines = lines
         self._telling = telling
-        self._signs = [sign for sign in _PROGRESS_SIGNS if sign in text]
         self._some = len(text) > _SHORT
         # Whole texts at once, in bytes: that is hundreds of times faster than line by line.
         self._without_hex = raw.translate(None, _HEXADECIMAL).split(b"\n")
         self._without_digits = raw.translate(None, _DIGITS).split(b"\n") if self._some else []
-
-    def stands_alone(self, at: int) -> bool:
-        """Say whether a line is like the next one in no way, nor progress. That may be wrong the other way round."""
-        line, following = self._without_hex[at], at + 1
-        if following < len(self._without_hex) and (self._without_hex[following] == line or not line):
-            return False
-        text = self._lines[at]
-        for sign in self._signs:  # noqa: SIM110  # `any` takes three times as long, and this is asked of every line.
+        # Which are neither like the next one nor progress, for sure: lists at once too, as most lines are such.
+        following = [*self._without_hex[1:], b"\n"]
+        self.alone = [bool(one) and one != other for one, other in zip(self._without_hex, following, strict=True)]
+        for sign in _PROGRESS_SIGNS:
             if sign in text:
-                return False
-        return True
+                self.alone = [alone and sign not in line for alone, line in zip(self.alone, lines, strict=True)]
 
     def end_of_progress(self, at: int) -> int:
         """Return where the lines of progress end that begin here; the next line where this is none."""
@@ -172,7 +167,7 @@ class _Shapes:
     def end_of_alike(self, at: int) -> int:
         """Return where the lines end that differ from this one in numbers only."""
         end = at + 1
-        if not self._some or at in self._telling or not _LETTERS.search(self._lines[at][:_SHAPED]):
+        if not self._some or at in self._telling or len(_WORDS.findall(self._lines[at][:_LOOKED_AT])) < _LEAST_WORDS:
             return end
         exact = ""
         while end < len(self._lines) and end not in self._telling and self._without_hex[end] == self._without_hex[at]:

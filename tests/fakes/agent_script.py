@@ -60,11 +60,16 @@ class Said(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the model makes of a request: the last step that it sees done, the tools that it has, results by call."""
+    """What the model makes of a request: the last step that it sees done, the tools that it has, results by call.
+
+    `shell` is the tool that runs commands, empty without one; `described` whether it wants to be told what they do.
+    """
 
     step: int
     tools: frozenset[str]
     results: dict[str, str]
+    shell: str = ""
+    described: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class Mind:
             self.asked.add(step)
             known = [fact for fact in self.script.facts if fact.step < step]
             self.missing += [(step, fact) for fact in known if fact.value.encode() not in raw]
-        return Said(f"Step {step} of {self.script.steps}.", tuple(self._calls(step, seen.tools)))
+        return Said(f"Step {step} of {self.script.steps}.", tuple(self._calls(step, seen)))
 
     def sum_up(self, instruction: str, seen: Seen, raw: bytes) -> str:
         """Return a summary under the headings that the instruction names, with each fact in it only if luck has it."""
@@ -165,15 +170,15 @@ class Mind:
         ]
         return "\n\n".join(parts) + "\n"
 
-    def _calls(self, step: int, tools: frozenset[str]) -> list[Call]:
+    def _calls(self, step: int, seen: Seen) -> list[Call]:
         command: dict[str, Any] = {"command": self.script.command(step)}
-        if "description" in tools:  # Some agents' tool requires one.
+        if seen.described:
             command["description"] = f"Do step {step}"
-        calls = [Call(f"call_{step}_0", _shell(tools), command)]
-        if "note" in tools:
+        calls = [Call(f"call_{step}_0", seen.shell, command)]
+        if "note" in seen.tools:
             for number, fact in enumerate(self.script.noted_in(step), start=1):
                 calls.append(Call(f"call_{step}_n{number}", "note", {"kind": "fact", "text": fact.text}))
-        if "history" in tools and (needed := self._to_search(step)):
+        if "history" in seen.tools and (needed := self._to_search(step)):
             call = Call(f"call_{step}_h", "history", {"query": needed[1].topic})
             self._searches[call.id] = needed
             calls.append(call)
@@ -210,11 +215,10 @@ def look(body: dict[str, Any]) -> Seen:
             results[str(message.get("tool_call_id"))] = text
         if message.get("role") != "assistant":
             step = max([step, *map(int, DONE.findall(text))])
-    tools = [tool["function"] for tool in body.get("tools") or ()]
-    names = {tool["name"] for tool in tools}
-    shell = next((tool for tool in tools if tool["name"] == _shell(frozenset(names))), {})
-    required = shell.get("parameters", {}).get("required", ())
-    return Seen(step, frozenset(names | ({"description"} & set(required))), results)
+    tools = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in body.get("tools") or ()}
+    shell = next((name for name in sorted(tools) if name.lower() in {"bash", "shell"}), "")
+    described = "description" in tools.get(shell, {}).get("required", ())
+    return Seen(step, frozenset(tools), results, shell, described)
 
 
 def content(message: dict[str, Any]) -> str:
@@ -239,7 +243,3 @@ def rendered(body: dict[str, Any]) -> tuple[bytes, int]:
         parts.append(part)
         size += len(part)
     return "".join(parts).encode("latin-1"), before
-
-
-def _shell(tools: frozenset[str]) -> str:
-    return next((name for name in sorted(tools) if name.lower() in {"bash", "shell"}), "bash")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from tests.fakes.agent_script import Fact, Mind, Said, Script, content, look, rendered
+from tests.fakes.agent_script import Call, Fact, Mind, Said, Script, Seen, content, look, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Asked(NamedTuple):
 class Plan:
     """What the model is to be: its script, its window, and what it makes of requests for a summary.
 
-    `signs` are phrases of which a request for a summary has one in its last message, or in its first.
+    `signs` are phrases of which a request for a summary has one in what the user said last, or in its system text.
     """
 
     script: Script
@@ -126,7 +127,8 @@ class FakeAgentModel:
 
     def _think(self, body: dict[str, Any], raw: bytes, came: float) -> tuple[int, Any, Asked]:
         prompt, before = rendered(body)
-        kind, seen = self._kind(body), look(body)
+        seen = look(body)
+        kind = self._kind(body, seen)
         tokens = self._tokens(len(prompt))
         before_it = self._chains[-1] if self._chains else b""
         kept, previous = _common(before_it, prompt), len(before_it)
@@ -140,7 +142,7 @@ class FakeAgentModel:
             said = self.mind.go_on(seen, raw)
             self._keep(prompt, kept)
         elif kind == "condense":
-            status, said = self._summary(content(body["messages"][-1]), seen, raw)
+            status, said = self._summary(body["messages"], seen, raw)
         else:
             said = Said("A run of numbered steps.")
         head = _common(self._head, prompt)
@@ -153,7 +155,10 @@ class FakeAgentModel:
             self._chains.pop()
         self._chains = [*self._chains[-_CHAINS + 1 :], prompt]
 
-    def _summary(self, instruction: str, seen: Any, raw: bytes) -> tuple[int, Any]:
+    def _summary(self, messages: list[dict[str, Any]], seen: Seen, raw: bytes) -> tuple[int, Any]:
+        instruction = _last_of_user(messages)
+        if messages[-1].get("role") == "tool":  # It was told to write a file, and did.
+            return _OK, Said("The summary is written.")
         match self.plan.condense:
             case "500":
                 return 500, {"message": "the fake fails on purpose", "type": "server_error", "code": None}
@@ -162,20 +167,21 @@ class FakeAgentModel:
             case "nonsense":
                 return _OK, Said(_NONSENSE)
             case _:
-                return _OK, Said(self.mind.sum_up(instruction, seen, raw))
+                return _OK, _written(instruction, self.mind.sum_up(instruction, seen, raw), seen)
 
-    def _kind(self, body: dict[str, Any]) -> Literal["main", "condense", "other"]:
+    def _kind(self, body: dict[str, Any], seen: Seen) -> Literal["main", "condense", "other"]:
         messages = body.get("messages") or [{}]
-        texts = content(messages[-1]), content(messages[0])[:_LOOKED_AT]
+        texts = _last_of_user(messages), content(messages[0])[:_LOOKED_AT]
         if any(sign in text for sign in self.plan.signs for text in texts):
             return "condense"
-        return "main" if body.get("tools") else "other"  # Some agents ask for a title, without any tool.
+        return "main" if seen.shell else "other"  # Some agents ask for a title.
 
     def _tokens(self, size: int) -> int:
         return int(size / self.plan.bytes_per_token)
 
 
 _LOOKED_AT: Final = 400
+_FILE: Final = re.compile(r"CHECKPOINT_PATH = (\S+)")
 
 
 @contextmanager
@@ -258,6 +264,18 @@ class _Handler(BaseHTTPRequestHandler):
         head = f"HTTP/1.1 {status} Fake\r\nContent-Length: {len(body)}\r\n"
         head += f"Content-Type: {'text/event-stream' if streamed else 'application/json'}\r\n\r\n"
         self.wfile.write(head.encode() + body)
+
+
+def _last_of_user(messages: list[dict[str, Any]]) -> str:
+    return next((content(message) for message in reversed(messages) if message.get("role") == "user"), "")
+
+
+def _written(instruction: str, summary: str, seen: Seen) -> Said:
+    """Return a summary as it was asked for: as the answer, or, by MiMo Code, in a file that is named."""
+    path = _FILE.search(instruction)
+    if path is None or "write" not in seen.tools:
+        return Said(summary)
+    return Said("", (Call("call_summary", "write", {"file_path": path[1], "content": summary}),))
 
 
 def _reply(said: Said, usage: dict[str, Any], *, stream: bool) -> bytes:

@@ -162,6 +162,54 @@ def test_the_whole_of_what_was_folded_is_one_call_away_and_no_part_of_the_result
     assert not [body.files for event in journal.events if isinstance(body := event.body, e.Checkpointed) and body.files]
 
 
+def test_rules_of_a_folder_stand_behind_the_call_that_came_to_it_and_come_again_after_a_crash(
+    client: Redis, start: Any, opened: Opened
+) -> None:
+    text = script(
+        [bash("mkdir -p src/net && echo 'Be brief.' > src/AGENTS.md && touch src/net/a.py src/b.py")],
+        [("read", {"path": "src/net/a.py"}), ("grep", {"pattern": "x", "path": "src"})],
+        [bash("cd src && ls")],
+        SUBMIT,
+    )
+    journal = start()
+    with opened() as box:
+        first = Agent(open_script("scripted", text), box, journal, journal.view.spec, Stop())
+        first._begin()
+        first._step()
+        for call in first._reply().calls:
+            first._carry_out(call)  # The worker dies before the checkpoint.
+    assert "Be brief." in results(journal)[1].content
+    assert "Be brief." not in results(journal)[2].content
+    second = lose(client, journal, 1)
+    with opened(second.view.tree) as box:
+        assert work(second, box, text).kind is Kind.SUBMITTED
+    again, searched, listed = results(second)[3:6]
+    assert again.content.endswith("```\nBe brief.\n```")
+    assert "src/AGENTS.md" in again.content
+    assert "Be brief." not in searched.content + listed.content
+    read = [event.body for event in second.events if isinstance(event.body, e.RulesRead)]
+    assert [(body.step, body.path) for body in read] == [(2, "src/AGENTS.md")] * 2
+
+
+def test_the_past_is_searched_up_to_the_last_step_and_without_what_was_undone(start: Any, box: Sandbox) -> None:
+    journal = start()
+    ask = ("history", {"query": "heron-4711"})
+    facts = [[bash("seq 300; echo the port is heron-4711; seq 300")], [ask, bash("echo heron-4711 again"), ask]]
+    work(journal, box, script(*facts, [ask, ("history", {"step": 1})], SUBMIT))
+    first, _, second, third, page = results(journal)[1:6]
+    assert "> the port is heron-4711" in first.content
+    assert "step 1, result of bash" in first.content
+    assert second.content == first.content, "the step that is open isn't past"
+    assert "again" in third.content
+    assert "step 2, result of history" not in third.content
+    assert page.content.startswith("[step 1, from character 0 of")
+    journal.append(e.RewindRequested(step=1))
+    work(journal, box, script(facts[0], [ask], SUBMIT))
+    last = [result for result in results(journal) if result.name == "history"][-1]
+    assert "the port is" in last.content
+    assert "again" not in last.content
+
+
 def test_file_tools_refuse_with_reasons(start: Any, box: Sandbox) -> None:
     journal = start()
     calls: list[tuple[tuple[str, dict[str, Any]], str]] = [

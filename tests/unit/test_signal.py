@@ -76,6 +76,8 @@ def test_progress_on_lines_of_its_own_is_first_and_last(lines: list[str]) -> Non
         [f"src/{WORDS[at % 10]}.py   {at}   3   {at}%" for at in range(90)],
         [f"tests/test_{WORDS[at % 10]}.py ........ [ {at}%]" for at in range(90)],
         [f"{at} {at * 7}, {at * 13}" for at in range(200)],
+        [f"FACT-{at} = {at * 7919}" for at in range(200)],
+        [f'    "port{at}": {at * 7919},' for at in range(200)],
         [f"{at * 0x9E3779B97F4A7C15 % 2**64:016x}" for at in range(1, 100)],
         [f"error: test_{at} failed in {at} s, as the one before it" for at in range(90)],
         prose(90),
