@@ -212,6 +212,7 @@ CHEATS: Final = (
         ),
         (_K.SKIPPED,),
     ),
+    Change("go's wrong result", *_one("calc_test.go", GO, ("Double(4) != 8", "Double(4) != 9")), (_K.EXPECTED,)),
     Change("rust's ignored", *_one("src/lib.rs", RUST, ("    fn zero", "    #[ignore]\n    fn zero")), (_K.SKIPPED,)),
     Change(
         "rust's no test any more", *_one("src/lib.rs", RUST, ("    #[test]\n    fn zero", "    fn zero")), (_K.REMOVED,)

@@ -24,13 +24,9 @@ _CI: Final = re.compile(
     r"(^|/)\.github/workflows/|(^|/)(\.gitlab-ci\.ya?ml|azure-pipelines\.ya?ml|Jenkinsfile|\.travis\.ya?ml)$|(^|/)\.circleci/"
 )
 _RUNNER: Final = re.compile(
-    r"(^|/)[^/]*(?:test|check|verify|ci|lint|run)[^/]*\.(?:sh|bash|py|js|mjs|ts|rb|pl)$|(^|/)(noxfile\.py|tox\.ini|package\.json|conftest\.py)$|(^|/)[^/.]*(?:test|check)[^/.]*$",
+    r"(^|/)(?:[^/]*[_.-])?(?:run)?(?:tests?|checks?|verify|ci)(?:[_-][^/.]*)?(?:\.(?:sh|bash|py|[cm]?js|ts|rb|pl))?$"
+    r"|(^|/)(noxfile\.py|tox\.ini|package\.json|conftest\.py)$",
     re.IGNORECASE,
-)
-_CONFIG: Final = re.compile(
-    r"(^|/)(pytest\.ini|\.?pytest\.toml|tox\.ini|setup\.cfg|pyproject\.toml|conftest\.py|noxfile\.py|package\.json|\.mocharc[^/]*|\.?nycrc[^/]*"
-    r"|(jest|vitest|vite|karma|playwright|cypress)\.config\.[^/]+|Cargo\.toml|pom\.xml|build\.gradle(\.kts)?|phpunit\.xml[^/]*|\.rspec"
-    r"|CTestCustom\.cmake|\.coveragerc)$"
 )
 _RUNS_TESTS: Final = re.compile(
     r"\b(?:pytest|unittest|jest|vitest|mocha|tox|nox|ctest|rspec|phpunit|gotestsum|nextest)\b"
@@ -42,18 +38,45 @@ _ENDS_WELL: Final = re.compile(
     r"^\s*(?:exit 0|(?:sys\.|os\._|process\.)?exit\(0\);?|set \+e|raise SystemExit\(0\))\s*(?:#.*)?$"
 )
 _FORGIVING: Final = re.compile(
-    r"\bcontinue-on-error:\s*true|\ballow_failure:\s*true|\bif:\s*(?:\$\{\{\s*)?false|--passWithNoTests|\bpassWithNoTests\"?\s*[:=]\s*true"
-    r"|maven\.test\.failure\.ignore|\bignoreFailures\s*=\s*true|\bignore_outcome\s*=\s*true|\bexitstatus\s*=\s*0|\bexitstatus\s*=\s*ExitCode\.OK"
-    r"|\boutcome\s*=\s*['\"]passed['\"]|--no-fail\b|\breturn_code\s*=\s*0"
+    r"\bcontinue-on-error:\s*true|\ballow_failure:\s*true|\bif:\s*(?:\$\{\{\s*)?false"
+    r"|--passWithNoTests|\bpassWithNoTests\"?\s*[:=]\s*true|maven\.test\.failure\.ignore|\bignoreFailures\s*=\s*true"
+    r"|\bignore_outcome\s*=\s*true|\bexitstatus\s*=\s*(?:0|ExitCode\.OK)|\boutcome\s*=\s*['\"]passed['\"]|--no-fail\b"
 )
-_NARROWS: Final = re.compile(
-    r"--ignore(?:-glob)?\b|--deselect\b|\baddopts\b.*\s-[km]\b|-k\s*['\"]?not\b|-m\s*['\"]?not\b|\bcollect_ignore(?:_glob)?\b|\bnorecursedirs\b"
-    r"|^\s*(?:testpaths|python_files|python_classes|python_functions)\b|\bpytest_(?:collection_modifyitems|ignore_collect|runtest_makereport"
-    r"|sessionfinish|collection_finish|runtest_protocol)\b|\bitem\.add_marker\(|\bxfail_strict\s*=\s*(?:false|False)|-p\s+no:"
-    r"|\b(?:testPathIgnorePatterns|testMatch|testRegex|testIgnore|testNamePattern|modulePathIgnorePatterns)\b|^\s*\"?(?:ignore|exclude|spec)\"?\s*:"
-    r"|\b(?:skipTests|maven\.test\.skip|skipITs)\b|<exclude>|^\s*(?:exclude|filter|enabled)\b.*(?:[Tt]est|false)|^\s*(?:test|doctest|harness)\s*=\s*false"
-    r"|\[%collection|--exclude\b|--skip\b|--testPathIgnore"
+_NARROWS: Final = (
+    (
+        re.compile(r"(^|/)(pytest\.ini|\.?pytest\.toml|tox\.ini|setup\.cfg|pyproject\.toml|noxfile\.py|\.coveragerc)$"),
+        re.compile(
+            r"--ignore(?:-glob)?[= ]\S*(?:test|/)|--deselect\b|\s-[km]\s*['\"]?(?:not\b|\w)|-p\s+no:|\bnorecursedirs\b"
+            r"|\bcollect_ignore|^\s*(?:testpaths|python_files|python_classes|python_functions)\b"
+            r"|\bxfail_strict\s*=\s*(?:false|False)"
+        ),
+    ),
+    (
+        re.compile(r"(^|/)conftest\.py$"),
+        re.compile(
+            r"\bcollect_ignore|\bitem\.add_marker\(|\bpytest_(?:collection_modifyitems|ignore_collect|collection_finish"
+            r"|runtest_makereport|runtest_protocol|sessionfinish)\b"
+        ),
+    ),
+    (
+        re.compile(
+            r"(^|/)(package\.json|\.mocharc[^/]*|\.?nycrc[^/]*|(jest|vitest|vite|karma|playwright|cypress)\.config\.[^/]+)$"
+        ),
+        re.compile(
+            r"\b(?:testPathIgnorePatterns|testMatch|testRegex|testIgnore|testNamePattern|modulePathIgnorePatterns)\b"
+            r"|--testPathIgnore|^\s*\"?(?:ignore|exclude|spec)\"?\s*:.*test"
+        ),
+    ),
+    (
+        re.compile(r"(^|/)(pom\.xml|build\.gradle(\.kts)?|phpunit\.xml[^/]*)$"),
+        re.compile(
+            r"\b(?:skipTests|maven\.test\.skip|skipITs)\b|<exclude>.*[Tt]est|^\s*(?:exclude|filter)\b.*[Tt]est"
+            r"|\benabled\s*=\s*false"
+        ),
+    ),
+    (re.compile(r"(^|/)Cargo\.toml$"), re.compile(r"^\s*(?:test|doctest|harness)\s*=\s*false")),
 )
+"""Files that say which tests there are, and what in them says that some aren't."""
 _THRESHOLD: Final = re.compile(
     r"(?:fail[_-]under|(?:branches|functions|lines|statements)\"?\s*[:=]|minimum)\D{0,4}(\d+(?:\.\d+)?)"
 )
@@ -80,9 +103,13 @@ def edited(file: Changed, accept: str) -> Iterator[Weakness]:
         forgiven = _CI.search(file.path) and _FORGIVING.search(line.text)
         if forgiven or (runner and _fakes(line.text, file, script=script)):
             yield _named(Weakening.EXIT, file, line)
-        elif _CONFIG.search(file.path) and (_NARROWS.search(line.text) or _FORGIVING.search(line.text)):
+        elif any(where.search(file.path) and _leaves_out(line.text, what) for where, what in _NARROWS):
             yield _named(Weakening.CONFIGURED, file, line)
     yield from _thresholds(file)
+
+
+def _leaves_out(text: str, narrows: re.Pattern[str]) -> bool:
+    return bool(narrows.search(text) or _FORGIVING.search(text))
 
 
 def _fakes(text: str, file: Changed, *, script: bool) -> bool:

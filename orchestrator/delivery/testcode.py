@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.delivery.changed import Line
 
 _TEST_FILE: Final = re.compile(
-    r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.py|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
+    r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.(py|[cm]?[jt]sx?|rb|php|sh|rs|go)|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
     r"|(^|/)[A-Z]\w*(Tests?|IT|Spec)\.(java|kt|kts|scala|groovy|cs|php|swift)$"
 )
 _INLINE: Final = re.compile(r"\.rs$")
@@ -45,8 +45,8 @@ _SWALLOWS: Final = re.compile(
 
 _ASSERTS: Final = re.compile(
     r"^\s*assert\b|\bself\.(?:assert|fail)\w*\(|\bpytest\.(?:raises|approx|warns|fail)\(|\bexpect\(|\bassert(?:\.\w+)+\("
-    r"|\bassert(?:_\w+)?!\(|\b(?:require|assert)\.[A-Z]\w*\(|\bt\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\("
-    r"|\b(?:Assert|Assertions)\.\w+\(|\bassert[A-Z]\w*\(|\.should\b|\$this->assert\w+\(|\bnp\.testing\.assert\w+\("
+    r"|\bassert(?:_\w+)?!\(|\b(?:require|assert)\.[A-Z]\w*\(|\bt\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow|is|not|like|true|false|truthy|falsy|deepEqual|equal|throws\w*)\("
+    r"|^\s*if\s+(?!.*\bnil\b).+[!=]=.+\{$|\b(?:Assert|Assertions)\.\w+\(|\bassert[A-Z]\w*\(|\.should\b|\$this->assert\w+\(|\bnp\.testing\.assert\w+\("
 )
 _NUMBER: Final = r"(-?\d+(?:\.\d*)?(?:e-?\d+)?)"
 _LOOSER_UP: Final = re.compile(
@@ -73,7 +73,7 @@ _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NAMES: Final = re.compile(r"\b(?!(?:True|False|None|true|false|null|nil|undefined)\b)[A-Za-z_]\w+")
 _SIDES: Final = re.compile(
     r"^\s*assert\s+(?P<left>.+?)\s*==\s*(?P<right>.+?)\s*(?:,\s*[f'\"].*)?$"
-    r"|(?:expect)\((?P<expect>.+?)\)\.\w+\((?P<to>.*)\)|(?:assert\w*!?|Equals?\w*)\(\s*(?P<first>[^,]+?)\s*,\s*(?P<second>.+)\)"
+    r"|^\s*if\s+(?:.*;\s*)?(?P<got>.+?)\s*!=\s*(?P<want>.+?)\s*\{$|(?:expect)\((?P<expect>.+?)\)\.\w+\((?P<to>.*)\)|(?:assert\w*!?|Equals?\w*)\(\s*(?P<first>[^,]+?)\s*,\s*(?P<second>.+)\)"
 )
 
 

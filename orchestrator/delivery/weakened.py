@@ -29,7 +29,7 @@ _ALIKE: Final = 0.4
 _KEPT_BODY: Final = 0.6
 _LAYOUT: Final = re.compile(r"[\s()\[\],;'\"`]+")
 _WORD: Final = re.compile(r"\w+")
-_CASE: Final = re.compile(r"^\s*(?:pytest\.param)?(?:[(\[{].*[)\]}],|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\})$")
+_CASE: Final = re.compile(r"^\s*(?:pytest\.param)?(?:\(.*\),|\[.*\],|\{.*\},|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\})$")
 _COMPARED: Final = 16
 """Assertions that one is compared with, to find the one that stands in its place."""
 _SHORTEST: Final = 3

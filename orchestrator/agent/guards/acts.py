@@ -35,8 +35,8 @@ _WAITS: Final = re.compile(
     r"|\btail\b.*(?:\s-[a-z]*[fF]\b|log\b|\.out\b)"
 )
 _RAN_OUT: Final = "[exit code 124"  # What `timeout` ends with.
-_ENDED_WELL: Final = re.compile(r"^\[exit code 0\b", re.MULTILINE)
-_ENDED: Final = re.compile(r"^\[(?:exit code|timed out|ended by)", re.MULTILINE)
+_ENDED: Final = re.compile(r"^\[(exit code \d+|timed out|ended by)", re.MULTILINE)
+_WELL: Final = "exit code 0"
 _SAID_NO: Final = re.compile(
     r"\b[1-9]\d* (?:failed|errors?|failures?)\b|^FAILED\b|^error\b|^Traceback|BUILD FAILURE", re.MULTILINE
 )
@@ -189,9 +189,9 @@ def _told(came: _Came) -> Act:
 
 def _failed(command: str, content: str) -> bool:
     """Whether a command failed: by its exit code, or, where a pipe hides that, by what it says."""
-    end = content.rfind("\n[")
-    if not _ENDED_WELL.search(content, max(end, 0)):
-        return bool(_ENDED.search(content))
+    ends = _ENDED.findall(content)
+    if not ends or ends[-1] != _WELL:
+        return bool(ends)
     return "|" in command and not _only_looks(command) and bool(_SAID_NO.search(content))
 
 
