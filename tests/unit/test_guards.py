@@ -103,6 +103,25 @@ def test_a_failure_that_a_pipe_hides_is_one() -> None:
     assert found.kind == "failures"
 
 
+@pytest.mark.parametrize(
+    ("came", "failed"),
+    [
+        ("ok\n[exit code 0]", False),
+        (
+            "ok\n[exit code 0; working directory /workspace/a]\n[the whole output is in /workspace/.dreamdock/1]",
+            False,
+        ),
+        ("no\n[exit code 2]\n[the shell was started anew]", True),
+        ("[exit code 0]\n[exit code 1]", True),
+        ("\n[timed out after 3 s; its processes were ended]", True),
+        ("[ended by signal 9]", True),
+    ],
+)
+def test_how_a_command_ended_is_read_from_what_the_model_was_shown(came: str, failed: bool) -> None:
+    said = dialogue([Step((Call("bash", {"command": "make"}, came),))])
+    assert trail(said, [1])[0].acts[0].failed is failed
+
+
 def test_only_the_last_steps_are_looked_at() -> None:
     steps = list(itertools.islice(honest(), 3 * WINDOW))
     assert [one.step for one in trail(dialogue(steps), range(1, 3 * WINDOW + 1))] == list(

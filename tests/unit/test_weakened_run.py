@@ -59,6 +59,12 @@ def test_what_was_weakened_is_in_the_journal_in_show_and_in_the_audit(start: Any
     assert entry.text == 'test configuration changed: conftest.py:1: collect_ignore = ["test_calc.py"]'
 
 
+def test_a_loop_is_in_the_audit(start: Any) -> None:
+    journal = start()
+    journal.append(e.Guarded(step=3, kind="calls", level="remind", reason="the same call", since=1))
+    assert [entry.text for entry in audited(journal.events)][-1] == "calls (remind): the same call"
+
+
 def test_a_harmless_change_says_nothing(start: Any, base: tuple[Store, Base]) -> None:
     journal = changed(start(), base, HARMLESS)
     assert journal.view.weakened == ()
