@@ -15,7 +15,7 @@ from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import prove, why_failed
+from orchestrator.delivery.acceptance import look_through, prove, why_failed
 from orchestrator.errors import (
     ConfigError,
     DeniedError,
@@ -94,6 +94,7 @@ _OUTCOMES: Final = {
     "money": Outcome.LIMIT,
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
+    "looped": Outcome.LIMIT,
 }
 
 
@@ -365,6 +366,7 @@ class Attempt:
         """End the run as the work ended; false where there is something to tell the agent instead."""
         if ending.kind != "submitted":
             return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
+        look_through(self._spec, self._journal, self._store)
         if self._spec.accept is None:
             return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
         verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)

@@ -128,6 +128,12 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(
                     **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
                 )
+            case e.Weakened(found=found):
+                for one in found:
+                    text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
+                    yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Guarded(step=step, kind=kind, level=level, reason=reason):
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.notes import Window, WorkingMemory
-from orchestrator.runs import Outcome, RunSpec, Verdict
+from orchestrator.runs import Outcome, RunSpec, Verdict, Weakness
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
 
@@ -230,6 +230,23 @@ class Rebuilt(Value):
     blocked_s: float = 0.0
 
 
+Level = Literal["remind", "replan", "stop"]
+
+
+class Guarded(Value):
+    """After `step` the agent was found in a loop that goes on since the step `since`.
+
+    `level` is what was done about it: the model was told, it was told to make a new plan, the work was stopped.
+    """
+
+    type: Literal["guarded"] = "guarded"
+    step: int
+    kind: str
+    level: Level
+    reason: str
+    since: int
+
+
 class RewindRequested(Value):
     """A person asked to go back to an earlier step; whoever carries the run does it before its next step."""
 
@@ -271,6 +288,13 @@ class Judged(Value):
 
     type: Literal["judged"] = "judged"
     verdict: Verdict
+
+
+class Weakened(Value):
+    """What the run's changes may have weakened of what is to prove it: `found` is never empty."""
+
+    type: Literal["weakened"] = "weakened"
+    found: tuple[Weakness, ...]
 
 
 class CancelRequested(Value):
@@ -364,10 +388,12 @@ Body = Annotated[
     | RulesRead
     | Condensed
     | Rebuilt
+    | Guarded
     | RewindRequested
     | Rewound
     | FinishStarted
     | Judged
+    | Weakened
     | CancelRequested
     | PauseRequested
     | PreemptRequested

@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # The acceptance command fails on the final tree, or the agent gave up.
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"  # The wall-time limit.
-    LIMIT = "limit"  # Steps or money; the work is kept.
+    LIMIT = "limit"  # Steps, money, or a model that goes in circles; the work is kept.
     ERROR = "error"  # Our side or the model's endpoint; the work is kept.
 
 
@@ -153,6 +153,39 @@ class Verdict(Value):
         return self.exit_code == 0 and not self.timed_out
 
 
+class Weakening(StrEnum):
+    """What can be done to what proves a run."""
+
+    DELETED = "test file deleted"
+    REMOVED = "test removed"
+    CASE = "test case removed"
+    SKIPPED = "test left out"
+    LOST = "assertion removed"
+    WEAKER = "assertion weakened"
+    EXPECTED = "expected value replaced"
+    EXIT = "exit code faked"
+    ACCEPTANCE = "acceptance changed"
+    CONFIGURED = "test configuration changed"
+    UNREAD = "not looked through"
+
+
+class Weakness(Value):
+    """A place where a run's changes may have weakened what proves it: named, not judged.
+
+    `line` counts in the file as it is now, or as it was where the line is gone; 0 is the whole file. `text` is there.
+    """
+
+    kind: Weakening
+    path: str
+    line: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
@@ -202,6 +235,7 @@ class RunView(Value):
     pushed: int = 0
     push_failed: str = ""
     verdicts: tuple[Verdict, ...] = ()
+    weakened: tuple[Weakness, ...] = ()
     summary: str = ""
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.guards.acts import trail
 from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
@@ -19,6 +21,7 @@ from orchestrator.tokens import estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.agent.guards.acts import Done
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
     from orchestrator.runs import Verdict
@@ -37,7 +40,7 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last. `open_reply` is a complete reply whose
+    person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
     step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
     calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
     those of undone steps and summaries included. `limits` are the tokens that models take which refused more, and
@@ -59,6 +62,7 @@ class Context:
     said_at: int = 0
     retried: str = ""
     spoken: int = 0
+    guarded: tuple[e.Guarded, ...] = ()
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -87,20 +91,10 @@ class Context:
         return parts(self.sight)
 
     @property
-    def idle(self) -> bool:
-        """Whether the last committed reply called nothing, and nothing was said since."""
-        return bool(self.dialogue) and isinstance(self.dialogue[-1], Reply)
-
-    @property
-    def idle_replies(self) -> int:
-        """How many replies in a row, up to the last committed one and since a person spoke last, called nothing."""
-        count = 0
-        for said in reversed(self.dialogue[self.spoken :]):
-            if isinstance(said, Reply):
-                if said.calls:
-                    break
-                count += 1
-        return count
+    def done(self) -> tuple[Done, ...]:
+        """The last committed steps since a person spoke, as the guards see them."""
+        first = bisect_left(self.sight.places, self.spoken)
+        return trail(self.dialogue[self.spoken :], self.sight.steps[first:], first=self.sight.window.first)
 
     @property
     def summary(self) -> str | None:
@@ -130,6 +124,7 @@ class Projection:
         self._ended: list[str] = []
         self._retried = ""
         self._spoken = 0
+        self._guarded: list[e.Guarded] = []
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -167,9 +162,9 @@ class Projection:
             self._talk.hear_person(asked.message, body.step)
         self._talk.memory = seen.renewed(self._talk.memory)
         self._again()
-        self._spoken = len(self._talk.dialogue)
+        self._begin_anew()
 
-    def _take(self, event: Event) -> None:  # noqa: C901, PLR0912  # One case per kind of event.
+    def _take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
@@ -202,6 +197,8 @@ class Projection:
                 self._sum_up(body)
             case e.Rebuilt() as body:
                 self._rebuild(body)
+            case e.Guarded() as body:
+                self._guarded.append(body)
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
@@ -237,6 +234,7 @@ class Projection:
             said_at=max(self._messages, default=0),
             retried=self._retried,
             spoken=self._spoken,
+            guarded=tuple(self._guarded),
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
@@ -257,9 +255,13 @@ class Projection:
             if seq <= body.heard:
                 talk.hear_person(text, self._step)
         if body.heard or self._retried:
-            self._spoken = len(talk.dialogue)
+            self._begin_anew()
         self._retried = ""
         self._messages = {seq: text for seq, text in self._messages.items() if seq > body.heard}
+
+    def _begin_anew(self) -> None:
+        """Judge no more what was done before a person spoke."""
+        self._spoken, self._guarded = len(self._talk.dialogue), []
 
     def _begin_step(self, reply: Reply | None) -> None:
         self._open, self._running, self._lost = reply, set(), Counter()

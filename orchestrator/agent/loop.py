@@ -17,6 +17,7 @@ from orchestrator.agent import tools, wording
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.fitting import Fitting
+from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
 from orchestrator.agent.rules import Rules, reached, repo_notes, told
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from orchestrator.stop import Stop
     from sandbox.open import Sandbox
 
-REMINDERS: Final = 2
-"""How often the model is reminded that a reply must call a tool, before it's given up."""
 MOST_LOST: Final = 2
 """A call during which this many attempts were lost isn't run again: it probably ends its worker."""
 
@@ -51,6 +50,7 @@ class Kind(StrEnum):
 
     SUBMITTED = "submitted"  # The model says that the task is done, or can't be.
     GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
+    LOOPED = "looped"  # The model goes in circles, whatever it's told.
     STEPS = "steps"
     MONEY = "money"
     TIME = "time"
@@ -133,8 +133,8 @@ class Agent:
         context, limits = self._context(), self._journal.view.limits
         if context.summary is not None and not context.messages:
             return Ending(Kind.SUBMITTED, summary=context.summary)
-        if context.idle_replies > REMINDERS and not context.messages:
-            return Ending(Kind.GAVE_UP, reason=f"the model called no tool in {context.idle_replies} replies")
+        if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
+            return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
         if context.depth >= limits.steps:
             return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
         if context.spent_usd >= limits.money_usd:
@@ -144,13 +144,16 @@ class Agent:
         return None
 
     def _heed(self) -> None:
-        """Do what was asked for meanwhile: go back, pause, give the worker up. Raises Stopped for the last two.
+        """Do what is called for between steps: go back, end a loop, pause, give the worker up.
+
+        Raises Stopped for the last two.
 
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
         self._fitting.settle()
         self._go_back()
+        self._guard()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)
         if self._journal.view.preempting and self._ending() is None:
@@ -181,6 +184,16 @@ class Agent:
             self._fitting.went_back()
             self._restarted = False
 
+    def _guard(self) -> None:
+        """Judge the last steps: the model is told of a loop, and to plan anew if it goes on; then the work ends."""
+        context = self._context()
+        if context.open_reply is not None or context.messages or context.summary is not None:
+            return
+        found = judge(context.done, context.guarded)
+        if found is not None:
+            told = () if found.level == "stop" else (e.Prompted(text=wording.guarded(found)),)
+            self._journal.append(found, *told)
+
     def _step(self) -> None:
         """One reply with all its calls, in order, and the checkpoint that commits it."""
         reply = self._reply()
@@ -210,15 +223,11 @@ class Agent:
                 self._fitting.refused(error)
 
     def _tell(self) -> None:
-        """Tell the model what people said since its last reply; where it called nothing, that it must."""
+        """Tell the model what people said since its last reply."""
         context = self._context()
-        if context.open_reply is not None:
-            return
-        if context.messages:
+        if context.messages and context.open_reply is None:
             text = wording.fill("steered", text="\n\n".join(context.messages))
             self._journal.append(e.Prompted(text=text, heard=context.said_at))
-        elif context.idle:
-            self._journal.append(e.Prompted(text=wording.fill("reminder")))
 
     def _carry_out(self, call: ToolCall) -> None:
         context = self._context()

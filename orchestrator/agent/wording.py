@@ -7,7 +7,10 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
+from orchestrator.agent.guards.judge import SILENT
+
 if TYPE_CHECKING:
+    from orchestrator.events import Guarded
     from orchestrator.runs import RunSpec
 
 
@@ -21,6 +24,13 @@ def task(spec: RunSpec, repo_notes: str) -> str:
     acceptance = fill("accept", command=spec.accept.command) if spec.accept else _text("no_accept")
     text = fill("task", task=spec.task, name=spec.repo.name, commit=spec.repo.commit[:12], acceptance=acceptance)
     return f"{text}\n\n{fill('repo_notes', notes=repo_notes)}" if repo_notes else text
+
+
+def guarded(found: Guarded) -> str:
+    """Return what the model is told of a loop that it is in."""
+    if found.kind == SILENT:
+        return _text("reminder")
+    return fill(f"guard_{found.level}", reason=found.reason, step=str(found.since))
 
 
 def fill(name: str, /, **values: str) -> str:

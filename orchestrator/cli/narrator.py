@@ -19,6 +19,7 @@ from orchestrator.cli.wording import (
     changes,
     describe,
     ended,
+    guarded,
     installs,
     judged,
     printed,
@@ -27,6 +28,7 @@ from orchestrator.cli.wording import (
     sealed,
     set_up,
     summary,
+    weakened,
 )
 from orchestrator.dialogue import Usage
 from orchestrator.runs import Outcome
@@ -195,6 +197,9 @@ class Narrator:
     def _rebuilt(self, _event: e.Event, body: e.Rebuilt) -> list[Line]:
         return [Line("context", rebuilt(body), prose=True)]
 
+    def _guarded(self, _event: e.Event, body: e.Guarded) -> list[Line]:
+        return [Line("guard", guarded(body), prose=True)]
+
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
@@ -227,6 +232,10 @@ class Narrator:
     def _judged(self, _event: e.Event, body: e.Judged) -> list[Line]:
         self._unproven = False
         return [_note(row) for row in judged(body.verdict)]
+
+    def _weakened(self, _event: e.Event, body: e.Weakened) -> list[Line]:
+        self._header = ""
+        return weakened(body.found)
 
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"

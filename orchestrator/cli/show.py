@@ -116,6 +116,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
+    told += wording.weakened(view.weakened)
     return told + wording.summary(view.summary)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Requires, RunSpec, Verdict
+    from orchestrator.runs import Requires, RunSpec, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -30,6 +30,7 @@ ORIGINS: Final = {
     "dreamdock.toml": "from the repository's dreamdock.toml",
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
+_WEAKENED: Final = 20
 _HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
@@ -115,6 +116,20 @@ def judged(verdict: Verdict) -> list[Text]:
     return [*told, Text.assemble(result, f" · {words}{again}")]
 
 
+def weakened(found: tuple[Weakness, ...]) -> list[Line]:
+    """Return what may have been weakened of what proves a run, each in a line."""
+    told = [
+        Line(
+            "",
+            Text.assemble(("! ", "yellow"), visible(f"{one.kind} · {one.place}"), (f"  {first_line(one.text)}", "dim")),
+        )
+        for one in found[:_WEAKENED]
+    ]
+    if len(found) > _WEAKENED:
+        told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
+    return [told[0]._replace(label="tests"), *told[1:]] if told else []
+
+
 def built(body: e.Built) -> Text:
     """Return how the build of a repository's own image went, in a line."""
     what = f" · {visible(body.image)} from {visible(body.dockerfile)}"
@@ -132,6 +147,14 @@ def rebuilt(body: e.Rebuilt) -> Text:
     left = f", {_steps(first, last)} left it" if last else ""
     summed = f", summed up to step {body.summed_up}" if body.summed_up else ", without a summary"
     return Text.assemble(f"built anew: {why} → {count(after)}", (f"{left}{summed if last else ''}", "dim"))
+
+
+def guarded(body: e.Guarded) -> Text:
+    """Return which loop was found, and what was done about it, in a line."""
+    done = {"remind": "the model was told", "replan": "it is to make a new plan", "stop": "the work was stopped"}
+    return Text.assemble(
+        ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
+    )
 
 
 def _steps(first: int, last: int) -> str:

@@ -6,11 +6,13 @@ Both results are recorded; the work is accepted when every one of them passed.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator import events as e
-from orchestrator.runs import Acceptance, Verdict
+from orchestrator.delivery.testcode import is_test
+from orchestrator.delivery.weakened import weakened
+from orchestrator.runs import Acceptance, Verdict, Weakening, Weakness
+from sandbox.trees import COMPARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +30,6 @@ _NEVER_RAN: Final = {
 }
 """What a shell says with these exit codes."""
 _OTHERWISE: Final = "name another by run --accept or in dreamdock.toml, or an image that has it by run --image"
-_TEST_FILE: Final = re.compile(
-    r"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_[^/]*|tests?\.py|conftest\.py|[^/]*[._-](test|spec)s?\.[^/]+)$"
-)
 
 
 class Opener(Protocol):
@@ -40,9 +39,15 @@ class Opener(Protocol):
         """Return the sandbox as a context."""
 
 
-def is_test(path: str) -> bool:
-    """Whether a path is a test's by the usual names of the usual languages."""
-    return bool(_TEST_FILE.search(path))
+def look_through(spec: RunSpec, journal: Writer, store: Store) -> None:
+    """Record what the run's changes may have weakened of what is to prove it, where there is something."""
+    repo = spec.repo
+    patch = store.diff(repo.project, repo.tree, journal.view.tree, most=COMPARED)
+    found = weakened(patch, accept=spec.accept.command if spec.accept else "")
+    if not patch and journal.view.tree != repo.tree:
+        found = (Weakness(kind=Weakening.UNREAD, path=".", line=0, text="the changes are too large"),)
+    if found:
+        journal.append(e.Weakened(found=found))
 
 
 def prove(spec: RunSpec, accept: Acceptance, journal: Writer, store: Store, opened: Opener) -> tuple[Verdict, ...]:

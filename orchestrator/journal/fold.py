@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
 
 
+_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": ()}
+"""What a run has that goes on: what was found of an earlier state of it proves nothing."""
 _REOPENED: Final[dict[str, Any]] = {
     "outcome": None,
     "started_at": None,
     "ended_at": None,
-    "verdicts": (),
+    **_UNPROVEN,
     "summary": "",
     "cancel_requested": False,
     "parked_s": 0.0,
@@ -70,7 +72,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.Claimed(host=host):
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at, "host": host}
         case e.SandboxReady():
-            return {"state": State.RUNNING, "verdicts": ()}
+            return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
         case e.Replied(reply=reply, step=step):
@@ -97,6 +99,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.FINISHING, "doing": f"accept: {command}"}
         case e.Judged(verdict=verdict):
             return {"verdicts": (*view.verdicts, verdict)}
+        case e.Weakened(found=found):
+            return {"weakened": found}
         case e.CancelRequested():
             return {"cancel_requested": True}
         case e.PauseRequested():
@@ -107,14 +111,14 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"pausing": ""}
         case e.Parked(why=why, text=text):
             reason = "paused" if why == "paused" else "parked"
-            told = {"reason": reason, **_NOBODYS, "doing": text, "pausing": "", "verdicts": ()}
+            told = {"reason": reason, **_NOBODYS, "doing": text, "pausing": "", **_UNPROVEN}
             return {"state": State.WAITING, "parked_at": event.at, **told}
         case e.Steered():
             return {"steered": event.seq}
         case e.RetryRequested(limits=limits):
             return {"extended": limits or view.extended}
         case e.AttemptLost():
-            return {"verdicts": (), "doing": ""}
+            return {"doing": "", **_UNPROVEN}
         case e.Finished() as body:
             return {
                 "state": State.DONE,

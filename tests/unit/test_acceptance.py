@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.delivery.acceptance import guess, is_test, why_failed
+from orchestrator.delivery.acceptance import guess, why_failed
+from orchestrator.delivery.testcode import is_test
 from orchestrator.runs import Verdict
 
 

@@ -28,7 +28,7 @@ from working import (
 )
 
 from orchestrator import events as e
-from orchestrator.agent.loop import REMINDERS, Agent, Ending, Kind
+from orchestrator.agent.loop import Agent, Ending, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall
 from orchestrator.journal.live import Said
 from orchestrator.journal.stream import listen
@@ -318,9 +318,9 @@ def test_a_model_that_calls_nothing_is_reminded_and_then_given_up(start: Any, bo
     journal = start()
     ending = work(journal, box, '{"text": "I think."}\n' * 9)
     assert ending.kind is Kind.GAVE_UP
-    assert journal.view.step == REMINDERS + 1
+    assert journal.view.step == 3
     prompts = [event.body.text for event in journal.events if isinstance(event.body, e.Prompted)]
-    assert ["called no tool" in prompt for prompt in prompts] == [False] + [True] * REMINDERS
+    assert ["called no tool" in prompt for prompt in prompts] == [False] + [True] * 2
 
 
 def test_arguments_that_could_not_be_read_go_back_as_an_error(start: Any, box: Sandbox) -> None:

@@ -93,11 +93,18 @@ def test_a_submission_counts_once_committed_and_accepted() -> None:
     assert folded(*submit, *ran(1, "done", ok=False), committed(1)).summary is None
 
 
-def test_replies_without_calls_are_counted_up_to_the_last_that_had_one() -> None:
-    idle = (replied(2), committed(2), e.Prompted(text="Call a tool."), replied(3), committed(3))
-    context = folded(PROMPT, replied(1, "a"), *ran(1, "a"), committed(1), *idle)
-    assert context.idle_replies == 2
-    assert isinstance(context.dialogue[-1], Reply)
+def test_loops_are_judged_by_what_was_done_since_a_person_spoke() -> None:
+    found = e.Guarded(step=2, kind="silent", level="remind", reason="r", since=2)
+    idle = (replied(2), committed(2), found, e.Prompted(text="Call a tool."), replied(3), committed(3))
+    begun = (PROMPT, replied(1, "a"), *ran(1, "a"), committed(1), *idle)
+    context = folded(*begun)
+    assert ([one.step for one in context.done], context.guarded) == ([1, 2, 3], (found,))
+    spoken = (e.Steered(text="Look at b."), e.Prompted(text="Look at b.", heard=len(begun) + 1))
+    assert (folded(*begun, *spoken).done, folded(*begun, *spoken).guarded) == ((), ())
+    context = folded(*begun, *spoken, replied(4, "b"), *ran(4, "b"), committed(4))
+    assert [one.step for one in context.done] == [4]
+    rewound = e.Rewound(step=4, to=1, why="rewind", commit="c", tree="t", depth=1)
+    assert (folded(*begun, rewound).done, folded(*begun, rewound).guarded) == ((), ())
 
 
 def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec) -> None:

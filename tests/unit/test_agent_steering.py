@@ -8,7 +8,7 @@ import pytest
 from working import SUBMIT, attempt, base, bash, box, lose, opened, script, start, work
 
 from orchestrator import events as e
-from orchestrator.agent.loop import REMINDERS, Agent, Kind
+from orchestrator.agent.loop import Agent, Kind
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.writer import Writer
@@ -153,4 +153,4 @@ def test_one_that_gave_up_is_reminded_anew_after_a_person_spoke(client: Redis, s
     Steering(client, "ann").retry(journal.view.id, More())
     journal = attempt(client, journal.view.id, 2)
     assert work(journal, box, '{"text": "I think."}\n' * 9).kind is Kind.GAVE_UP
-    assert journal.view.step == 2 * (REMINDERS + 1)
+    assert journal.view.step == 2 * 3

@@ -16,7 +16,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
-from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict
+from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict, Weakening, Weakness
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
@@ -253,10 +253,12 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Checkpointed(step=2, commit="", tree="", files=changed, inexact=(HOSTILE,)),
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
+        e.Weakened(found=(Weakness(kind=Weakening.SKIPPED, path=HOSTILE, line=1, text=HOSTILE),)),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
+        e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
@@ -291,6 +293,23 @@ def test_a_context_that_is_built_anew_says_what_left_it_and_condensing_is_paid_f
     ]
     failed = e.Condensed(step=36, failure="the endpoint answered 500")
     assert tell(failed) == ["condenser|! the endpoint answered 500"]
+
+
+def test_a_loop_is_told_with_what_was_done_about_it() -> None:
+    found = e.Guarded(
+        step=9, kind="calls", level="remind", reason="the same call gave the same result 3 times", since=7
+    )
+    assert tell(found) == [f"guard|! {found.reason} · since step 7 · the model was told"]
+    assert tell(found.model_copy(update={"level": "stop"}))[0].endswith("the work was stopped")
+
+
+def test_what_may_have_been_weakened_is_told_with_its_place() -> None:
+    skipped = Weakness(kind=Weakening.SKIPPED, path="t.py", line=3, text="@skip")
+    deleted = Weakness(kind=Weakening.DELETED, path="u.py", line=0, text="2 tests: a, b")
+    told = tell(e.Weakened(found=(skipped, deleted)))
+    assert told == ["tests|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
+    many = tell(e.Weakened(found=(skipped,) * 30))
+    assert (len(many), many[-1]) == (21, "|  and 10 more: dreamdock audit")
 
 
 def test_a_call_that_is_no_string_is_still_told() -> None:
