@@ -83,7 +83,14 @@ class ModelError(DreamdockError):
 
 
 class TooLongError(ModelError):
-    """The request has more tokens than the model takes; the same one would be refused again."""
+    """The request has more tokens than the model takes; the same one would be refused again.
+
+    `limit` is how many it takes, prompt or prompt and reply, in its provider's words; 0 where they don't say.
+    """
+
+    def __init__(self, message: str, *, cause: str = "", hint: str = "", limit: int = 0) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.limit = limit
 
 
 class JournalError(DreamdockError):

@@ -22,6 +22,7 @@ def cassette(events: Sequence[Event], match: Match, *, known: Iterable[str] = ()
 
     It holds the reply of each committed step, and a last one whose step isn't committed: it was complete, and where a
     run broke off it is the one that matters. What was undone, and replies that another took the place of, isn't in it.
+    Nor is what the context was built anew from: a replay has room for the whole dialogue, and is asked with it.
     Raises NotFoundError where there is no reply yet, UsageError where there are too many.
     """
     context = Projection().follow(events)
@@ -30,4 +31,4 @@ def cassette(events: Sequence[Event], match: Match, *, known: Iterable[str] = ()
         raise NotFoundError("the run has no replies yet", hint="dreamdock logs -f RUN")
     spec = next(event.body.spec for event in events if isinstance(event.body, e.Submitted))
     about = Header(match=match, model=spec.model, task=spec.task, base=spec.repo.commit)
-    return record(context.request.model_copy(update={"dialogue": said}), about, known=known)
+    return record(context.request.model_copy(update={"dialogue": said, "before": 0}), about, known=known)

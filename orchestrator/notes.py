@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import Field
+
 from orchestrator.dialogue import Value
 
 
@@ -69,12 +71,16 @@ class Rules(Value):
 
 
 class WorkingMemory(Value):
-    """What stays in view. `goal` is the task verbatim, `said` what people said later, verbatim."""
+    """What stays in view. `goal` is the task verbatim, `said` what people said later, verbatim.
+
+    `numbers` is the last number that an entry got, by the letter of its id: no id ever means another entry.
+    """
 
     goal: str = ""
     said: tuple[Said, ...] = ()
     notes: tuple[Note, ...] = ()
     rules: tuple[Rules, ...] = ()
+    numbers: dict[str, int] = Field(default_factory=dict)
 
 
 class Window(Value):

@@ -63,6 +63,14 @@ class Processes(_Arguments):
     stop: int = Field(0, ge=0, description="Pid to stop; 0 only lists.")
 
 
+class History(_Arguments):
+    """Search this run's earlier steps, or show all of one: what is no longer in view."""
+
+    query: str = Field("", description="Words, or an identifier.")
+    step: int = Field(0, ge=0, description="Step to show instead.")
+    offset: int = Field(0, ge=0, description="Character of the step to begin at.")
+
+
 class Submit(_Arguments):
     """End the work: the task is done, or it can't be."""
 

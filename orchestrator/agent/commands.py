@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import clean, cut
+from orchestrator.agent.signal import signal
+from sandbox.errors import FileProblem
 from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
@@ -19,38 +22,41 @@ _NOT_OURS: Final = ("--glob", "!/.git", "--glob", "!/.dreamdock")
 _NOTHING_FOUND: Final = 1  # ripgrep's exit codes.
 _SEARCH_FAILED: Final = 2
 _LONGEST_COMMAND: Final = 300
+_OUTPUTS: Final = f"{WORKSPACE}/.dreamdock/output"
+"""Where the sandbox keeps the whole of long outputs; no part of checkpoints."""
+_MOST_KEPT: Final = 64 * 1024
+"""Bytes of an output that is kept there by us."""
 
 
-def bash(sandbox: Sandbox, arguments: Bash, longest_s: float) -> Outcome:
-    """Run a command in the resident shell for at most `longest_s` seconds."""
+def bash(sandbox: Sandbox, arguments: Bash, longest_s: float, longest: int) -> Outcome:
+    """Run a command in the resident shell for at most `longest_s` seconds, and show what its output tells."""
     allowed = min(arguments.timeout or longest_s, longest_s)
     result = sandbox.run(arguments.command, timeout_s=allowed)
-    text = clean(result.output).rstrip("\n")
-    shown = cut(text, before=max(0, result.total_bytes - len(result.output)))
-    lines = [shown] if shown else []
+    shown = signal(result.output, longest=longest, before=max(0, result.total_bytes - len(result.output)))
+    lines = [shown.text] if shown.text else []
     lines.append(f"[{_end(result, allowed)}]")
-    if result.whole and shown != text:
-        lines.append(f"[the whole output is in {result.whole}]")
+    if shown.partial and (whole := result.whole or _kept(sandbox, result)):
+        lines.append(f"[the whole output is in {whole}]")
     lines += [f"[{note}]" for note in result.notes]
     return _outcome(result, "\n".join(lines), ok=not result.timed_out)
 
 
-def grep(sandbox: Sandbox, arguments: Grep, longest_s: float) -> Outcome:
+def grep(sandbox: Sandbox, arguments: Grep, longest_s: float, longest: int) -> Outcome:
     """Search file contents."""
     argv = ["rg", "--line-number", "--no-heading", "--with-filename", "--color=never", "--hidden", "--sort=path"]
     argv += ["--max-columns=300", "--max-columns-preview", *_NOT_OURS]
     argv += ["--ignore-case"] if arguments.ignore_case else []
     argv += ["--glob", arguments.glob] if arguments.glob else []
-    return _search(sandbox, [*argv, "--regexp", arguments.pattern, "--", arguments.path], longest_s)
+    return _search(sandbox, [*argv, "--regexp", arguments.pattern, "--", arguments.path], longest_s, longest)
 
 
-def glob(sandbox: Sandbox, arguments: Glob, longest_s: float) -> Outcome:
+def glob(sandbox: Sandbox, arguments: Glob, longest_s: float, longest: int) -> Outcome:
     """List files by name."""
     argv = ["rg", "--files", "--color=never", "--hidden", "--sort=path", *_NOT_OURS, "--glob", arguments.pattern]
-    return _search(sandbox, [*argv, "--", arguments.path], longest_s)
+    return _search(sandbox, [*argv, "--", arguments.path], longest_s, longest)
 
 
-def processes(sandbox: Sandbox, arguments: Processes) -> Outcome:
+def processes(sandbox: Sandbox, arguments: Processes, longest: int) -> Outcome:
     """List what runs in the background, after one of it was stopped if so asked."""
     if arguments.stop and not sandbox.stop(arguments.stop):
         return failed(f"no process {arguments.stop} runs in the background; without stop they are listed")
@@ -59,10 +65,10 @@ def processes(sandbox: Sandbox, arguments: Processes) -> Outcome:
     lines += [f"{one.pid}  {one.seconds:.0f} s  {clean(one.command.encode())[:_LONGEST_COMMAND]}" for one in running]
     if not running:
         lines.append("nothing runs in the background")
-    return Outcome(cut("\n".join(lines)))
+    return Outcome(cut("\n".join(lines), longest=longest))
 
 
-def _search(sandbox: Sandbox, argv: list[str], longest_s: float) -> Outcome:
+def _search(sandbox: Sandbox, argv: list[str], longest_s: float, longest: int) -> Outcome:
     result = sandbox.exec(argv, timeout_s=min(_SEARCH_SECONDS, longest_s))
     text = clean(result.output)
     if result.timed_out:
@@ -75,7 +81,21 @@ def _search(sandbox: Sandbox, argv: list[str], longest_s: float) -> Outcome:
     found = "\n".join(lines[:_SEARCH_LINES])
     if len(lines) > _SEARCH_LINES:
         found += f"\n[… {len(lines) - _SEARCH_LINES:,} lines left out; search more narrowly …]"
-    return _outcome(result, cut(found), ok=result.exit_code != _SEARCH_FAILED)
+    return _outcome(result, cut(found, longest=longest), ok=result.exit_code != _SEARCH_FAILED)
+
+
+def _kept(sandbox: Sandbox, result: CommandResult) -> str:
+    """Keep an output that the sandbox found too short to keep, and return where it lies; empty where that fails.
+
+    Only what isn't shown whole takes the time for it.
+    """
+    if len(result.output) != result.total_bytes or result.total_bytes > _MOST_KEPT:
+        return ""
+    path = f"{_OUTPUTS}/{result.number}"
+    with suppress(FileProblem):  # A full disk, or something else in that place: the command isn't to blame.
+        sandbox.write(path, result.output)
+        return path
+    return ""
 
 
 def _end(result: CommandResult, allowed_s: float) -> str:

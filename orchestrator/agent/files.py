@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent.outcome import Outcome, failed
-from orchestrator.agent.shown import LONGEST, LONGEST_LINE, clean, is_binary
+from orchestrator.agent.shown import LONGEST_LINE, clean, is_binary
 from sandbox.errors import FileProblem
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ LARGEST_NOTES: Final = 16 * 1024
 """Bytes of an AGENTS.md that are taken along."""
 
 
-def read(sandbox: Sandbox, arguments: Read) -> Outcome:
-    """Return lines of a text file, numbered, within the length of one result."""
+def read(sandbox: Sandbox, arguments: Read, longest: int) -> Outcome:
+    """Return lines of a text file, numbered, within `longest` characters."""
     data = sandbox.read(arguments.path, limit=LARGEST)
     if is_binary(data):
         return failed(f"{arguments.path} is binary ({len(data):,} bytes); look at it with bash: file, xxd, strings")
@@ -30,13 +30,13 @@ def read(sandbox: Sandbox, arguments: Read) -> Outcome:
     if arguments.offset > len(lines):
         return failed(f"{arguments.path} has only {len(lines):,} lines")
     numbered: list[str] = []
-    size = 0
+    size, most = 0, min(LONGEST_LINE, max(longest // 2, 1))
     for number, line in enumerate(
         lines[arguments.offset - 1 : arguments.offset - 1 + arguments.limit], arguments.offset
     ):
-        text = f"{number:>5}\t{_short(line)}"
+        text = f"{number:>5}\t{_short(line, most)}"
         size += len(text) + 1
-        if size > LONGEST and numbered:
+        if size > longest and numbered:
             break
         numbered.append(text)
     last = arguments.offset + len(numbered) - 1
@@ -88,8 +88,8 @@ def repo_notes(sandbox: Sandbox) -> str:
     return f"{text}\n[… the rest is left out; read AGENTS.md …]" if len(data) > LARGEST_NOTES else text
 
 
-def _short(line: str) -> str:
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} [… {len(line) - LONGEST_LINE:,} more …]"
+def _short(line: str, most: int) -> str:
+    return line if len(line) <= most else f"{line[:most]} [… {len(line) - most:,} more …]"
 
 
 def _crlf(text: bytes) -> bytes:

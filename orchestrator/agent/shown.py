@@ -10,10 +10,9 @@ LONGEST: Final = 16_000
 LONGEST_LINE: Final = 2_000
 """Characters of one line of a file."""
 
-# Colour, cursor movement, titles: CSI, OSC (ended by BEL or ST), and the two-character escapes.
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]", re.DOTALL)
-# What a progress bar wrote over: all but the last state of a line.
-_OVERWRITTEN: Final = re.compile(r"[^\n\r]*\r(?=[^\n\r])")
+# Colour, cursor movement, titles: CSI, OSC (ended by BEL or ST), and the two-character escapes. Nothing reads past the
+# next escape, so that a million that never end take no longer than others.
+_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
 # Control characters, and the marks that turn the direction of text and so can show a line other than it is.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -23,9 +22,22 @@ def clean(data: bytes) -> str:
     text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
+    if "\b" in text:
+        text = "\n".join(map(_struck_over, text.split("\n")))
     if "\r" in text:
-        text = _OVERWRITTEN.sub("", text)
+        # What a progress bar wrote over: all but the last state of a line.
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return _CONTROLS.sub("", text)
+
+
+def _struck_over(line: str) -> str:
+    """Return what a line shows after its backspaces: bold and underlined letters, a wheel that turns."""
+    first, *others = line.split("\b")
+    shown = list(first)
+    for piece in others:
+        del shown[-1:]
+        shown += piece
+    return "".join(shown)
 
 
 def cut(text: str, *, longest: int = LONGEST, before: int = 0) -> str:

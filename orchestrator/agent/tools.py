@@ -5,17 +5,18 @@ Whatever goes wrong with a call comes back to the model as a result; only a sand
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files
+from orchestrator.agent import commands, files, recalling
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
+from orchestrator.memory import history as past
 from orchestrator.settings import reasons
 from sandbox.errors import WorkspaceError
 
@@ -34,6 +35,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "grep": a.Grep,
     "glob": a.Glob,
     "processes": a.Processes,
+    past.TOOL: a.History,
     SUBMIT: a.Submit,
 }
 
@@ -49,11 +51,15 @@ def specs() -> tuple[ToolSpec, ...]:
 
 @dataclass(frozen=True)
 class Hands:
-    """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters."""
+    """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
+
+    `history` is the run's past up to the last committed step.
+    """
 
     sandbox: Sandbox
     longest_s: float
     longest: int = LONGEST
+    history: past.History = field(default_factory=past.History)
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -73,22 +79,24 @@ def carry_out(hands: Hands, call: ToolCall) -> Outcome:
 
 
 def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911  # One each.
-    sandbox, longest_s = hands.sandbox, hands.longest_s
+    sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s)
+            return commands.bash(sandbox, arguments, longest_s, longest)
         case a.Read():
-            return files.read(sandbox, arguments)
+            return files.read(sandbox, arguments, longest)
         case a.Edit():
             return files.edit(sandbox, arguments)
         case a.Write():
             return files.write(sandbox, arguments)
         case a.Grep():
-            return commands.grep(sandbox, arguments, longest_s)
+            return commands.grep(sandbox, arguments, longest_s, longest)
         case a.Glob():
-            return commands.glob(sandbox, arguments, longest_s)
+            return commands.glob(sandbox, arguments, longest_s, longest)
         case a.Processes():
-            return commands.processes(sandbox, arguments)
+            return commands.processes(sandbox, arguments, longest)
+        case a.History():
+            return recalling.recall(hands.history, arguments, longest)
         case _:
             return Outcome("submitted")
 

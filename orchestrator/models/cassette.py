@@ -1,7 +1,8 @@
 """Cassettes: a run's replies in a file, to be played again by the scripted model. A cassette is a recorded script.
 
 It is JSON lines: a header, then one line per reply. A script written by hand is the same without a header.
-`match` says how a reply is found: by step, the number of replies in the dialogue; or by the key of the request.
+`match` says how a reply is found: by step, the number of replies that there were; or by the key of the request, over
+the whole dialogue. So one that is found by request has no `prompt_limit`: its context is never built anew.
 Nothing that looks like a credential gets into one, see `orchestrator.redaction`.
 """
 
@@ -11,9 +12,9 @@ import hashlib
 import json
 import re
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.dialogue import Reply, ToolCall, Usage, Value
 from orchestrator.errors import ConfigError, UsageError
@@ -35,13 +36,23 @@ _RECORD: Final = "dreamdock export RUN -o FILE records a run anew"
 
 
 class Header(Value):
-    """The first line of a cassette: how its replies are found, and which run they are from."""
+    """The first line of a cassette: how its replies are found, and which run they are from.
+
+    `prompt_limit` is what the model that plays it says of itself, see `orchestrator.models.port.Model`.
+    """
 
     schema_: Literal["dreamdock.cassette/1"] = Field(SCHEMA, alias="schema")
     match: Match = "step"
     model: str = ""
     task: str = ""
     base: str = ""
+    prompt_limit: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.match == "request" and self.prompt_limit:
+            raise ValueError('prompt_limit goes with "match": "step": replies are found by the whole dialogue')
+        return self
 
 
 class ScriptedCall(Value):
@@ -123,7 +134,7 @@ def record(request: Request, about: Header, *, known: Iterable[str] = ()) -> str
 
     said = type(request).model_validate(mapped(asked, clean))
     header = about.model_copy(update={"task": clean(about.task)})
-    lines = [header.model_dump(mode="json", by_alias=True)]
+    lines = [header.model_dump(mode="json", by_alias=True, exclude={"prompt_limit"})]
     replies = [reply for reply in said.dialogue if isinstance(reply, Reply)]
     for step, (reply, key) in enumerate(zip(replies, request_keys(said), strict=False), start=1):
         kept = reply.model_dump(mode="json", include=_KEPT)

@@ -64,6 +64,7 @@ class ApiModel:
 
     def __init__(self, choice: Choice, key: SecretStr | None, patience: Patience, *, cache_key: str = "") -> None:
         self.name = choice.name
+        self.prompt_limit = choice.data.room.prompt
         self._choice = choice
         self._key = key
         self._patience = patience

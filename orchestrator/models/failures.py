@@ -25,8 +25,9 @@ from pydantic_ai.exceptions import (
     UnexpectedModelBehavior,
 )
 
-from orchestrator.errors import ConfigError, DreamdockError, ModelError, UnavailableError
+from orchestrator.errors import ConfigError, DreamdockError, ModelError, TooLongError, UnavailableError
 from orchestrator.models import transport
+from orchestrator.models.too_long import is_too_long, limit_in
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -41,10 +42,8 @@ _MASKED: Final = re.compile(r"[\w-]+(?:\*{2,}|…|\.{3})[\w-]+")  # Or both its 
 _PASSING = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError, ModelRequestTimeout)
 _ODD = ValueError | TypeError | LookupError | AttributeError | RecursionError | ArithmeticError
 """What the SDKs raise on a stream whose parts aren't of the kinds that they should be."""
+_TOO_LARGE: Final = 413  # What Anthropic says to too many bytes, and a proxy in front of a server of one's own.
 _ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308, 405})  # Redirections aren't followed: a key would go along.
-_TOO_LONG: Final = re.compile(  # What pydantic-ai doesn't tell from other refusals: llama.cpp, vLLM, SGLang, Kimi.
-    r"exceed\w* (?:the |model )?(?:available context|token limit)|(?:maximum|model's) context length", re.IGNORECASE
-)
 _TOOLLESS: Final = re.compile(
     r"(?:not|n't) support (?:the )?(?:tool|function)|support tool use"
     r"|(?:tool|function)[ _-](?:use|call\w*|choice) (?:is |are )?not (?:supported|enabled)"
@@ -73,9 +72,11 @@ def read_failure(error: Exception, choice: Choice, key: SecretStr | None) -> Fai
     cause = _cause(error, choice, key)
     if mistrust := transport.untrusted(error, choice):
         return Failure(mistrust, passing=False)
-    if _status(error) in _ELSEWHERE or (isinstance(error, ModelRequestRejectedError) and _is_page(error)):
+    too_long = _is_too_long(error, choice)
+    page = isinstance(error, ModelRequestRejectedError) and _is_page(error) and not too_long
+    if page or _status(error) in _ELSEWHERE:
         return Failure(_no_endpoint(choice, cause), passing=False)
-    refused = isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError)
+    refused = isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError) or too_long
     if isinstance(error, ModelAPIError) and (refused or _TOOLLESS.search(cause)):  # llama.cpp says it with a 500.
         return Failure(_refusal(error, choice, cause, keyless=key is None), passing=False)
     if isinstance(error, _PASSING):
@@ -101,9 +102,8 @@ def _refusal(error: ModelAPIError, choice: Choice, cause: str, *, keyless: bool)
         case ModelQuotaExceededError():
             hint = "top up the account, or take another --model"
             return ModelError(f"the account for {name} has no credit left", cause=cause, hint=hint)
-        case _ if isinstance(error, ModelContextWindowExceededError) or _TOO_LONG.search(cause):
-            hint = "take a --model with a larger window, or a smaller task"
-            return ModelError(f"the dialogue is too long for {name}", cause=cause, hint=hint)
+        case _ if _is_too_long(error, choice):
+            return _too_long(error, choice, cause)
         case _ if _TOOLLESS.search(cause):
             hint = "take a --model that can, or start its server so (vLLM --enable-auto-tool-choice, llama.cpp --jinja)"
             return ModelError(f"{name} can't call tools", cause=cause, hint=hint)
@@ -112,6 +112,23 @@ def _refusal(error: ModelAPIError, choice: Choice, cause: str, *, keyless: bool)
         case _:
             hint = f"dreamdock doctor --model {name} tries the smallest one"
             return ModelError(f"{name} refused the request", cause=cause, hint=hint)
+
+
+def _is_too_long(error: Exception, choice: Choice) -> bool:
+    """Say whether a request is refused for its length, whatever the status: servers have said it with a 500."""
+    other = ModelRateLimitError | ModelAuthenticationError | ModelQuotaExceededError  # Tokens of a minute, for one.
+    if not isinstance(error, ModelAPIError) or isinstance(error, other):
+        return False
+    known = isinstance(error, ModelContextWindowExceededError) or _status(error) == _TOO_LARGE
+    return known or is_too_long(_said(error, choice))
+
+
+def _too_long(error: ModelAPIError, choice: Choice, cause: str) -> TooLongError:
+    limit = limit_in(_said(error, choice), error.body if isinstance(error, ModelHTTPError) else None)
+    hint = "take a --model with a larger window, or a smaller task"
+    if 0 < limit < sum(choice.data.room):
+        hint = f"take a --model with a larger window, or set window = {limit} for this one, see docs/models.md"
+    return TooLongError(f"the dialogue is too long for {choice.name}", cause=cause, hint=hint, limit=limit)
 
 
 def _not_found(choice: Choice, cause: str) -> ConfigError:
@@ -136,15 +153,20 @@ def _right_address(choice: Choice) -> str:
 
 def _cause(error: Exception, choice: Choice, key: SecretStr | None) -> str:
     """Return the provider's or the system's own words, in one short line, without the key."""
+    text = _said(error, choice)
+    if key is not None:
+        text = _MASKED.sub("[key]", _without(key.get_secret_value(), text))
+    return text[:_LONGEST_CAUSE]
+
+
+def _said(error: Exception, choice: Choice) -> str:
+    """Return the provider's or the system's own words in one line. The key may be in it."""
     text = str(error)
     if isinstance(error, ModelHTTPError):
         text = f"HTTP {error.status_code}: {'a web page' if _is_page(error) else _words(error.body)}"
     elif isinstance(error, ModelConnectionError):
         text = transport.reason(error, choice)
-    text = " ".join(text[:_LONGEST_READ].replace("\0", " ").split())
-    if key is not None:
-        text = _MASKED.sub("[key]", _without(key.get_secret_value(), text))
-    return text[:_LONGEST_CAUSE]
+    return " ".join(text[:_LONGEST_READ].replace("\0", " ").split())
 
 
 def _without(secret: str, text: str) -> str:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator.dialogue import FailedRequest
-from orchestrator.errors import ConfigError, ModelError, UnavailableError
+from orchestrator.errors import ConfigError, ModelError, TooLongError, UnavailableError
 from orchestrator.models.port import SILENT
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class FallbackModel:
         """The name of the model that is asked now."""
         return self._asked.name
 
+    @property
+    def prompt_limit(self) -> int:
+        """That of the model that is asked now."""
+        return self._asked.prompt_limit
+
     def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
         """Return one complete reply; see `orchestrator.models.port.Model`."""
         if self._asked is self._second:
@@ -35,6 +40,8 @@ class FallbackModel:
         began = time.monotonic()
         try:
             return self._first.ask(request, stop, listener, within_s=within_s)
+        except TooLongError:
+            raise  # It does answer, once it is asked with less: that is for the agent to do.
         except (UnavailableError, ConfigError, ModelError) as error:
             first, second = self._first.name, self._second.name
             listener.failed(FailedRequest(model=first, error=error.message, cause=error.cause, instead=second))

@@ -5,6 +5,7 @@ It is on the way of `dreamdock run`, so it imports no SDK.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCRIPTED: Final = "scripted"
-SMALLEST_WINDOW: Final = 8192
-"""Tokens; the agent's system text, tools and a task take 2,000, and something has to fit in behind."""
+SMALLEST_WINDOW: Final = 16_384
+"""Tokens; system text, tools, a task and what is pinned take a third of it, and some steps have to fit in behind."""
+LONGEST_REPLY: Final = 32_768
+"""Tokens that a reply is asked to stay under where the model's own limit is higher: a step is a command, not a book."""
+_UNKNOWN_WINDOW: Final = 131_072  # What a window counts as that nobody told; a server with less says so (TooLongError).
 _FAMILY_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -38,13 +42,28 @@ class Price(NamedTuple):
     output: Dollars
 
 
+class Room(NamedTuple):
+    """Tokens that a prompt, and the reply to it, may have: together never more than the window."""
+
+    prompt: int
+    reply: int
+
+
 class ModelData(Value):
-    """One model of a family. `window` and `output` are tokens, 0 where unknown; see families.toml."""
+    """One model of a family. `window`, `context` and `output` are tokens, 0 where nobody says; see families.toml."""
 
     window: int = Field(0, ge=0)
+    context: int = Field(0, ge=0)
     output: int = Field(0, ge=0)
     price: Price | None = None
     body: dict[str, Any] | None = None
+
+    @property
+    def room(self) -> Room:
+        """How the window is shared: a quarter at most is the reply's, the rest the prompt's."""
+        both = min(filter(None, (self.window, self.context)), default=_UNKNOWN_WINDOW)
+        reply = min(self.output or LONGEST_REPLY, LONGEST_REPLY, both // 4)
+        return Room(prompt=both - reply, reply=reply)
 
 
 class Family(Value):
@@ -107,8 +126,8 @@ class Catalog:
         A family serves names that it doesn't list, too: those have no known window, and a price only in genai-prices.
         A family with an address of its own is asked nowhere else: who submits a run must not be able to send the
         worker's key to a server of theirs.
-        Raises ConfigError for an unknown family, a missing name or a window that is too small, UsageError for a missing
-        or odd address.
+        Raises ConfigError for an unknown family, a missing name or too small a window or context, UsageError for a
+        missing or odd address.
         """
         family_id, _, model = name.partition("/")
         family = self.families.get(family_id)
@@ -117,9 +136,10 @@ class Catalog:
             hint = f"--model with one of: {self._suggestions(family_id)}"
             raise ConfigError(f"unknown model {name!r}", cause=cause, hint=hint)
         data = family.models.get(model, ModelData())
-        if 0 < data.window < SMALLEST_WINDOW:
-            cause = f"{data.window} tokens; an agent needs {SMALLEST_WINDOW} at least"
-            raise ConfigError(f"the window of {name} is too small", cause=cause, hint="take another --model")
+        _check_size(name, "window", data.window, "take another --model")
+        _check_size(
+            name, "context", data.context, f"raise context in [families.{family_id}.models.{json.dumps(model)}]"
+        )
         return Choice(
             family_id=family_id,
             family=family,
@@ -176,6 +196,12 @@ def _family(family_id: str, fields: Any) -> Family:
         return Family.model_validate(fields)
     except ValidationError as error:
         raise _not_valid(family_id, reasons(error)) from error
+
+
+def _check_size(name: str, field: str, tokens: int, hint: str) -> None:
+    if 0 < tokens < SMALLEST_WINDOW:
+        cause = f"{tokens} tokens; an agent needs {SMALLEST_WINDOW} at least"
+        raise ConfigError(f"the {field} of {name} is too small", cause=cause, hint=hint)
 
 
 def _not_valid(family_id: str, cause: str) -> ConfigError:

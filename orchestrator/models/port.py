@@ -46,12 +46,20 @@ class Model(Protocol):
     def name(self) -> str:
         """The full name, FAMILY/NAME, as given with --model."""
 
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens that a prompt may have, so that a reply fits in behind; 0 where any prompt will do.
+
+        It may change with a request: behind two models it is that of the one that is asked now.
+        """
+
     def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
         """Return one complete reply; `listener` is told what happens on the way.
 
         Raises Stopped when `stop` is set, within 0.2 s; OutOfTime after `within_s` seconds; UnavailableError when the
         endpoint can't be reached after retries; ConfigError when it refuses the key or doesn't know the model;
-        ModelError when it refuses the request or its answer can't be used.
+        TooLongError when it refuses the request for its length, ModelError when it refuses it for anything else or its
+        answer can't be used.
         """
 
     def close(self) -> None:

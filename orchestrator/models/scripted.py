@@ -2,8 +2,9 @@
 
 A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
 written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
-The reply is chosen by step, the number of replies in the dialogue, so that a resumed run goes on where it was; or, in a
-cassette that says so, by what is asked.
+The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
+cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
+says how many tokens a prompt may have (`"prompt_limit": N`).
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class ScriptedModel:
     def __init__(self, name: str, script: Script | None = None, *, accept: str = "") -> None:
         self.name = name
         self._replies, self._header = _built_in(accept) if script is None else script
+        self.prompt_limit = self._header.prompt_limit
         self._recorded: defaultdict[str, list[ScriptedReply]] = defaultdict(list)
         self._played: Counter[str] = Counter()
         for reply in self._replies:
@@ -88,7 +90,7 @@ class ScriptedModel:
         """
         del listener, within_s  # A script answers at once.
         stop.check()
-        done = sum(isinstance(said, Reply) for said in request.dialogue)
+        done = request.before + sum(isinstance(said, Reply) for said in request.dialogue)
         line = self._to(request) if self._header.match == "request" else self._at(done)
         calls = tuple(
             ToolCall(

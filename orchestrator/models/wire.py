@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orchestrator.models.families import Choice
 
 _CONNECT_S: Final = 10.0  # Who doesn't take a connection within that isn't thinking.
-LONGEST_REPLY: Final = 32_768
-"""Tokens that a reply is asked to stay under where the model's own limit is higher: a step is a command, not a book."""
 
 
 def build(choice: Choice, key: SecretStr | None, http: AsyncClient, reasoning_field: str) -> Model[Any]:
@@ -41,10 +39,7 @@ def settings(choice: Choice, first_token_s: float, cache_key: str) -> ModelSetti
         "first_event_timeout": first_token_s,
     }
     if choice.data.output or choice.family.wire == "anthropic":  # Anthropic requires one.
-        half = (
-            choice.data.window // 2 or LONGEST_REPLY
-        )  # Many servers refuse what prompt and reply together can't hold.
-        chosen["max_tokens"] = min(choice.data.output or LONGEST_REPLY, LONGEST_REPLY, half)
+        chosen["max_tokens"] = choice.data.room.reply
     if choice.family.thinking:
         chosen["thinking"] = True
     if body := choice.body | ({choice.family.cache_key: cache_key} if choice.family.cache_key and cache_key else {}):

@@ -10,7 +10,7 @@ from asking import answered, first
 from kit import SECRET
 from tiny_model import said, write_model
 
-from orchestrator.errors import ConfigError, ModelError, UnavailableError
+from orchestrator.errors import ConfigError, TooLongError, UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def test_our_tools_become_a_grammar(model: Path, tmp_path: Path, ask: Asker) -> 
 
 def test_a_dialogue_that_outgrew_the_window_is_refused_once(model: Path, tmp_path: Path, ask: Asker) -> None:
     with llama.serve(model, context=1024, log=tmp_path / "log") as server:
-        with pytest.raises(ModelError, match="too long") as caught:
+        with pytest.raises(TooLongError, match="too long") as caught:
             ask(MODEL, server.base_url, first("so much to say " * 200))
         [sent] = server.asked()
         assert ask(MODEL, server.base_url, first("look around")).calls

@@ -230,6 +230,7 @@ def test_arguments_that_could_not_be_read_go_back_as_an_error(start: Any, box: S
         """The first reply is broken; then the model submits."""
 
         name = "once"
+        prompt_limit = 0
 
         def ask(
             self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None

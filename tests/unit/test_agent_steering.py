@@ -34,6 +34,7 @@ class Watched:
     """A model that keeps what it is asked, does something meanwhile, and calls what the test says; then it submits."""
 
     name = "watched"
+    prompt_limit = 0
 
     def __init__(self, *calls: str, meanwhile: Callable[[int], Any] = lambda _: None) -> None:
         self.asked: list[Request] = []

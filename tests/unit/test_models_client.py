@@ -11,7 +11,7 @@ from faked import CALL, FIRST, KEY, KNOWN, QUICK, TOOL, answered, ask, at, fake
 from pydantic import SecretStr
 
 from orchestrator.dialogue import Request
-from orchestrator.errors import ConfigError, DreamdockError, ModelError, UnavailableError
+from orchestrator.errors import ConfigError, DreamdockError, ModelError, TooLongError, UnavailableError
 from orchestrator.models.client import ApiModel, Patience
 from orchestrator.stop import Stop, Stopped
 
@@ -169,7 +169,7 @@ def test_retries_are_bounded(fake: FakeProvider, ask: Any) -> None:
         (error(404, "no such model"), ConfigError, "doesn't know mimo-v2.5-pro"),
         (error(402, "insufficient balance"), ModelError, "no credit"),
         (error(429, "no credit", code="insufficient_quota"), ModelError, "no credit"),
-        (error(400, "maximum context length is 1000 tokens", code="context_length_exceeded"), ModelError, "too long"),
+        (error(400, "maximum context length is 1000 tokens", code="context_length_exceeded"), TooLongError, "too long"),
         (error(422, f"bad key {KEY}"), ModelError, "refused the request"),
     ],
 )
