@@ -17,20 +17,20 @@ _DIRECTORY: Final = re.compile(
 )
 _INCLUDED: Final = re.compile(r"\s*(?:In file included from|from) (?P<file>[^:\n]{1,400}):(?P<line>\d{1,7})")
 _ON_THE_WAY: Final = re.compile(
-    r"(?P<file>[^:\n]{1,400}):(?P<line>\d{1,7})(?::\d{1,6})?:\s{2,}(?P<what>(?:recursively )?(?:required|instantiated) (?:from|by) .*|in .constexpr. expansion.*)$"
+    r"(?P<file>[^:\n]{1,400}):(?P<line>\d{1,7})(?::\d{1,6})?:\s{2,}"
+    r"(?P<what>(?:recursively )?(?:required|instantiated) (?:from|by) .*|in .constexpr. expansion.*)$"
 )
-_UNDEFINED: Final = re.compile(
-    r"(?P<place>\S.*?)?:\s?(?P<message>(?:undefined reference to|multiple definition of) .*)$"
-)
-_FILE_LINE: Final = re.compile(r"(?:.*: )?(?P<file>\S(?:.*\S)?):(?P<line>\d{1,7})$")
+_UNDEFINED: Final = ("undefined reference to ", "multiple definition of ")
 _LIBRARY: Final = re.compile(r"\S*ld(?:\.\w+)?: (?P<message>cannot find .*)$")
 _CMAKE: Final = re.compile(
     r"CMake (?P<kind>[A-Za-z ]{0,30}?)(?P<word>Error|Warning)(?: \(dev\))?"
-    r"(?: (?:at|in) (?P<file>[^:\n]{1,400}?)(?::(?P<line>\d{1,7}))?(?: \((?P<code>\w{1,80})\)| [\w]{1,80})?)?:\s*(?P<message>.*)$"
+    r"(?: (?:at|in) (?P<file>[^:\n]{1,400}?)(?::(?P<line>\d{1,7}))?"
+    r"(?: \((?P<code>\w{1,80})\)| [\w]{1,80})?)?:\s*(?P<message>.*)$"
 )
 _CMAKE_CALL: Final = re.compile(r"\s{2,}(?P<file>[^:\n]{1,400}):(?P<line>\d{1,7}) \((?P<what>\w{1,80})\)$")
 _RECIPE: Final = re.compile(
-    r"(?:g?make|ninja)(?:\[\d{1,4}\])?: \*\*\* \[(?:(?P<file>[^:\]\n]{1,400}):(?P<line>\d{1,7}): )?(?P<target>[^\]\n]{1,400})\] (?P<what>Error \d+.*|.*)$"
+    r"(?:g?make|ninja)(?:\[\d{1,4}\])?: \*\*\* \["
+    r"(?:(?P<file>[^:\]\n]{1,400}):(?P<line>\d{1,7}): )?(?P<target>[^\]\n]{1,400})\] (?P<what>Error \d+.*|.*)$"
 )
 _MAKEFILE: Final = re.compile(r"(?P<file>[^:\s]{1,400}):(?P<line>\d{1,7}): \*\*\* (?P<message>.*)$")
 _NO_RULE: Final = re.compile(r"g?make(?:\[\d{1,4}\])?: \*\*\* (?P<message>No rule to make target .*)$")
@@ -72,15 +72,16 @@ def way(log: Log, number: int) -> tuple[Place, ...]:
 def undefined(log: Log, number: int) -> Found | None:
     """Read what a linker misses, with its place where it knows one."""
     line, _ = log.bare(number)
-    if not (match := _UNDEFINED.search(line)):
+    at = max(line.find(words) for words in _UNDEFINED)
+    place, colon = line[:at].strip().removesuffix(":"), line[:at].rstrip().endswith(":")
+    if at < 0 or not colon or place.endswith("error"):  # A compiler's own words, in the general shape.
         return None
-    place = match["place"] or ""
-    if place.endswith("error"):  # A compiler's own words, in the general shape.
-        return None
-    if located := _FILE_LINE.match(place):
-        return Found(located["file"], int(located["line"]), message=match["message"], tool="ld")
+    file, _, row = place.rpartition(":")
+    file = file.rpartition(": ")[2]
+    if row.isascii() and row.isdigit() and len(row) < 8 and file:  # noqa: PLR2004  # No line of a file.
+        return Found(file, int(row), message=line[at:], tool="ld")
     file = place.partition(":(")[0].rpartition(": ")[2]
-    return Found(file if is_file(file) else "", message=match["message"], tool="ld")
+    return Found(file if is_file(file) else "", message=line[at:], tool="ld")
 
 
 def library(log: Log, number: int) -> Found | None:

@@ -11,10 +11,14 @@ from orchestrator.diagnostics.values import WORDS, Found, Severity, severity
 if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log
 
-_SEVERITY = r"(?:fatal |internal compiler |code |hint |syntax |parse )?(?:error|warning|note|info|information|hint|fatal|style|convention|refactor)s?"
+_SEVERITY: Final = (
+    r"(?:fatal |internal compiler |code |hint |syntax |parse )?"
+    r"(?:error|warning|note|info|information|hint|fatal|style|convention|refactor)s?"
+)
 # file:3:5, file:3, file:[3,5], file:3.5, file: (3, 5): ranges of clang and of others behind it.
 COLON: Final = re.compile(
-    r":(?:(?P<line>\d{1,7})(?:[:.](?P<column>\d{1,6}))?(?![\w.]*/)(?:-\d{1,7}(?:[:.]\d{1,6})?)?(?::?(?:\{[\d:-]{1,40}\}){1,9})?"
+    r":(?:(?P<line>\d{1,7})(?:[:.](?P<column>\d{1,6}))?(?![\w.]*/)"
+    r"(?:-\d{1,7}(?:[:.]\d{1,6})?)?(?::?(?:\{[\d:-]{1,40}\}){1,9})?"
     r"|\s?[\[(](?P<line2>\d{1,7})[,:]\s?(?P<column2>\d{1,6})[\])](?:-\(\d{1,7},\s?\d{1,6}\))?)(?=[\s:,;)\]\-]|$)(?!\d)"
 )
 PAREN: Final = re.compile(
@@ -29,7 +33,8 @@ _LINE_WORD: Final = re.compile(
 )
 TAIL: Final = re.compile(
     r"[\s:,-]*(?:(?P<word>" + _SEVERITY + r"|[CEFIRW](?=:| \[)(?!:\w))(?![\w'])|\[(?P<tag>[A-Za-z]{1,11})\])?[\s:-]*"
-    r"(?:(?P<code>[A-Z]{1,8}-?\d{1,6})(?![\w-])|\[(?P<code2>[\w-]{2,60})\](?=\s)|\[(?P<code3>[A-Z]\d{0,5})(?:\([\w-]{1,60}\))?(?:, ?[\w.<>]{0,120})?\])?[\s:]*"
+    r"(?:(?P<code>[A-Z]{1,8}-?\d{1,6})(?![\w-])|\[(?P<code2>[\w-]{2,60})\](?=\s)"
+    r"|\[(?P<code3>[A-Z]\d{0,5})(?:\([\w-]{1,60}\))?(?:, ?[\w.<>]{0,120})?\])?[\s:]*"
     r"(?P<message>.*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -40,6 +45,10 @@ _PROSE: Final = re.compile(r"[A-Z][A-Za-z]{0,30} [\w`'\"$:\\]")
 _LEADING: Final = re.compile(
     r"\s*(?:(?P<word>error|warning|warn|err|info|e|w|i|vet|fatal|✖|\u00d7|✘|⚠|-)(?::|\s(?=[/.\w]))\s*|[-*•] ){1,2}",
     re.IGNORECASE,
+)
+_OF_GCC: Final = (
+    *("c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "m", "mm", "S", "l", "y"),
+    *("ipp", "inl", "tcc", "cu"),
 )
 _TOOLS: Final = {
     "java": "javac",
@@ -56,7 +65,7 @@ _TOOLS: Final = {
     "cmake": "cmake",
     "mk": "make",
     "gradle": "gradle",
-} | dict.fromkeys(["c", "cc", "cpp", "cxx", "h", "hh", "hpp", "hxx", "m", "mm", "S", "l", "y", "ipp", "inl", "tcc", "cu"], "gcc")
+} | dict.fromkeys(_OF_GCC, "gcc")
 
 
 def tool_of(file: str) -> str:
@@ -101,7 +110,7 @@ def colon(log: Log, number: int) -> Found | None:
     tail = TAIL.match(rest)
     if tail is None:
         return None
-    word = tail["word"] or tail["tag"]
+    word = tail["word"] or (tail["tag"] if (tail["tag"] or "").lower() in WORDS else None)
     if word is None and not lead and not (place["line2"] or _says(rest, with_column=bool(column), tagged=tag)):
         return None
     return told(file, row, column, tail, word=word or lead or (tag if tag.lower() in _TAGS else None))
@@ -130,8 +139,10 @@ def _without_module(file: str) -> str:
 
 def _says(rest: str, *, with_column: bool, tagged: str) -> bool:
     """Say whether what follows a place without a severity is a message, and not a line that grep printed."""
-    if rest.startswith(": ") or (with_column and rest.startswith((" ", ":", " - "))):
-        return (rest[1:2] == " " and rest[2:3] not in {"", " ", "\t"}) or rest[:1] == " " or (with_column and len(rest) > 1)
+    if with_column and rest.startswith((" ", ":")):
+        return len(rest) > 1
+    if rest.startswith(": "):
+        return rest[2:3] not in {"", " ", "\t"}
     if rest.startswith(" ") and tagged.lower() in _TAGS:
         return True
     return (rest[:1] == ":" and _PROSE.match(rest, 1) is not None) or rest[:2] == " ["
@@ -168,6 +179,8 @@ def told(file: str, line: str, column: str | None, tail: re.Match[str], *, word:
     """Return what stands behind a place as a finding of the tool that most likely said it."""
     message = tail["message"].strip().removeprefix("[*] ")
     code = tail["code"] or tail["code2"] or tail["code3"] or ""
+    if tail["tag"] and tail["tag"].lower() not in WORDS:
+        code = code or tail["tag"]
     if unix := _UNIX.search(message):
         word, code, message = unix["word"], unix["code"] or "", message[: unix.start()]
     elif not code and (behind := _BEHIND.search(message)):
@@ -195,5 +208,6 @@ def workflow(log: Log, number: int) -> Found | None:
 
 
 _WORKFLOW: Final = re.compile(
-    r"(?:::(?P<word>error|warning|notice) (?P<github>[^\n]{1,900}?)::|\#\#vso\[task\.logissue (?P<azure>[^\]\n]{1,900})\])(?P<message>.*)"
+    r"(?:::(?P<word>error|warning|notice) (?P<github>[^\n]{1,900}?)::"
+    r"|\#\#vso\[task\.logissue (?P<azure>[^\]\n]{1,900})\])(?P<message>.*)"
 )

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log
 
 _SUREFIRE: Final = re.compile(
-    r"\s*(?P<cls>[A-Z]\w{0,200})(?:\$\w{1,200})?\.(?P<test>\w{1,200}):(?P<line>\d{1,7})(?:->\S{1,300})?(?:\s+(?:»\s)?(?P<message>.*))?$"
+    r"\s*(?P<cls>[A-Z]\w{0,200})(?:\$\w{1,200})?\.(?P<test>\w{1,200}):(?P<line>\d{1,7})(?:->\S{1,300})?"
+    r"(?:\s+(?:»\s)?(?P<message>.*))?$"
 )
 _GRADLE_TEST: Final = re.compile(
     r"\s{2,}(?P<kind>[\w.$]{1,300}) at (?P<file>\w{1,200}\.(?:java|kt|groovy|scala)):(?P<line>\d{1,7})$"
@@ -21,7 +22,7 @@ _WHERE: Final = re.compile(
     r"(?:\* Where: ?)?(?:Build file|Script|Settings file) '(?P<file>[^'\n]{1,400})' line: (?P<line>\d{1,7})"
 )
 _MODEL: Final = re.compile(
-    r"(?P<message>.*?)\s?@ (?:\[?[\w.:-]{0,200}, )?(?P<file>[^,\s]{1,400}), line (?P<line>\d{1,7}), column (?P<column>\d{1,6})"
+    r"@ (?:\[?[\w.:-]{0,200}, )?(?P<file>[^,\s]{1,400}), line (?P<line>\d{1,7}), column (?P<column>\d{1,6})"
 )
 
 
@@ -60,5 +61,5 @@ def model(log: Log, number: int) -> Found | None:
     if not (match := _MODEL.search(line)):
         return None
     worst = Severity.WARNING if tag == "WARNING" else Severity.ERROR
-    message = match["message"].strip() or line[match.end() :].strip()
+    message = line[: match.start()].strip() or line[match.end() :].strip()
     return Found(match["file"], int(match["line"]), int(match["column"]), worst, message, "", "maven")

@@ -1,4 +1,4 @@
-"""The formats that tools print for machines: found in an output, also between other lines, and read as what they are."""
+"""The formats that tools print for machines: found in an output, between other lines too, and read as such."""
 
 from __future__ import annotations
 

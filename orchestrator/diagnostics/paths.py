@@ -6,6 +6,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.diagnostics.values import LONGEST_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -16,7 +18,24 @@ _FOREIGN: Final = re.compile(
 _DRIVE: Final = re.compile(r"^[A-Za-z]:[\\/]")
 _WITH_SUFFIX: Final = re.compile(r"\.[A-Za-z][\w+-]{0,15}$")
 _BARE_NAMES: Final = frozenset(
-    ("Makefile", "makefile", "GNUmakefile", "Dockerfile", "Containerfile", "Gemfile", "Rakefile", "Jenkinsfile", "Vagrantfile", "Podfile", "Justfile", "justfile", "BUILD", "WORKSPACE", "Procfile", "Brewfile", "SConstruct")
+    (
+        "Makefile",
+        "makefile",
+        "GNUmakefile",
+        "Dockerfile",
+        "Containerfile",
+        "Gemfile",
+        "Rakefile",
+        "Jenkinsfile",
+        "Vagrantfile",
+        "Podfile",
+        "Justfile",
+        "justfile",
+        "BUILD",
+        "WORKSPACE",
+        "Procfile",
+        "Brewfile",
+    )
 )
 
 
@@ -76,7 +95,7 @@ class Files:
 
 def is_file(text: str) -> bool:
     """Say whether this looks like the path of a source file: no word, no clock, no address."""
-    if not text or len(text) > 400 or ": " in text or "://" in text.removeprefix("file://"):  # noqa: PLR2004  # As LONGEST_NAME.
+    if not text or len(text) > LONGEST_NAME or ": " in text or "://" in text.removeprefix("file://"):
         return False
     text = text.replace("\\", "/")
     name = text.rpartition("/")[2]

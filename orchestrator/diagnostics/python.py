@@ -14,19 +14,23 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES: Final = 400
 _FILE: Final = re.compile(
-    r'\s*(?:\*{3}\s{1,10}|E\s{1,10}|\|\s{1,10})?File "(?P<file>[^"\n]{1,400})", line (?P<line>\d{1,7})(?:, in (?P<what>.{1,200}))?'
+    r'\s*(?:\*{3}\s{1,10}|E\s{1,10}|\|\s{1,10})?File "(?P<file>[^"\n]{1,400})", line (?P<line>\d{1,7})'
+    r"(?:, in (?P<what>.{1,200}))?"
 )
 _RAISED: Final = re.compile(r"(?P<kind>(?:\w{1,80}\.){0,12}\w{1,80})(?::\s?(?P<message>.*))?$", re.DOTALL)
 _CASE: Final = re.compile(r"(?:FAIL|ERROR): (?P<name>\w{1,200})(?: \((?P<of>[\w.<>]{1,300})\))?")
 _PLACE: Final = re.compile(
-    r"(?P<file>[^\s:][^:\n]{0,399}):(?P<line>\d{1,7}): ?(?:in (?P<what>\S{1,200})|(?P<kind>[A-Za-z_][\w.]{0,200})(?P<rest>: .*)?)?$"
+    r"(?P<file>[^\s:][^:\n]{0,399}):(?P<line>\d{1,7}): ?"
+    r"(?:in (?P<what>\S{1,200})|(?P<kind>[A-Za-z_][\w.]{0,200})(?P<rest>: .*)?)?$"
 )
 _HEADER: Final = re.compile(r"_{2,} (?P<name>\S.*\S) _{2,}$")
 _BLACK: Final = re.compile(
-    r"error: cannot (?:format|parse):? (?P<file>[^:\n]{1,400}):(?:.*?: ?)?(?P<line>\d{1,7}):(?P<column>\d{1,6})(?::\s?(?P<said>.*))?$"
+    r"error: cannot (?:format|parse):? (?P<file>[^:\n]{1,400}):(?:.*?: ?)?"
+    r"(?P<line>\d{1,7}):(?P<column>\d{1,6})(?::\s?(?P<said>.*))?$"
 )
 _SUMMARY: Final = re.compile(
-    r"(?P<word>FAILED|ERROR) (?P<file>[^\s:]{1,400}\.\w{1,8})(?:::(?P<test>\S{1,300}(?:\[[^\]\n]{0,200}\])?))?(?: - (?P<message>.*))?$"
+    r"(?P<word>FAILED|ERROR) (?P<file>[^\s:]{1,400}\.\w{1,8})"
+    r"(?:::(?P<test>\S{1,300}(?:\[[^\]\n]{0,200}\])?))?(?: - (?P<message>.*))?$"
 )
 
 
@@ -144,12 +148,16 @@ def _short(log: Log, number: int, place: re.Match[str]) -> Found:
             message = _raised(log, past)
             if broken := _FILE.match(line):  # A syntax error: the frames are those of the import.
                 frames.append(Place(broken["file"], int(broken["line"])))
-                past += 4
+                return _located(log, number, frames, message, past + 4)
             break
         if (frame := _PLACE.match(line)) and frame["what"]:
             frames.append(Place(frame["file"], int(frame["line"]), frame["what"]))
         elif line.strip() and not line.startswith(" "):
             break
+    return _located(log, number, frames, message, past)
+
+
+def _located(log: Log, number: int, frames: list[Place], message: str, past: int) -> Found:
     test = next((_test(found["name"]) for above in log.back(number, 4) if (found := _HEADER.match(log.at(above)))), "")
     last = frames[-1]
     return Found(last.file, last.line, 0, Severity.ERROR, message, test, "pytest", tuple(frames), past=past)

@@ -120,6 +120,8 @@ def _key(found: Found, directory: str, files: Files) -> _Key:
     file, line = files.named(found.file, directory) if found.file else "", found.line
     if found.frames and found.frames[-1][:2] == (found.file, found.line):
         file, line = next(((name, at) for name, at, _, ours in reversed(frames) if ours), (file, line))
+    if file.startswith(("node:", "<")):  # Code that no file holds.
+        file, line = "", 0
     return _Key(
         file[:LONGEST_NAME],
         min(line, LAST_LINE),
@@ -133,7 +135,7 @@ def _key(found: Found, directory: str, files: Files) -> _Key:
 
 
 def _sifted(told: dict[_Key, int]) -> dict[_Key, int]:
-    """Leave out what only repeats others: a summary of tests that were located, a recipe that failed because of them."""
+    """Leave out what only repeats others: summaries of located tests, recipes that failed because of others."""
     errors = {one.code for one in told if one.line and one.severity is Severity.ERROR and one.code != _RECIPE}
     located = any(one.line and one.severity is Severity.ERROR and one.code != _RECIPE for one in told)
     return {

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log
 
 _ARROW: Final = re.compile(
-    r"\s*(?P<arrow>-->|:::|[╭┌,]─?\[?-?\[?)\s?(?P<file>[^\s:\[][^:\n]{0,399}|[A-Za-z]:\\[^:\n]{0,399}):(?P<line>\d{1,7})(?::(?P<column>\d{1,6}))?(?:\]|\s|$)"
+    r"\s*(?P<arrow>-->|:::|[╭┌,]─?\[?-?\[?)\s?"
+    r"(?P<file>[^\s:\[][^:\n]{0,399}|[A-Za-z]:\\[^:\n]{0,399}):(?P<line>\d{1,7})(?::(?P<column>\d{1,6}))?(?:\]|\s|$)"
 )
 _HEADER: Final = re.compile(
-    r"\s*(?:(?P<word>error|warning|note|help|info)(?:\[(?P<code>[\w:()/-]{1,100})\])?: (?P<message>.*)|(?P<rule>[A-Z]{1,6}\d{1,5}|[a-z]+(?:-[a-z]+){1,6}) (?:\[\*\] )?(?P<said>.*)|(?P<sign>[\u00d7⚠✖!ⓘ])\s(?P<told>.*))$"
+    r"\s*(?:(?P<word>error|warning|note|help|info)(?:\[(?P<code>[\w:()/-]{1,100})\])?: (?P<message>.*)"
+    r"|(?P<rule>[A-Z]{1,6}\d{1,5}|[a-z]+(?:-[a-z]+){1,6}) (?:\[\*\] )?(?P<said>.*)"
+    r"|(?P<sign>[\u00d7⚠✖!ⓘ])\s(?P<told>.*))$"
 )
 _LINT: Final = re.compile(r"`#\[(?:warn|deny|forbid)\((?P<code>[\w:]{1,100})\)\]`")
 _PANIC: Final = re.compile(
-    r"thread '(?P<thread>[^'\n]{0,200})'(?: \(\d+\))? panicked at (?:'(?P<old>.*)', )?(?P<file>[^\s:']{1,400}):(?P<line>\d{1,7}):(?P<column>\d{1,6}):?$"
+    r"thread '(?P<thread>[^'\n]{0,200})'(?: \(\d+\))? panicked at "
+    r"(?:'(?P<old>.*)', )?(?P<file>[^\s:']{1,400}):(?P<line>\d{1,7}):(?P<column>\d{1,6}):?$"
 )
 
 _NUMBERED: Final = re.compile(r"\s{1,8}\d{1,4}: ")
@@ -75,7 +79,7 @@ def _others(log: Log, number: int) -> tuple[Place, ...]:
 
 def panic(log: Log, number: int) -> Found | None:
     """Read a panic: the place, and the message behind it or on the line before the backtrace."""
-    if not (match := _PANIC.search(log.at(number))):
+    if not (match := _PANIC.match(log.at(number).strip())):
         return None
     message = match["old"] or log.at(number + 1).strip()
     place = Place(match["file"], int(match["line"]))

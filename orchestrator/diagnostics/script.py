@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log
 
 _STYLISH: Final = re.compile(
-    r"\s{1,8}(?P<line>\d{1,7}):(?P<column>\d{1,6})(?:-\d{1,7}:\d{1,6})?\s{1,9}(?:(?P<word>error|warning|info|hint|note|✖|\u00d7|⚠|\u2139)\s{1,9}|(?P<rule>[A-Z]{1,6}\d{1,5}) )(?P<message>\S.*?)(?:\s{2,99}(?P<code>[\w@/.-]{1,100})(?:\s{2,99}\S{1,60})?)?\s*$",
+    r"\s{1,8}(?P<line>\d{1,7}):(?P<column>\d{1,6})(?:-\d{1,7}:\d{1,6})?\s{1,9}"
+    r"(?:(?P<word>error|warning|info|hint|note|✖|\u00d7|⚠|\u2139)\s{1,9}|(?P<rule>[A-Z]{1,6}\d{1,5}) )"
+    r"(?P<message>\S.*)$",
     re.IGNORECASE,
 )
+_CODE: Final = re.compile(r"[\w@/.-]{1,100}$")
 _SIGNS: Final = {"✖": "error", "\u00d7": "error", "⚠": "warning", "\u2139": "info"}
 _CALL: Final = re.compile(
-    r"\s*(?:\|\s*)?(?:at|\u276f) (?:(?P<what>[^()\n]{1,300}) ?\()?(?P<file>(?:file://)?[^()\s][^()\n]{0,399}?):(?P<line>\d{1,7})(?::\d{1,6})?\)?,?$"
+    r"\s*(?:\|\s*)?(?:at|\u276f) (?:(?P<what>[^()\n]{1,300}) ?\()?"
+    r"(?P<file>(?:file://)?[^()\s][^()\n]{0,399}?):(?P<line>\d{1,7})(?::\d{1,6})?\)?,?$"
 )
 _JAVA: Final = re.compile(
-    r"\s*at (?:[\w.@-]{1,100}/{1,2}){0,2}(?P<what>[\w.$<>]{1,300})\((?P<file>[\w$-]{1,200}\.(?:java|kt|scala|groovy|clj)):(?P<line>\d{1,7})\)"
+    r"\s*at (?:[\w.@-]{1,100}/{1,2}){0,2}(?P<what>[\w.$<>]{1,300})"
+    r"\((?P<file>[\w$-]{1,200}\.(?:java|kt|scala|groovy|clj)):(?P<line>\d{1,7})\)"
 )
-_SHARP: Final = re.compile(r"\s*at (?P<what>.{1,300}?) in (?P<file>[^\n]{1,400}?):line (?P<line>\d{1,7})$")
 _RAISED: Final = re.compile(
-    r"(?:\[\w{1,20}\]\s)?(?:Exception in thread \"[^\"\n]{0,200}\" |Caused by: |Uncaught |→ )?(?P<kind>(?:[\w$]{1,100}[.]){0,12}\w{0,100}(?:Error|Exception|Failure|Failed)\w{0,30})(?: \[\w+\])?(?::\s?(?P<message>.*))?(?: \{)?$"
+    r"(?:\[\w{1,20}\]\s)?(?:Exception in thread \"[^\"\n]{0,200}\" |Caused by: |Uncaught |→ )?"
+    r"(?P<kind>(?:[\w$]{1,100}[.]){0,12}\w{0,100}(?:Error|Exception|Failure|Failed)\w{0,30})"
+    r"(?: \[\w+\])?(?::.*)?(?: \{)?$"
 )
 _THROWN: Final = re.compile(r"(?P<file>\S(?:.{0,398}\S)?):(?P<line>\d{1,7})$")
 _TAP: Final = re.compile(r"\s+location: '(?P<file>[^'\n]{1,400}?):(?P<line>\d{1,7}):\d{1,6}'$")
@@ -32,7 +38,9 @@ _TAP_CALL: Final = re.compile(
     r"\s+[\w.<>$ ]{1,200} \((?P<file>(?:file://)?/[^()\n]{1,400}?):(?P<line>\d{1,7}):\d{1,6}\)$"
 )
 _NOT_OK: Final = re.compile(r"\s*not ok \d{1,6} - (.*)$")
+_NAMED: Final = re.compile(r"[/\\:.]")
 _MOST: Final = 400
+_NEAR: Final = 12
 
 
 def stylish(log: Log, number: int) -> Found | None:
@@ -48,9 +56,14 @@ def stylish(log: Log, number: int) -> Found | None:
     log.heading = (number, file)
     if not is_file(file) and not file.startswith("/"):
         return None
-    word, code = _SIGNS.get(match["word"], match["word"]), match["rule"] or match["code"] or ""
+    word = _SIGNS.get(match["word"], match["word"])
+    # The columns are two blanks apart: what was found, the rule, and for some tools their own name.
+    message, *rest = [part.strip() for part in match["message"].split("  ") if part.strip()]
+    code = match["rule"] or (rest[0] if rest and _CODE.match(rest[0]) else "")
     tool = "lint" if match["rule"] else "eslint"
-    return Found(file, int(match["line"]), int(match["column"]), severity(word), match["message"], code, tool)
+    return Found(
+        file, int(match["line"]), int(match["column"]), severity(word), message.removeprefix("[*] "), code, tool
+    )
 
 
 def stack(log: Log, number: int) -> Found | None:
@@ -92,17 +105,15 @@ def _frame(line: str) -> Place | None:
     if match := _JAVA.match(line):
         # The package is the directory: the name of the file alone says little.
         package = match["what"].split("$")[0].rpartition(".")[0].rpartition(".")[0]
-        return Place(
-            "/".join((*package.split("."), match["file"])) if package else match["file"],
-            int(match["line"]),
-            match["what"],
-        )
-    if (match := _CALL.match(line)) or (match := _SHARP.match(line)):
-        return (
-            Place(match["file"], int(match["line"]), (match["what"] or "").strip())
-            if "/" in match["file"] or "\\" in match["file"] or ":" in match["file"] or "." in match["file"]
-            else None
-        )
+        directory = package.replace(".", "/") + "/" if package else ""
+        return Place(directory + match["file"], int(match["line"]), match["what"])
+    if match := _CALL.match(line):
+        file = match["file"]
+        return Place(file, int(match["line"]), (match["what"] or "").strip()) if _NAMED.search(file) else None
+    called, _, place = line.rpartition(" in ")
+    file, _, row = place.rpartition(":line ")
+    if file and called.lstrip().startswith("at ") and row.isascii() and row.isdigit() and len(row) < 8:  # noqa: PLR2004
+        return Place(file, int(row), called.strip().removeprefix("at "))
     return None
 
 
@@ -111,20 +122,20 @@ def _above(log: Log, number: int) -> tuple[Place | None, str, str]:
     message, test, thrown = "", "", None
     for above in log.back(number, 60):
         text = log.at(above).strip()
-        if not message and (raised := _RAISED.match(text)):
+        if not message and _RAISED.match(text):
             message = text.removesuffix(" {")
         elif text.startswith(("● ", "✖ ", "not ok ", "FAIL ")):
             test = text.split(" ", 1)[1]
             message = message or next((log.at(n).strip() for n in range(above + 1, number) if log.at(n).strip()), "")
             break
-        elif message and above < number - 12:
+        elif message and above < number - _NEAR:
             break
         elif not text and message:
             continue
         if (
             not text.startswith("at ")
             and (place := _THROWN.match(text))
-            and number - above < 12
+            and number - above <= _NEAR
             and is_file(place["file"])
         ):
             thrown = Place(place["file"], int(place["line"]))

@@ -1,6 +1,7 @@
 """The one table of what is read from plain text: each row a literal that its lines hold, and a matcher.
 
-The rows are tried from top to bottom, the most frequent shape first, the general ones last; the first that finds something wins.
+The rows are tried from top to bottom, the most frequent shape first and the general ones last; the first that finds
+something wins.
 """
 
 from __future__ import annotations
@@ -29,7 +30,20 @@ NUMBERED: Final = re.compile(
     r"|(?<=\()\d{1,7}[,):]|(?<=\[)\d{1,7},|(?<=\n)[ \t]{1,8}\d{1,7}:\d)[^\n]*"
 )
 """The cheap test that rules out most lines before any matcher runs: a number behind `:`, `(` or `[`, but no clock."""
-WORDS: Final = ("line ", "line: ", " directory ", "undefined reference", "multiple definition", "cannot find -l", "CMake ", "*** ", "FAILED ", "ERROR ", "line=", "linenumber=")
+WORDS: Final = (
+    "line ",
+    "line: ",
+    " directory ",
+    "undefined reference",
+    "multiple definition",
+    "cannot find -l",
+    "CMake ",
+    "*** ",
+    "FAILED ",
+    "ERROR ",
+    "line=",
+    "linenumber=",
+)
 """What the other lines that a row reads hold: searched for in the whole text at once."""
 
 TABLE: Final = (
