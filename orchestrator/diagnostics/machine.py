@@ -15,9 +15,9 @@ LARGEST: Final = 16_000_000
 """Characters of one document; what is larger is read line by line."""
 _ATTEMPTS: Final = 4
 """Documents that are looked for between other lines; each costs a look at the rest of the output."""
-_BEGINS: Final = re.compile(r"^(?:\{|\[)(?=\s*(?:[\"{\[\]}]|$))", re.MULTILINE)
+_BEGINS: Final = re.compile(r"\n[\[{](?=\s*(?:[\"{\[\]}]|\n|\Z))")
+_ENDS: Final = ("</testsuites>", "</testsuite>", "</checkstyle>")
 _XML: Final = re.compile(r"<\?xml[^<]{0,200}\?>\s*|<(?:testsuites?|checkstyle)\b")
-_LINE: Final = re.compile(r"^\{\".*\}[ \t\r]*$", re.MULTILINE)
 
 
 class Read(NamedTuple):
@@ -33,49 +33,40 @@ def read(output: str) -> tuple[list[Read], str]:
     rest = output
     if "<testsuite" in output or "<checkstyle" in output:
         found, rest = _xml(rest)
-    if '{"' in rest and (lines := _LINE.findall(rest)) and len(lines) > 1:
-        each, rest = _json_lines(lines, rest)
+    if rest.count('{"') > 1:
+        each, rest = _json_lines(rest)
         found += each
-    if "{" in rest and '"' in rest and len(rest) <= LARGEST:
-        each, rest = _documents(rest)
+    if ("{" in rest or "[" in rest) and '"' in rest and len(rest) <= LARGEST:
+        each, rest = _documents(f"\n{rest}")
         found += each
     return found, rest
 
 
 def _xml(output: str) -> tuple[list[Read], str]:
-    if not (begin := _XML.search(output)):
-        return [], output
-    end = (
-        max(
-            output.rfind(f"</{name}>") + len(name) + 3
-            for name in ("testsuites", "testsuite", "checkstyle")
-            if f"</{name}>" in output
-        )
-        if "</" in output and any(f"</{name}>" in output for name in ("testsuites", "testsuite", "checkstyle"))
-        else 0
-    )
-    if end <= begin.start() or end - begin.start() > LARGEST:
+    begin = _XML.search(output)
+    end = max((output.rfind(tag) + len(tag) for tag in _ENDS if tag in output), default=0)
+    if begin is None or end <= begin.start() or end - begin.start() > LARGEST:
         return [], output
     found = reports.xml(output[begin.start() : end])
-    return ([], output) if found is None else ([Read(*one) for one in found], output[: begin.start()] + output[end:])
+    if found is None:
+        return [], output
+    return [Read(*one) for one in found], output[: begin.start()] + output[end:]
 
 
-def _json_lines(lines: list[str], output: str) -> tuple[list[Read], str]:
+def _json_lines(output: str) -> tuple[list[Read], str]:
     """Read one JSON object a line: cargo, `go test -json`, mypy. What they hold of plain text is read as such."""
     found: list[Read] = []
     printed: list[str] = []
-    values: list[Any] = []
-    for line in lines:
-        value = loaded(line)
-        if value is None:
-            return [], output
-        if isinstance(said := value.get("Output"), str) and "Action" in value:
+    others: list[str] = []
+    for line in output.split("\n"):
+        value = loaded(line) if line.startswith('{"') and line.rstrip().endswith("}") else None
+        if not isinstance(value, dict):
+            others.append(line)
+        elif isinstance(said := value.get("Output"), str) and "Action" in value:
             printed.append(said)
         else:
-            values.append(value)
-    for value in values:
-        found += [Read(one) for one in objects.located(value)]
-    return found, _LINE.sub("", output) + "\n" + "".join(printed)
+            found += [Read(one) for one in objects.located(value)]
+    return found, "\n".join(others) + "\n" + "".join(printed)
 
 
 def loaded(text: str) -> Any:
@@ -95,7 +86,7 @@ def _documents(output: str) -> tuple[list[Read], str]:
         if not (begin := _BEGINS.search(output, at)):
             break
         try:
-            value, end = decoder.raw_decode(output, begin.start())
+            value, end = decoder.raw_decode(output, begin.start() + 1)
         except (ValueError, RecursionError):
             kept.append(output[at : begin.end()])
             at = begin.end()

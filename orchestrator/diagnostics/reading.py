@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from orchestrator.diagnostics import compilers, machine
 from orchestrator.diagnostics.log import Log
 from orchestrator.diagnostics.paths import Files
-from orchestrator.diagnostics.table import NUMBERED, TABLE, WORDS
+from orchestrator.diagnostics.table import NUMBERED, TABLE, WORDS, Row
 from orchestrator.diagnostics.values import (
     LAST_LINE,
     LONGEST_MESSAGE,
@@ -22,7 +22,7 @@ from orchestrator.diagnostics.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _MOST_FRAMES: Final = 20
 """Of one diagnostic; those nearest to where it broke are kept."""
@@ -82,10 +82,12 @@ def _candidates(log: Log) -> list[int]:
 
 def _scan(log: Log) -> Iterator[tuple[Found, str]]:
     """Yield what the table's matchers find, each with the directory that make was in."""
+    # A log of one tool needs few of the rows.
+    rows = [row for row in TABLE if row.hint in log.text]
     past = 0
     held: tuple[Found, str] | None = None
     for number in _candidates(log):
-        if number < past or not (found := _match(log, number)):
+        if number < past or not (found := _match(log, number, rows)):
             continue
         past = found.past
         if not found.file and not found.message:
@@ -103,9 +105,9 @@ def _scan(log: Log) -> Iterator[tuple[Found, str]]:
         yield held
 
 
-def _match(log: Log, number: int) -> Found | None:
+def _match(log: Log, number: int, rows: Sequence[Row]) -> Found | None:
     line = log.lines[number]
-    for hint, match in TABLE:
+    for hint, match in rows:
         if hint in line and (found := match(log, number)) is not None:
             return found
     return None
