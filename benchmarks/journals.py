@@ -1,12 +1,12 @@
-"""Journals of runs that never ran: what an agent would write that works on ten files of this project, 4 KB a step."""
+"""Journals of runs that never ran: what an agent would write that works on ten files of the sample, 4 KB a step."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks import sample
 from orchestrator import events as e
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Usage
 from orchestrator.journal.lease import claim
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.journal.signing import Signer
 
 STEP_BYTES: Final = 4096
-_ROOT: Final = Path(__file__).resolve().parent.parent
-_FILES: Final = 10
 _TEST_RUNS: Final = 4
 """One step in so many runs the tests, one changes a file, the others read."""
 _SAID: Final = 260
@@ -33,10 +31,8 @@ class Steps:
 
     def __init__(self) -> None:
         self._random = random.Random(7)  # noqa: S311  # It has to be the same again, not secret.
-        sources = sorted((_ROOT / "orchestrator").rglob("*.py"))
-        large = sorted(sources, key=lambda path: path.stat().st_size)[-2 * _FILES :]
-        self._files = {path.name: path.read_text().splitlines() for path in self._random.sample(large, _FILES)}
-        self._prose = " ".join(" ".join(path.read_text().split()) for path in sorted((_ROOT / "docs").glob("*.md")))
+        self._files = sample.sources()
+        self._prose = " ".join(sample.prose())
 
     def step(self, number: int) -> tuple[list[e.Body], bytes]:
         """Return a step's events, about 4 KB of them, and its patch; the last event is to name that."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 NOISE = 1.5
 """A floor this many times its quiet figure makes a row noisy."""
@@ -62,10 +62,15 @@ def row(
     )
 
 
-def present(name: str, rows: Sequence[Row], *, as_json: bool) -> int:
-    """Print the rows. Returns the exit code: 0 where every row is within its target, else 1."""
+def present(
+    name: str, rows: Sequence[Row], *, as_json: bool, beside: Mapping[str, Sequence[Mapping[str, object]]] | None = None
+) -> int:
+    """Print the rows; `beside` are lists that stand next to them in JSON, without targets.
+
+    Returns the exit code: 0 where every row is within its target, else 1.
+    """
     if as_json:
-        print(json.dumps({"name": name, "rows": [asdict(one) for one in rows]}))
+        print(json.dumps({"name": name, "rows": [asdict(one) for one in rows], **(beside or {})}))
         return 0 if all(one.ok for one in rows) else 1
     width = max(len(one.name) for one in rows)
     print(f"{name:<{width}}  {'median':>8} {'min':>8} {'max':>8} {'floor':>8} {'target':>8}")

@@ -285,6 +285,9 @@ class Door(Reader):
             shell=moment.shell,
             system=context.system,
             dialogue=context.dialogue,
+            steps=context.sight.steps,
+            window=context.sight.window,
+            memory=context.memory,
         )
         told = (e.Prompted(text=self.typed(message).text),) if message else ()
         return self._submit(index.record(self._client, run_id).view.spec, forked, *told)

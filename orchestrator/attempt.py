@@ -24,6 +24,7 @@ from orchestrator.errors import (
     HeadMovedError,
     JournalError,
     RedisAwayError,
+    TooLongError,
 )
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import connect, redis_url
@@ -35,7 +36,7 @@ from orchestrator.journal.verify import check
 from orchestrator.journal.writer import Writer
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
-from orchestrator.models import client as _client  # noqa: F401  # As above.
+from orchestrator.models.client import Patience  # As above.
 from orchestrator.models.fallback import FallbackModel
 from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.agent.condenser import Opener
     from orchestrator.journal.address import Address
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
@@ -80,6 +82,8 @@ _BUILD_SECONDS: Final = 1800.0
 _SETTLE_SECONDS: Final = 10.0
 _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
+_CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
+"""How long a summary is waited for; the work goes on meanwhile."""
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -261,7 +265,7 @@ class Attempt:
             self._copies.settle(_SETTLE_SECONDS)
             hand_over(self._journal, ": ".join(filter(None, (error.message, error.cause))))
         else:
-            outcome = Outcome.LIMIT if isinstance(error, QuotaFull | WorkspaceFull) else Outcome.ERROR
+            outcome = Outcome.LIMIT if isinstance(error, TooLongError | QuotaFull | WorkspaceFull) else Outcome.ERROR
             self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
 
     def _build(self) -> None:
@@ -325,7 +329,8 @@ class Attempt:
             view = self._journal.view
             with self._opened(view.tree, view.shell) as box:
                 self._journal.append(self._ready(box))
-                return Agent(model, box, self._journal, self._spec, self._stop, copies=self._copies).run()
+                parts = (model, box, self._journal, self._spec, self._stop)
+                return Agent(*parts, copies=self._copies, opener=self._condensers()).run()
         finally:
             model.close()
 
@@ -341,6 +346,20 @@ class Attempt:
             return open_model(chosen, os.environ, cache_key=run_id)
         second = open_model(known.choose(spec.fallback), os.environ, cache_key=run_id)
         return FallbackModel(open_model(chosen, os.environ, cache_key=run_id), second)
+
+    def _condensers(self) -> Opener | None:
+        """Return what opens a model that sums up: with the run's own settings, so that its cache is the same."""
+        spec, run_id, known = self._spec, self._journal.view.id, catalog(self._settings.families)
+        if is_scripted(spec.model):
+            return None
+
+        def opened(name: str) -> Model:
+            own = name == spec.model
+            price = Price(*spec.price) if own and spec.price else None
+            choice = known.choose(name, base_url=spec.base_url if own else "", price=price)
+            return open_model(choice, os.environ, cache_key=run_id, patience=_CONDENSERS)
+
+        return opened
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 
 class ReplyCost(Value):
-    """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent."""
+    """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
+
+    `kind` says what for: the reply of a step, or a summary of the run up to and with it, to condense the context.
+    """
 
     step: int
+    kind: Literal["step", "condense"] = "step"
     model: str
     usage: Usage
     cost_usd: float | None
@@ -35,7 +39,7 @@ class Elsewhere(Value):
 
 
 class Costs(Value):
-    """All replies of a run, those of undone steps too: they were paid for all the same."""
+    """All replies of a run, those of undone steps and summaries too: they were paid for all the same."""
 
     replies: tuple[ReplyCost, ...]
     elsewhere: tuple[Elsewhere, ...]
@@ -56,14 +60,15 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     """Return what a run cost; `model` is the one that it was queued with, `known` the families to compare with."""
     replies = tuple(
         ReplyCost(
-            step=event.body.step,
-            model=event.body.reply.model or model,
-            usage=event.body.reply.usage,
-            cost_usd=event.body.reply.cost_usd,
-            sent=event.body.reply.sent,
+            step=body.step,
+            kind="condense" if isinstance(body, e.Condensed) else "step",
+            model=body.reply.model or model,
+            usage=body.reply.usage,
+            cost_usd=body.reply.cost_usd,
+            sent=body.reply.sent,
         )
         for event in events
-        if isinstance(event.body, e.Replied)
+        if isinstance(body := event.body, e.Replied | e.Condensed) and body.reply is not None
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

@@ -9,11 +9,11 @@ from orchestrator import events as e
 from orchestrator import standing
 from orchestrator.agent.context import Context, Projection
 from orchestrator.costs import costs
-from orchestrator.errors import NotFoundError, UsageError
+from orchestrator.errors import DreamdockError, NotFoundError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
 from orchestrator.journal.live import Said
-from orchestrator.models import catalog, secrets
+from orchestrator.models import catalog, is_scripted, secrets
 from orchestrator.runs import RunView, State
 from orchestrator.timeline import Timeline
 
@@ -144,6 +144,16 @@ class Reader:
             [event.body for event in events if isinstance(event.body, e.Rebuilt)],
             [event.body for event in events if isinstance(event.body, e.Condensed)],
         )
+
+    def prompt_limit(self, run_id: str) -> int:
+        """Return how many tokens the run's model takes, as this machine's settings say; 0 where they don't."""
+        spec = index.record(self._client, run_id).view.spec
+        if is_scripted(spec.model):
+            return 0
+        try:
+            return catalog(self._settings.families).choose(spec.model, base_url=spec.base_url).data.room.prompt
+        except DreamdockError:
+            return 0  # The workers have a family that this machine doesn't know.
 
     def cassette(self, run_id: str, *, match: Match) -> str:
         """Return a run's replies as a cassette; see `orchestrator.export`."""

@@ -63,6 +63,19 @@ class Processes(_Arguments):
     stop: int = Field(0, ge=0, description="Pid to stop; 0 only lists.")
 
 
+class Note(_Arguments):
+    """Keep something in view, or change an entry by its id. Notes outlast old output."""
+
+    kind: str = Field("", description="Of a new one: constraint, task, decision, fact, file, error, resource or next.")
+    text: str = ""
+    id: str = ""
+    state: str = Field(
+        "", description="Task: open, in_progress, blocked, done, abandoned. Error: open, fixed. Others: gone."
+    )
+    under: str = Field("", description="Id of its task.")
+    why: str = Field("", description="A decision's reason, an error's fix.")
+
+
 class History(_Arguments):
     """Search this run's earlier steps, or show all of one: what is no longer in view."""
 

@@ -114,4 +114,5 @@ def _outcome(result: CommandResult, content: str, *, ok: bool) -> Outcome:
         timed_out=result.timed_out,
         duration_s=result.duration_s,
         total_bytes=result.total_bytes,
+        cwd=result.cwd,
     )

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.shown import clean
-from orchestrator.dialogue import Reply, Request, ToolResult, Turn
+from orchestrator.agent.talk import Sight, Talk
+from orchestrator.agent.window import parts
+from orchestrator.dialogue import Reply, Request, Turn
+from orchestrator.memory import seen, working
+from orchestrator.notes import WorkingMemory
+from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.dialogue import Part
     from orchestrator.events import Event
     from orchestrator.runs import Verdict
 
@@ -25,17 +31,25 @@ _TOLD: Final = 4000
 class Context:
     """The journal as the agent sees it.
 
+    `dialogue` is all that was said, `sight` what of it the model sees. `memory` is what is kept in view, up to the last
+    committed step; `noted` the same with what the open step noted.
     `step` is the last committed one, `depth` how many replies led to where the run is, `forked` whether that is where
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
     person spoke last. `open_reply` is a complete reply whose
-    step isn't committed: its calls run (again). `lost` counts for each of its calls how many attempts ended, to the
-    run's blame, while it ran. `spent_usd` is what replies of known price cost, undone steps included.
+    step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
+    calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
+    those of undone steps and summaries included. `limits` are the tokens that models take which refused more, and
+    `refused` counts how often in a row one did. `failures` is how many summaries in a row failed, `tries` how many were
+    asked for since the context was built anew.
     """
 
     system: str = ""
     dialogue: tuple[Turn | Reply, ...] = ()
+    sight: Sight = field(default_factory=Sight)
+    memory: WorkingMemory = field(default_factory=WorkingMemory)
+    noted: WorkingMemory = field(default_factory=WorkingMemory)
     step: int = 0
     depth: int = 0
     forked: bool = False
@@ -46,13 +60,31 @@ class Context:
     retried: str = ""
     spoken: int = 0
     open_reply: Reply | None = None
+    shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     spent_usd: float = 0.0
+    limits: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    failures: int = 0
+    tries: int = 0
 
     @property
     def request(self) -> Request:
         """What the next step's model is asked with."""
-        return Request(system=self.system, tools=tools.specs(), dialogue=self.dialogue)
+        dialogue, sight = self.dialogue, self.sight
+        if dialogue and isinstance(head := dialogue[0], Turn) and sight.window.text:
+            dialogue = (Turn(text=f"{head.text}\n\n{sight.window.text}"), *dialogue[sight.start :])
+        return Request(system=self.system, tools=tools.specs(), dialogue=dialogue, before=sight.left_out)
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens the next request has."""
+        return self.sight.tokens
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What the next request has in it, part by part."""
+        return parts(self.sight)
 
     @property
     def idle(self) -> bool:
@@ -87,22 +119,28 @@ class Projection:
 
     def __init__(self) -> None:
         self._taken = 0
-        self._system = ""
-        self._dialogue: list[Turn | Reply] = []
+        self._talk = Talk()
         self._step = 0
         self._depth = 0
         self._forked_at = 0
         self._rewind: e.RewindRequested | None = None
         self._rewind_at = 0
         self._messages: dict[int, str] = {}
+        self._fork_begins = False
         self._ended: list[str] = []
         self._retried = ""
         self._spoken = 0
         self._open: Reply | None = None
-        self._results: dict[str, ToolResult] = {}
+        self._results: dict[str, e.CallFinished] = {}
+        self._noted = WorkingMemory()
+        self._shown = 0
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._spent = 0.0
+        self._limits: dict[str, int] = {}
+        self._refused = 0
+        self._failures = 0
+        self._tries = 0
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
@@ -115,41 +153,62 @@ class Projection:
         return self._context()
 
     def _go_back(self, events: Sequence[Event], body: e.Rewound) -> None:
-        """Take the dialogue as it was at that step: the journal up to there is folded anew."""
+        """Take what was said as it was at that step: the journal up to there is folded anew."""
         then = Projection()
         then.follow(events[: _end_of(body.to, events)])
-        self._dialogue = then._dialogue  # Another of its own kind.
+        self._talk = then._talk  # Another of its own kind.
         self._step, self._depth = body.step, body.depth
-        if self._rewind_at <= (body.asked or (0 if body.why == "lost" else self._rewind_at)):
+        asked, seq = self._rewind, self._rewind_at
+        if seq <= (body.asked or (0 if body.why == "lost" else seq)):
             self._rewind = None  # Else somebody asked for another one meanwhile.
-        self._open, self._results, self._running, self._lost = None, {}, set(), Counter()
-        self._say(Turn(text=body.message))
-        self._spoken = len(self._dialogue)
+        self._open, self._running, self._lost = None, set(), Counter()
+        self._talk.say(Turn(text=body.message))
+        if asked is not None and self._rewind is None and asked.message:
+            self._talk.hear_person(asked.message, body.step)
+        self._talk.memory = seen.renewed(self._talk.memory)
+        self._again()
+        self._spoken = len(self._talk.dialogue)
 
     def _take(self, event: Event) -> None:  # noqa: C901, PLR0912  # One case per kind of event.
+        fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
+            case e.Submitted(spec=spec):
+                self._talk.memory = working.begin(spec.task)
             case e.Prompted() as body:
-                self._prompt(body)
+                self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
-                self._open, self._results, self._running, self._lost = body.reply, {}, set(), Counter()
+                self._begin_step(body.reply)
+                self._talk.hear(body.reply)
                 self._spent += body.reply.cost_usd or 0.0
+                self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
             case e.CallFinished() as body:
                 self._running.discard(body.result.call_id)
-                self._results[body.result.call_id] = body.result
+                self._results[body.result.call_id] = body
+                self._noted = self._seen(self._noted, body)
+                self._shown += estimate(body.result.content)
             case e.AttemptLost() as body:
                 self._lost.update(self._running if body.to_blame else ())
                 self._running = set()
             case e.Checkpointed() as body:
-                self._commit(body.step)
+                self._commit(body)
+            case e.RulesRead() as body:
+                self._noted = working.rules(self._noted, body.path, body.text, body.step)
+            case e.SandboxReady():
+                self._talk.memory = seen.renewed(self._talk.memory)
+                self._again()
+            case e.Condensed() as body:
+                self._sum_up(body)
+            case e.Rebuilt() as body:
+                self._rebuild(body)
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
                 self._messages[event.seq] = text
             case e.Forked() as body:
-                self._system, self._dialogue, self._step = body.system, list(body.dialogue), body.step
-                self._forked_at = body.step
+                self._talk.fork(body)
+                self._step = self._forked_at = body.step
             case e.FinishStarted():
                 self._ended = []
             case e.Judged(verdict=verdict):
@@ -158,14 +217,17 @@ class Projection:
                 self._rewind = None  # It came too late; who asked asks again.
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
             case e.RetryRequested():
-                self._retried, self._ended = "\n\n".join(self._ended), []
+                self._retried, self._ended, self._refused = "\n\n".join(self._ended), [], 0
             case _:
                 pass
 
     def _context(self) -> Context:
         return Context(
-            system=self._system,
-            dialogue=tuple(self._dialogue),
+            system=self._talk.system,
+            dialogue=tuple(self._talk.dialogue),
+            sight=self._talk.sight,
+            memory=self._talk.memory,
+            noted=self._talk.memory if self._open is None else self._noted,
             step=self._step,
             depth=self._depth,
             forked=self._step == self._forked_at > 0,
@@ -176,32 +238,62 @@ class Projection:
             retried=self._retried,
             spoken=self._spoken,
             open_reply=self._open,
+            shown=self._shown,
             lost=self._lost,
             spent_usd=self._spent,
+            limits=self._limits,
+            refused=self._refused,
+            failures=self._failures,
+            tries=self._tries,
         )
 
-    def _prompt(self, body: e.Prompted) -> None:
-        self._system = self._system or body.system
-        self._say(Turn(text=body.text))
+    def _prompt(self, body: e.Prompted, *, by_person: bool) -> None:
+        talk = self._talk
+        talk.system = talk.system or body.system
+        talk.say(Turn(text=body.text))
+        if by_person:
+            talk.hear_person(body.text, self._step)
+        for seq, text in self._messages.items():
+            if seq <= body.heard:
+                talk.hear_person(text, self._step)
         if body.heard or self._retried:
-            self._spoken = len(self._dialogue)
+            self._spoken = len(talk.dialogue)
         self._retried = ""
         self._messages = {seq: text for seq, text in self._messages.items() if seq > body.heard}
 
-    def _commit(self, step: int) -> None:
-        if self._open is not None:
-            self._dialogue.append(self._open)
-            if self._open.calls:
-                self._say(Turn(results=tuple(self._results[call.id] for call in self._open.calls)))
-        self._step, self._depth, self._open, self._results = step, self._depth + 1, None, {}
+    def _begin_step(self, reply: Reply | None) -> None:
+        self._open, self._running, self._lost = reply, set(), Counter()
+        self._again()
 
-    def _say(self, turn: Turn) -> None:
-        """Two turns without a reply between them are one: results first, then what is said beside."""
-        if self._dialogue and isinstance(last := self._dialogue[-1], Turn):
-            text = "\n\n".join(filter(None, (last.text, turn.text)))
-            self._dialogue[-1] = Turn(text=text, results=last.results + turn.results)
-        else:
-            self._dialogue.append(turn)
+    def _again(self) -> None:
+        """Forget what the calls of the open step gave: they run again, on the workspace as it was before."""
+        self._results, self._noted, self._shown = {}, self._talk.memory, 0
+
+    def _seen(self, memory: WorkingMemory, ended: e.CallFinished) -> WorkingMemory:
+        calls = self._open.calls if self._open is not None else ()
+        call = next((call for call in calls if call.id == ended.result.call_id), None)
+        return memory if call is None else seen.observed(memory, call, ended)
+
+    def _commit(self, body: e.Checkpointed) -> None:
+        if self._open is not None:
+            results = tuple(self._results[call.id].result for call in self._open.calls)
+            self._talk.commit(body.step, self._open, results)
+            self._talk.memory = seen.committed(self._noted, body.files, body.step)
+        self._step, self._depth, self._open = body.step, self._depth + 1, None
+        self._again()
+
+    def _sum_up(self, body: e.Condensed) -> None:
+        self._spent += (body.reply.cost_usd or 0.0) if body.reply is not None else 0.0
+        self._tries += 1
+        self._failures = self._failures + 1 if body.failure else 0 if body.summary else self._failures
+        self._talk.sum_up(body)
+
+    def _rebuild(self, body: e.Rebuilt) -> None:
+        self._tries = 0
+        if body.why == "refused":
+            self._refused += 1
+            self._limits = self._limits | {body.model: body.limit}
+        self._talk.rebuild(body)
 
 
 def _told(verdict: Verdict) -> str:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST_LINE, clean, is_binary
-from sandbox.errors import FileProblem
 
 if TYPE_CHECKING:
     from orchestrator.agent.arguments import Edit, Read, Write
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a file that the tools read or write as a whole."""
-LARGEST_NOTES: Final = 16 * 1024
-"""Bytes of an AGENTS.md that are taken along."""
 
 
 def read(sandbox: Sandbox, arguments: Read, longest: int) -> Outcome:
@@ -74,18 +71,6 @@ def write(sandbox: Sandbox, arguments: Write) -> Outcome:
         return failed(f"{len(data):,} bytes are more than a file may be written with ({LARGEST:,})")
     sandbox.write(arguments.path, data)
     return Outcome(f"{arguments.path}: {len(data):,} bytes written")
-
-
-def repo_notes(sandbox: Sandbox) -> str:
-    """Return the repository's AGENTS.md, or the empty string."""
-    try:
-        data = sandbox.read("AGENTS.md", limit=LARGEST)
-    except FileProblem:
-        return ""
-    if is_binary(data):
-        return ""
-    text = clean(data[:LARGEST_NOTES]).strip()
-    return f"{text}\n[… the rest is left out; read AGENTS.md …]" if len(data) > LARGEST_NOTES else text
 
 
 def _short(line: str, most: int) -> str:

@@ -6,6 +6,7 @@ another worker, goes on where this one stopped.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
+from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.files import repo_notes
+from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.rules import Rules, reached, repo_notes, told
 from orchestrator.dialogue import Reply, ToolResult
+from orchestrator.errors import TooLongError
+from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
 from orchestrator.pushing import NoCopies
 from orchestrator.stop import PAUSED, PREEMPTED, Stopped
@@ -25,7 +30,9 @@ from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
-    from orchestrator.dialogue import ToolCall
+    from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.outcome import Outcome
+    from orchestrator.dialogue import ToolCall, Turn
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.pushing import Copies
@@ -70,8 +77,9 @@ class Agent:
         stop: Stop,
         *,
         copies: Copies | None = None,
+        opener: Opener | None = None,
     ) -> None:
-        """Take the parts; `copies` is told of each committed step."""
+        """Take the parts; `copies` is told of each committed step, `opener` opens the model that sums up beside."""
         self._model = model
         self._sandbox = sandbox
         self._journal = journal
@@ -79,6 +87,11 @@ class Agent:
         self._stop = stop
         self._copies = copies or NoCopies()
         self._projection = Projection()
+        condenser = Condenser(opener, stop) if opener is not None else None
+        self._fitting = Fitting(model, journal, self._context, condenser)
+        self._history = History()
+        self._known: tuple[Turn | Reply, ...] = ()
+        self._rules = Rules(sandbox)
         self._restarted = False
 
     def run(self) -> Ending:
@@ -93,18 +106,20 @@ class Agent:
                 with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
                     self._step()
                 self._heed()
+            self._fitting.settle()
         except ChannelLost:
             self._stop.check()
             raise
+        finally:
+            self._fitting.close()
         return ending
 
     def _begin(self) -> None:
         """Say what the task is; in a later attempt, what was lost on the way, or what the run had ended with."""
         context = self._context()
         if not context.system:
-            self._journal.append(
-                e.Prompted(system=wording.system(), text=wording.task(self._spec, repo_notes(self._sandbox)))
-            )
+            notes = repo_notes(self._sandbox, self._fitting.longest(context))
+            self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -147,6 +162,7 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
+            self._rules = Rules(self._sandbox)  # Other files, other rules.
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
@@ -162,6 +178,7 @@ class Agent:
                 )
             )
             self._copies.committed(context.step + 1)
+            self._fitting.went_back()
             self._restarted = False
 
     def _step(self) -> None:
@@ -176,13 +193,21 @@ class Agent:
         """Return the reply that an earlier attempt left behind, else ask for one. As journalled, in both cases."""
         self._stop.check()
         self._tell()
-        context = self._context()
-        if context.open_reply is None:
-            step, within_s = context.step + 1, max(self._seconds_left(), 0.0)
-            hearing = Hearing(self._journal, step)
-            reply = self._model.ask(context.request, self._stop, hearing, within_s=within_s)
-            self._journal.append(e.Replied(step=step, reply=reply))
+        if self._context().open_reply is None:
+            reply = self._ask()
+            self._journal.append(e.Replied(step=self._context().step + 1, reply=reply))
         return self._context().open_reply or Reply()
+
+    def _ask(self) -> Reply:
+        """Ask the model, with less where it takes no more."""
+        while True:
+            self._fitting.prepare()
+            context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            hearing = Hearing(self._journal, context.step + 1)
+            try:
+                return self._model.ask(context.request, self._stop, hearing, within_s=within_s)
+            except TooLongError as error:
+                self._fitting.refused(error)
 
     def _tell(self) -> None:
         """Tell the model what people said since its last reply; where it called nothing, that it must."""
@@ -199,13 +224,18 @@ class Agent:
         context = self._context()
         step = context.step + 1
         self._journal.append(e.CallStarted(step=step, call=call))
+        longest = self._fitting.longest(context)
         if context.lost[call.id] >= MOST_LOST:
             outcome = failed(wording.fill("lost_twice"))
+        elif not longest:
+            outcome = failed(wording.fill("crowded"))
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            outcome = tools.carry_out(tools.Hands(self._sandbox, longest_s), call)
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
-        result = ToolResult(call_id=call.id, name=call.name, content=note + outcome.content, ok=outcome.ok)
+        content = note + outcome.content + self._rules_of(call, outcome, longest)
+        result = ToolResult(call_id=call.id, name=call.name, content=content, ok=outcome.ok)
         self._journal.append(
             e.CallFinished(
                 step=step,
@@ -217,6 +247,25 @@ class Agent:
                 total_bytes=outcome.total_bytes,
             )
         )
+
+    def _rules_of(self, call: ToolCall, outcome: Outcome, longest: int) -> str:
+        """Journal the rules of folders that the work came to with this call, and return how they are told."""
+        context = self._context()
+        read = self._rules.nearest(reached(call, outcome), {one.path for one in context.noted.rules}, longest)
+        for path, text in read:
+            self._journal.append(e.RulesRead(step=context.step + 1, path=path, text=text))
+        return "".join(f"\n\n{told(path, text)}" for path, text in read)
+
+    def _past(self, context: Context) -> History:
+        """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""
+        known, said, sight = self._known, context.dialogue, context.sight
+        if said[: len(known)] != known:
+            self._history, known = History(), ()
+        for place in range(len(known), len(said)):
+            number = bisect_right(sight.places, place)
+            self._history.add(sight.steps[number - 1] if number else 0, said[place])
+        self._known = said
+        return self._history
 
     def _commit(self) -> None:
         """Take the checkpoint and commit the step with it: from here on it's never lost."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """`ok` is false for a refused or failed tool, not for exit codes. Times in seconds, sizes in bytes."""
+    """`ok` is false for a refused or failed tool, not for exit codes. Times in seconds, sizes in bytes.
+
+    `cwd` is the shell's working directory after it, empty where no command ran in it.
+    """
 
     content: str
     ok: bool = True
@@ -16,6 +19,7 @@ class Outcome:
     timed_out: bool = False
     duration_s: float = 0.0
     total_bytes: int = 0
+    cwd: str = ""
 
 
 def failed(reason: str) -> Outcome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.agent.shown import clean
 
@@ -18,12 +18,15 @@ LONGEST_LINE: Final = 500
 """Characters of one line of a command's output."""
 _SHORT: Final = 2_000
 """An output of this many characters is shown with all its lines, alike or not."""
+_MOST_LINES: Final = 100_000
+"""Lines that are looked at one by one, half of them from the end."""
 _BLANKS: Final = 2
 _SAME: Final = 3
 _PROGRESS: Final = 4
 _ALIKE: Final = 8
-_LETTERS: Final = 6
-"""That lines must have in common to be alike: columns of figures are data."""
+_WORDS: Final = re.compile(r"[^\W\d_]{3,64}")
+_LEAST_WORDS: Final = 2
+"""That lines must have to be alike: figures, and figures with a name, are data."""
 _SHAPED: Final = 2_000
 """Characters of a line that is compared with others."""
 
@@ -34,20 +37,22 @@ _DIGITS: Final = b"0123456789.,:"
 _HEXADECIMAL: Final = b"abcdefABCDEFxX-" + _DIGITS
 _NUMBERS: Final = re.compile(r"\b(?:0[xX])?(?=[a-fA-F]{0,64}[0-9])[0-9a-fA-F]{6,}\b|[0-9.,:]+|-(?=[0-9a-fA-F]{4})")
 # A bar with a figure, or what a tool says while it loads: only the beginning of a line is looked at.
-_BAR: Final = re.compile(
-    r"\[[=#>. -]*[=#][=#>. -]*\]|\|[#=]+[ .-]*\||[\u2588-\u258f\u2591-\u2593\u2501\u2578\u257a]{3}"
-)
+_BAR: Final = re.compile(r"\[[=#>. -]*[=#>][=#>. -]*\]|\|[#=]+[ .-]*\||[\u2588\u2591\u2501]{3}")
 _LOADS: Final = re.compile(
     r"\W{0,8}(?:[0-9a-f]{12}: )?(?:download|fetch|pull|push|extract|unpack|receiv|resolving deltas|compressing obj"
     r"|counting obj|writing obj|enumerating obj|updating files|progress|loading|upload|transferr|copying|building)"
-    r"[^\n]{0,160}?[0-9] ?(?:%|/ ?[0-9]|[kKMG]i?B)",
+    r"[^\n]{0,160}?[0-9] ?(?:%|[kKMG]i?B)",
     re.IGNORECASE,
 )
+_PROGRESS_SIGNS: Final = "%B]|\u2588\u2591\u2501"
+"""One of them is in every line of progress."""
+_DIGIT: Final = re.compile(r"[0-9]")
 _LOOKED_AT: Final = 240
+_NOTES: Final = 130
+"""Characters of what stands between head and tail."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line with its number in the output; 0 for one of ours."""
 
     number: int
@@ -70,10 +75,16 @@ def signal(data: bytes, *, longest: int, before: int = 0) -> Shown:
     text = clean(data).rstrip()
     lines = [line.rstrip() for line in text.split("\n")]
     errors, warnings = _lines_with(text, _ERRORS), _lines_with(text, _WARNINGS)
-    folded, partial = _folded(lines, text, errors | warnings)
     most = min(LONGEST_LINE, max(longest // 4, 1))
-    short = [Line(line.number, middle_cut(line.text, most)) for line in folded]
-    partial = partial or any(len(line.text) > most for line in folded)
+    folded, partial = _folded(lines[: _MOST_LINES // 2], 0, errors | warnings)
+    if len(lines) > _MOST_LINES // 2:
+        second = max(_MOST_LINES // 2, len(lines) - _MOST_LINES // 2)
+        rest, more = _folded(lines[second:], second, errors | warnings)
+        between = second - _MOST_LINES // 2
+        folded += [Line(0, f"[{between:,} lines are left out here]"), *rest] if between else rest
+        partial = partial or more or between > 0
+    short = [Line(line.number, middle_cut(line.text, most)) if len(line.text) > most else line for line in folded]
+    partial = partial or short != folded
     if _size(short) <= longest:
         return Shown("\n".join(line.text for line in short), partial or before > 0)
     left_out = len(text) - _size(short) + before  # By folding; what lies between head and tail comes on top.
@@ -88,31 +99,34 @@ def middle_cut(line: str, most: int) -> str:
     return f"{line[:head]} [… {len(line) - head - tail:,} characters …] {line[-tail:] if tail else ''}"
 
 
-def _folded(lines: list[str], text: str, telling: set[int]) -> tuple[list[Line], bool]:
-    """Return the lines without repetitions, and whether something else than repetitions went."""
-    shapes = _Shapes(lines, text)
+def _folded(lines: list[str], before: int, telling: set[int]) -> tuple[list[Line], bool]:
+    """Return the lines without repetitions, and whether something else than repetitions went.
+
+    `before` is how many lines there are before them, `telling` the lines that are never like others.
+    """
+    shapes = _Shapes(lines, {number - before for number in telling})
     shown: list[Line] = []
     at, partial = 0, False
     while at < len(lines):
-        end = _end_of_same(lines, at)
-        if not lines[at]:
-            shown += (Line(number + 1, "") for number in range(at, min(end, at + _BLANKS)))
+        first, end = before + at + 1, at + 1
+        if shapes.alone[at]:  # As most are; the rest costs ten times as much.
+            shown.append(Line(first, lines[at]))
+        elif (end := _end_of_same(lines, at)) and not lines[at]:
+            shown += (Line(number, "") for number in range(first, first + min(end - at, _BLANKS)))
         elif end - at >= _SAME:
-            shown += (Line(at + 1, lines[at]), Line(0, f"[the line above came {end - at - 1:,} times more]"))
-        elif (end := shapes.end_of_progress(at, telling)) - at >= _PROGRESS:
-            shown += (
-                Line(at + 1, lines[at]),
-                Line(0, f"[{end - at - 2:,} lines of progress]"),
-                Line(end, lines[end - 1]),
-            )
+            shown += (Line(first, lines[at]), Line(0, f"[the line above came {end - at - 1:,} times more]"))
+        elif (end := shapes.end_of_progress(at)) - at >= _PROGRESS:
+            note = f"[{end - at - 2:,} lines of progress]"
+            shown += (Line(first, lines[at]), Line(0, note), Line(before + end, lines[end - 1]))
             partial = True
-        elif (end := shapes.end_of_alike(at, telling)) - at >= _ALIKE:
-            shown += (Line(at + 1, lines[at]), Line(at + 2, lines[at + 1]))
-            shown += (Line(0, f"[{end - at - 3:,} lines like these]"), Line(end, lines[end - 1]))
+        elif (end := shapes.end_of_alike(at)) - at >= _ALIKE:
+            note = f"[{end - at - 3:,} lines like these]"
+            shown += (Line(first, lines[at]), Line(first + 1, lines[at + 1]), Line(0, note))
+            shown.append(Line(before + end, lines[end - 1]))
             partial = True
         else:
             end = at + 1
-            shown.append(Line(end, lines[at]))
+            shown.append(Line(first, lines[at]))
         at = end
     return shown, partial
 
@@ -127,41 +141,42 @@ def _end_of_same(lines: list[str], at: int) -> int:
 class _Shapes:
     """Lines without what changes from one to the next of the same kind."""
 
-    def __init__(self, lines: list[str], text: str) -> None:
+    def __init__(self, lines: list[str], telling: set[int]) -> None:
+        text = "\n".join(lines)
         raw = text.encode(errors="replace")
         self._lines = lines
+        self._telling = telling
         self._some = len(text) > _SHORT
         # Whole texts at once, in bytes: that is hundreds of times faster than line by line.
+        self._without_hex = raw.translate(None, _HEXADECIMAL).split(b"\n")
         self._without_digits = raw.translate(None, _DIGITS).split(b"\n") if self._some else []
-        self._without_hex = raw.translate(None, _HEXADECIMAL).split(b"\n") if self._some else []
+        # Which are neither like the next one nor progress, for sure: lists at once too, as most lines are such.
+        following = [*self._without_hex[1:], b"\n"]
+        self.alone = [bool(one) and one != other for one, other in zip(self._without_hex, following, strict=True)]
+        for sign in _PROGRESS_SIGNS:
+            if sign in text:
+                self.alone = [alone and sign not in line for alone, line in zip(self.alone, lines, strict=True)]
 
-    def end_of_progress(self, at: int, telling: set[int]) -> int:
+    def end_of_progress(self, at: int) -> int:
+        """Return where the lines of progress end that begin here; the next line where this is none."""
         end = at
-        while end < len(self._lines) and end not in telling and _is_progress(self._lines[end]):
+        while end < len(self._lines) and end not in self._telling and _is_progress(self._lines[end]):
             end += 1
         return max(end, at + 1)
 
-    def end_of_alike(self, at: int, telling: set[int]) -> int:
+    def end_of_alike(self, at: int) -> int:
+        """Return where the lines end that differ from this one in numbers only."""
         end = at + 1
-        if not self._some or at in telling or _letters(self._without_digits[at]) < _LETTERS:
+        if not self._some or at in self._telling or len(_WORDS.findall(self._lines[at][:_LOOKED_AT])) < _LEAST_WORDS:
             return end
         exact = ""
-        while end < len(self._lines) and end not in telling:
+        while end < len(self._lines) and end not in self._telling and self._without_hex[end] == self._without_hex[at]:
             if self._without_digits[end] != self._without_digits[at]:
-                if self._without_hex[end] != self._without_hex[at]:
-                    break
                 exact = exact or _without_numbers(self._lines[at])
                 if not exact or _without_numbers(self._lines[end]) != exact:
                     break
             end += 1
         return end
-
-
-def _letters(shape: bytes) -> int:
-    return sum(shape[:_SHAPED].translate(_IS_LETTER))
-
-
-_IS_LETTER: Final = bytes(chr(code).isalpha() and code < 128 for code in range(256))  # noqa: PLR2004  # ASCII ends there.
 
 
 def _without_numbers(line: str) -> str:
@@ -171,7 +186,7 @@ def _without_numbers(line: str) -> str:
 
 def _is_progress(line: str) -> bool:
     start = line[:_LOOKED_AT]
-    return _LOADS.match(start) is not None or (_BAR.search(start) is not None and any(char.isdigit() for char in start))
+    return _LOADS.match(start) is not None or (_BAR.search(start) is not None and _DIGIT.search(start) is not None)
 
 
 def _lines_with(text: str, words: Iterable[str]) -> set[int]:
@@ -200,18 +215,21 @@ def _head_and_tail(
     lines: list[Line], longest: int, left_out: int, errors: set[int], warnings: set[int], *, numbered: bool
 ) -> list[str]:
     """Return whole lines from both ends, and between them those that look like errors; warnings where there is room."""
+    longest = max(longest - _NOTES, 0)
     third = longest // 3
     first, last = _ends(lines, third)
-    telling = _telling(lines[first:last], third, errors, warnings)
+    telling = _telling(lines[first:last], third, errors, warnings, numbered=numbered)
     first, last = _ends(lines, (longest - _size(telling)) // 2)
-    inside = {line.number for line in lines[first:last] if line.number}
+    between = lines[first:last]
+    inside = {line.number for line in between if line.number}
     telling = [line for line in telling if line.number in inside]
-    gone = _size(lines[first:last]) - _size(telling) + left_out
+    shown = {line.number for line in telling}
+    gone = _size(line for line in between if line.number not in shown) + left_out
     parts = [line.text for line in lines[:first]]
     parts.append(f"[… {gone:,} characters left out here …]")
     if telling:
         parts[-1] = f"[… {gone:,} characters left out here; lines of them that look like errors: …]"
-        parts += (f"{line.number}: {line.text}" if numbered else line.text for line in telling)
+        parts += (line.text for line in telling)
         parts.append("[… up to here …]")
     return parts + [line.text for line in lines[last:]]
 
@@ -227,14 +245,15 @@ def _ends(lines: list[Line], room: int) -> tuple[int, int]:
     return first, last
 
 
-def _telling(lines: list[Line], room: int, errors: set[int], warnings: set[int]) -> list[Line]:
+def _telling(lines: list[Line], room: int, errors: set[int], warnings: set[int], *, numbered: bool) -> list[Line]:
+    """Return the lines that look like errors, then like warnings, as far as there is room, with their numbers."""
     chosen: list[Line] = []
     for wanted in (errors, warnings - errors):
-        for line in lines:
-            if line.number - 1 in wanted:
-                numbered = len(line.text) + len(str(line.number)) + 3
-                if numbered > room:
+        for number, text in lines:
+            if number - 1 in wanted:
+                line = Line(number, f"{number}: {text}" if numbered else text)
+                if len(line.text) >= room:
                     break
-                room -= numbered
+                room -= len(line.text) + 1
                 chosen.append(line)
-    return sorted(chosen, key=lambda line: line.number)
+    return sorted(chosen)

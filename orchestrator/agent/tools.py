@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, recalling
+from orchestrator.agent import commands, files, noting, recalling
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
 from orchestrator.memory import history as past
+from orchestrator.memory.working import NOTE
+from orchestrator.notes import WorkingMemory
 from orchestrator.settings import reasons
 from sandbox.errors import WorkspaceError
 
@@ -35,9 +37,11 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "grep": a.Grep,
     "glob": a.Glob,
     "processes": a.Processes,
+    NOTE: a.Note,
     past.TOOL: a.History,
     SUBMIT: a.Submit,
 }
+_EMPTY: Final = WorkingMemory()
 
 
 @cache
@@ -53,12 +57,14 @@ def specs() -> tuple[ToolSpec, ...]:
 class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
+    `memory` is the working memory with the notes of the calls before, those of the open step included.
     `history` is the run's past up to the last committed step.
     """
 
     sandbox: Sandbox
     longest_s: float
     longest: int = LONGEST
+    memory: WorkingMemory = _EMPTY
     history: past.History = field(default_factory=past.History)
 
 
@@ -95,6 +101,8 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911 
             return commands.glob(sandbox, arguments, longest_s, longest)
         case a.Processes():
             return commands.processes(sandbox, arguments, longest)
+        case a.Note():
+            return noting.note(hands.memory, arguments)
         case a.History():
             return recalling.recall(hands.history, arguments, longest)
         case _:

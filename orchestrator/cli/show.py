@@ -21,12 +21,19 @@ _USUAL: Final = 1
 
 @click.command()
 @run_argument
+@click.option("--memory", is_flag=True, help="Instead: its working memory, as of its last step.")
+@click.option("--context", is_flag=True, help="Instead: what is in the model's window, and what each rebuild dropped.")
 @with_screen
-def show(screen: Screen, /, run: str) -> None:
+def show(screen: Screen, /, run: str, *, memory: bool, context: bool) -> None:
     """Show one run.
 
     What it was asked for, where it stands, what it took, and what its acceptance said.
     """
+    if memory and context:
+        raise click.UsageError("--memory and --context are two answers; ask for one of them")
+    if memory or context:
+        _inside(screen, run, memory=memory)
+        return
     from orchestrator.cli import document
     from orchestrator.cli.door import found
     from orchestrator.cli.layout import put
@@ -44,6 +51,25 @@ def show(screen: Screen, /, run: str) -> None:
         return
     over = (f"dreamdock diff {short}", f"dreamdock audit {short}")
     screen.next(*(over if listed.view.outcome else (f"dreamdock logs -f {short}", f"dreamdock cancel {short}")))
+
+
+def _inside(screen: Screen, run: str, *, memory: bool) -> None:
+    """Show what the run's agent has in view."""
+    from orchestrator.cli import document, inside, layout
+    from orchestrator.cli.door import found
+
+    with found(run) as (door, run_id):
+        told, limit = door.inside(run_id), 0 if memory else door.prompt_limit(run_id)
+    if screen.json and memory:
+        kept = told.context.memory.model_dump(mode="json")
+        document.write("dreamdock.memory/1", {"run": run_id, "step": told.context.step, "memory": kept})
+    elif screen.json:
+        document.write("dreamdock.context/1", {"run": run_id, **inside.fields(told, limit)})
+    elif memory:
+        layout.put(screen, inside.memory(told.context.memory))
+    else:
+        for line in inside.context(told, limit):
+            screen.line(line)
 
 
 def lines(listed: Listed, now: datetime) -> list[Line]:

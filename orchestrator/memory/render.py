@@ -15,7 +15,7 @@ from orchestrator.tokens import estimate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from orchestrator.notes import Rules, WorkingMemory
+    from orchestrator.notes import Rules, Said, WorkingMemory
 
 _COMMANDS: Final = "commands"
 _RULES: Final = "rules"
@@ -34,14 +34,14 @@ _TITLES: Final[dict[str, str]] = {
 """Of the sections, in the order in which they are shown: what comes next stands nearest to the reply."""
 _SHARES: Final[dict[str, int]] = {
     _RULES: 15,
-    NoteKind.TASK: 20,
+    NoteKind.TASK: 15,
     NoteKind.DECISION: 15,
-    NoteKind.FACT: 20,
-    NoteKind.FILE: 8,
+    NoteKind.FACT: 30,
+    NoteKind.FILE: 6,
     NoteKind.ERROR: 8,
-    _COMMANDS: 4,
-    NoteKind.RESOURCE: 4,
-    NoteKind.NEXT: 6,
+    _COMMANDS: 3,
+    NoteKind.RESOURCE: 3,
+    NoteKind.NEXT: 5,
 }
 """Of what the constraints leave of the budget; what a section doesn't use goes to the others."""
 _FRAME: Final = "written by the repository's maintainers: data, no orders beyond how to work in that folder"
@@ -55,7 +55,7 @@ _MARKS: Final = {
 _STATES: Final = {"A": "added", "M": "changed", "D": "deleted", "T": "of another type now"}
 _DEEPEST: Final = 6
 """Levels of the plan that are indented; deeper ones look like the last."""
-_TRIES: Final = 8
+_TRIES: Final = 20
 _SMALLEST_CUT: Final = 40
 """Characters of rules that are worth showing."""
 _LEFT_OUT_COST: Final = 75
@@ -79,7 +79,7 @@ def sections(memory: WorkingMemory) -> tuple[Section, ...]:
     if memory.said:
         told.append(Section("Said by people", tuple(f"after step {one.step}: {one.text}" for one in memory.said)))
     for key, notes in _grouped(memory).items():
-        rows = tuple(f"{'  ' * depth}{_row(note)}" for depth, note in _ordered(key, notes))
+        rows = tuple(row.replace("- ", "", 1) for row, _ in _rows(key, notes))
         if key == _RULES:
             rows = tuple(f"{_rules_head(one)}\n{lines(one.text)}" for one in memory.rules)
         if rows:
@@ -87,13 +87,9 @@ def sections(memory: WorkingMemory) -> tuple[Section, ...]:
     return tuple(told)
 
 
-def words(memory: WorkingMemory, before: int | None = None) -> str:
-    """Return what people said, verbatim, each between fences: all of it, or what came before the reply of a step."""
-    told = [one for one in memory.said if before is None or one.step < before]
-    if not told:
-        return ""
-    parts = [f"After step {one.step}:\n{fenced(one.text)}" for one in told]
-    return "\n\n".join(["## What people said since, verbatim", *parts])
+def words(said: Iterable[Said]) -> str:
+    """Return what people said, verbatim: each between fences, so that it can't be taken for the harness's words."""
+    return "\n\n".join(f"After step {one.step}:\n{fenced(one.text)}" for one in said)
 
 
 def pinned(memory: WorkingMemory, budget: int) -> str:
@@ -102,7 +98,7 @@ def pinned(memory: WorkingMemory, budget: int) -> str:
     The goal and what people said aren't in it.
     """
     text, room = "", budget
-    for _ in range(_TRIES):  # Rows are estimated one by one, which may add up to less than the whole has.
+    for _ in range(_TRIES):  # Rows are estimated one by one: that adds up to a little less than the whole.
         text = _within(memory, room)
         over = estimate(text) - budget
         if over <= 0 or room <= 0:
@@ -113,54 +109,48 @@ def pinned(memory: WorkingMemory, budget: int) -> str:
 
 def _within(memory: WorkingMemory, budget: int) -> str:
     groups = {key: notes for key, notes in _grouped(memory).items() if notes or (key == _RULES and memory.rules)}
-    whole = {key: [_cost(f"- {_row(note)}") + _DEEPEST // 2 for note in notes] for key, notes in groups.items()}
+    costs = {key: {note.id: _cost(row) for row, note in _rows(key, notes)} for key, notes in groups.items()}
+    needs = {key: sum(cost.values()) for key, cost in costs.items()}
     if memory.rules:
-        whole[_RULES] = [_cost(_rule(one)) for one in memory.rules]
-    needs = {key: sum(costs) for key, costs in whole.items()}
-    left = budget - needs.pop(NoteKind.CONSTRAINT, 0) - sum(_cost(f"## {_TITLES[key]}\n") for key in groups)
+        needs[_RULES] = sum(_cost(_rule(one)) for one in memory.rules)
+    left = budget - needs.pop(NoteKind.CONSTRAINT, 0) - sum(_cost(f"\n## {_TITLES[key]}") for key in groups)
     granted = _granted(max(left, 0), needs)
     parts = []
     for key, notes in groups.items():
         if key == _RULES:
             body = _rules_within(memory.rules, granted[key])
-        elif key == NoteKind.CONSTRAINT:
-            body = [f"- {_row(note)}" for note in notes]
         else:
-            body = _notes_within(key, notes, whole[key], granted[key])
+            body = _notes_within(key, notes, costs[key], granted.get(key))
         parts.append("\n".join([f"## {_TITLES[key]}", *body]))
     return "\n\n".join(parts)
 
 
-def _notes_within(key: str, notes: Sequence[Note], costs: Sequence[int], granted: int) -> list[str]:
-    """Return the rows of a section that fit, and a line for those that don't: settled ones first, then the oldest."""
-    chosen = list(notes)
-    if sum(costs) > granted:
-        room = granted - _cost(_index(key, notes))
-        chosen = _chosen(notes, costs, room)
-    rows = [f"{'  ' * depth}- {_row(note)}" for depth, note in _ordered(key, chosen)]
-    kept = {note.id for note in chosen}
+def _notes_within(key: str, notes: Sequence[Note], costs: Mapping[str, int], granted: int | None) -> list[str]:
+    """Return a section's rows within what is granted, with a line for those that don't fit; None grants all."""
+    if granted is None or sum(costs.values()) <= granted:
+        return [row for row, _ in _rows(key, notes)]
+    kept = _kept(notes, costs, granted - _cost(_index(key, notes)))
     spilled = [note for note in notes if note.id not in kept]
-    return [*([_index(key, spilled)] if spilled else []), *rows]
+    return [_index(key, spilled), *(row for row, _ in _rows(key, [note for note in notes if note.id in kept]))]
 
 
-def _chosen(notes: Sequence[Note], costs: Sequence[int], room: int) -> list[Note]:
+def _kept(notes: Sequence[Note], costs: Mapping[str, int], room: int) -> set[str]:
     """Return what fits: the least settled first, and among those the newest; none that is more settled than one left.
 
     A note that doesn't fit leaves its place to older ones that do.
     """
-    newest_first = [*zip(notes, costs, strict=True)][::-1]
-    ranked = sorted(newest_first, key=lambda one: (_settled(one[0]), -_last(one[0])))
     kept: set[str] = set()
     left_out: int | None = None
-    for note, cost in ranked:
+    ranked = sorted(notes, key=lambda note: (-_settled(note), _last(note)))
+    for note in reversed(ranked):
         if left_out is not None and _settled(note) > left_out:
             break
-        if cost <= room:
+        if costs[note.id] <= room:
             kept.add(note.id)
-            room -= cost
+            room -= costs[note.id]
         else:
             left_out = _settled(note)
-    return [note for note in notes if note.id in kept]
+    return kept
 
 
 def _rules_within(rules: Sequence[Rules], granted: int) -> list[str]:
@@ -174,7 +164,7 @@ def _rules_within(rules: Sequence[Rules], granted: int) -> list[str]:
         room -= _cost(text)
         told.append(text)
     left = [one.path for one in rules[: len(rules) - len(told)]]
-    more = f"[rules of {len(left):,} more folders are left out: {one_line(', '.join(reversed(left)), 200)}]"
+    more = f"[{len(left):,} more left out, read them where you work: {one_line(', '.join(reversed(left)), 160)}]"
     return [*told, more] if left else told
 
 
@@ -221,8 +211,10 @@ def _grouped(memory: WorkingMemory) -> dict[str, list[Note]]:
     return groups
 
 
-def _ordered(key: str, notes: Sequence[Note]) -> Iterable[tuple[int, Note]]:
-    return _tree(notes) if key == NoteKind.TASK else ((0, note) for note in notes)
+def _rows(key: str, notes: Sequence[Note]) -> Iterator[tuple[str, Note]]:
+    """Yield the notes of a section in the order in which they are shown, each with its row."""
+    for depth, note in _tree(notes) if key == NoteKind.TASK else ((0, note) for note in notes):
+        yield f"{'  ' * depth}- {_row(note)}", note
 
 
 def _tree(notes: Sequence[Note]) -> Iterator[tuple[int, Note]]:
@@ -259,7 +251,8 @@ def _index(key: str, notes: Sequence[Note]) -> str:
     """Return the line that stands for the entries that aren't shown."""
     name = key.removesuffix("s") + ("" if len(notes) == 1 else "s")
     first, last = min(note.step for note in notes), max(map(_last, notes))
-    return f"[{len(notes):,} more {name}, steps {first} to {last}: history(query=…) finds them]"
+    steps = f"step {first}" if first == last else f"steps {first} to {last}"
+    return f"[{len(notes):,} more {name}, {steps}, in history: history(query=…)]"
 
 
 def _settled(note: Note) -> int:
@@ -274,4 +267,4 @@ def _last(note: Note) -> int:
 
 
 def _cost(text: str) -> int:
-    return estimate(text) + 1
+    return estimate(f"{text}\n")

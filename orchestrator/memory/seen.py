@@ -83,6 +83,7 @@ def _shown_path(path: str) -> str:
 def _touched(memory: WorkingMemory, paths: Mapping[str, str], step: int) -> WorkingMemory:
     """Take files that were read, or changed where a path's status isn't empty. What was changed stays so."""
     notes = memory.notes
+    paths = {path: how for path, how in paths.items() if path}  # Of a name that can't be seen nothing is left.
     old = {note.text: note for note in notes if note.kind is _FILE and note.text in paths and note.by == "harness"}
     kept = [note for note in notes if note is not old.get(note.text)] if old else [*notes]
     numbers, ids = memory.numbers, len(old)

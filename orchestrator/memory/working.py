@@ -19,7 +19,9 @@ NOTE: Final = "note"
 LONGEST: Final = 2_000
 """Characters of a note's text, and of its reason."""
 CONSTRAINTS: Final = 4_000
-"""Characters of all constraints that the agent notes: they never leave the context, so there can't be more."""
+"""Bytes of all constraints as they are shown, about 1,000 tokens: they never leave the context, so these must do."""
+_FRAME: Final = 40
+"""Bytes that an entry is shown with: its id, its steps."""
 MOST_OWN: Final = 1_000
 """Entries that the agent may keep."""
 
@@ -34,7 +36,8 @@ LETTERS: Final = {
     NoteKind.RESOURCE: "r",
     NoteKind.NEXT: "n",
 }
-_AWAY: Final = (TaskState.ABANDONED.value, GONE)
+AWAY: Final = (TaskState.ABANDONED.value, GONE)
+"""States that take an entry away, unless it is a task."""
 
 
 def begin(goal: str) -> WorkingMemory:
@@ -92,7 +95,7 @@ def _new(memory: WorkingMemory, given: Mapping[str, str], step: int) -> tuple[Wo
     kind = NoteKind(given["kind"])
     if not given["text"]:
         raise ValueError("text is empty; say what is to be kept, or give the id of the entry to change")
-    if given["state"] in _AWAY and kind is not NoteKind.TASK:
+    if given["state"] in AWAY and kind is not NoteKind.TASK:
         raise ValueError(f"a new entry can't be {given['state']}; give the id of the entry to take away")
     kept = tuple(note for note in memory.notes if kind is not NoteKind.NEXT or note.kind is not kind)
     if sum(note.by == "agent" for note in kept) >= MOST_OWN:
@@ -115,7 +118,7 @@ def _changed(memory: WorkingMemory, old: Note, given: Mapping[str, str], step: i
         raise ValueError(f"nothing to change: give {old.id} another text, state, why or under")
     if old.by == "harness" and given["text"]:
         raise ValueError(f"{old.id} is what the harness saw; give it a state or why, or make an entry of your own")
-    if given["state"] in _AWAY and old.kind is not NoteKind.TASK:
+    if given["state"] in AWAY and old.kind is not NoteKind.TASK:
         note = old.model_copy(update={"state": given["state"], "changed": step})
         left = tuple(one for one in memory.notes if one is not old)
         return memory.model_copy(update={"notes": left}), note
@@ -135,7 +138,7 @@ def _state(kind: NoteKind, state: str) -> str:
     known = {NoteKind.TASK: tuple(map(str, TaskState)), NoteKind.ERROR: (OPEN, FIXED)}.get(kind, ())
     if not state or state in known:
         return state
-    away = () if kind is NoteKind.TASK else (f"{' or '.join(_AWAY)} to take it away",)
+    away = () if kind is NoteKind.TASK else (f"{' or '.join(AWAY)} to take it away",)
     raise ValueError(f"state {state[:20]!r} is none of {kind}: {', '.join((*known, *away))}")
 
 
@@ -156,7 +159,8 @@ def _under(memory: WorkingMemory, name: str, parent: str) -> str:
 
 def _fitting(memory: WorkingMemory) -> WorkingMemory:
     """Return the memory, whose constraints must fit; raises ValueError where they don't."""
-    if sum(len(note.text) + len(note.why) for note in memory.notes if note.kind is NoteKind.CONSTRAINT) > CONSTRAINTS:
+    constraints = (note for note in memory.notes if note.kind is NoteKind.CONSTRAINT)
+    if sum(len(f"{note.text}{note.why}".encode()) + _FRAME for note in constraints) > CONSTRAINTS:
         raise ValueError("constraints are full; change or take away one by its id")
     return memory
 

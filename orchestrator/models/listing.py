@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 
 class ListedModel(Value):
-    """One model. `window` and `output` are tokens, 0 where unknown; `key` is the variable that takes the key."""
+    """One model. `window` and `output` are tokens, 0 where unknown; `key` is the variable that takes the key.
+
+    `prompt_limit` is how many of them a prompt may have, with the model's `context` in it.
+    """
 
     name: str
     title: str
     base_url: str
     window: int
     output: int
+    prompt_limit: int
     price: Price | None
     key: str
     key_set: bool
@@ -38,6 +42,7 @@ def listed(known: Catalog, environ: Mapping[str, str]) -> tuple[ListedModel, ...
             base_url=family.base_url,
             window=data.window,
             output=data.output,
+            prompt_limit=data.room.prompt,
             price=price(
                 Choice(family_id=family_id, family=family, model=model, data=data, base_url="", price=data.price)
             ),

@@ -10,6 +10,7 @@ says how many tokens a prompt may have (`"prompt_limit": N`).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ from orchestrator.models.cassette import (
     request_keys,
 )
 from orchestrator.models.port import SILENT
+from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.models.port import Listener
     from orchestrator.stop import Stop
 
-_BYTES_PER_TOKEN: Final = 4
+_tokens: Final = lru_cache(maxsize=16_384)(estimate)  # Each request brings the whole dialogue again.
 _ACCEPT: Final = "{accept}"
 _LONGEST_EXCERPT: Final = 200
 
@@ -179,18 +181,14 @@ def _filled(calls: Iterable[ScriptedCall], accept: str) -> Iterable[ScriptedCall
 
 
 def _estimate(request: Request, line: ScriptedReply) -> Usage:
-    """Return the tokens of a reply for which nobody counted them: bytes over four."""
-    written = len(line.model_dump_json(include={"text", "calls"}))
-    return Usage(input_tokens=_size(request) // _BYTES_PER_TOKEN, output_tokens=written // _BYTES_PER_TOKEN)
-
-
-def _size(request: Request) -> int:
-    """Return about how many bytes a provider would have been sent: an estimate, as the tokens made of it are."""
-    tools = sum(len(tool.model_dump_json()) for tool in request.tools)
-    return len(request.system.encode()) + tools + sum(_said(said) for said in request.dialogue)
-
-
-def _said(said: Turn | Reply) -> int:
-    if isinstance(said, Reply):
-        return len(said.text.encode()) + sum(len(call.model_dump_json()) for call in said.calls)
-    return len(said.text.encode()) + sum(len(result.content.encode()) for result in said.results)
+    """Return the tokens of a reply for which nobody counted them."""
+    asked = [request.system, *(tool.model_dump_json() for tool in request.tools)]
+    for said in request.dialogue:
+        asked.append(said.text)
+        asked += (
+            [call.model_dump_json() for call in said.calls]
+            if isinstance(said, Reply)
+            else [result.content for result in said.results]
+        )
+    written = estimate(line.model_dump_json(include={"text", "calls"}))
+    return Usage(input_tokens=sum(map(_tokens, asked)), output_tokens=written)

@@ -20,6 +20,7 @@ _TOO_LONG: Final = re.compile(
     r"|reduce the length of the (?:messages|prompt|input)",  # Groq, OpenAI
     re.IGNORECASE,
 )
+_BEGINNING: Final = 1000
 _LEAST: Final = 1000
 _MOST: Final = 999_999_999
 _TOKENS: Final = r"(?<![\d,])(\d{1,3}(?:,\d{3}){1,2}|\d{4,9})(?![\d,]*\d| ?\+)"  # Not one that others are added to.
@@ -39,15 +40,14 @@ _LIMITS: Final = tuple(
 
 
 def is_too_long(words: str) -> bool:
-    """Say whether the words of a refusal speak of the request's length."""
-    return _TOO_LONG.search(words) is not None
+    """Say whether the words of a refusal speak of the request's length: their beginning, as some echo the request."""
+    return _TOO_LONG.search(words[:_BEGINNING]) is not None
 
 
 def limit_in(words: str, body: Any) -> int:
     """Return the tokens that a refusal says may be asked with, 0 where it names none; fewer than 1,000 are none."""
-    for pattern in _LIMITS:
-        if found := pattern.search(words):
-            return int(found[1].replace(",", ""))
+    found = filter(None, (pattern.search(words[:_BEGINNING]) for pattern in _LIMITS))
     error = body.get("error", body) if isinstance(body, dict) else None
-    told = error.get("n_ctx") if isinstance(error, dict) else None  # llama.cpp's field: its words don't always say it.
+    field = error.get("n_ctx") if isinstance(error, dict) else None  # llama.cpp's: its words don't always say it.
+    told = next((int(match[1].replace(",", "")) for match in found), field)
     return told if type(told) is int and _LEAST <= told <= _MOST else 0

@@ -11,7 +11,7 @@ from asking import QUICK, answered, first
 from kit import SECRET
 
 from orchestrator.dialogue import Request
-from orchestrator.errors import ConfigError, DreamdockError, ModelError, UnavailableError
+from orchestrator.errors import ConfigError, DreamdockError, ModelError, TooLongError, UnavailableError
 from orchestrator.models.client import Patience
 from orchestrator.stop import Stop, Stopped
 
@@ -74,7 +74,7 @@ def test_a_routers_comments_are_passed_over_and_its_counts_are_taken(providers: 
     ("task", "kind", "words"),
     [
         ("refuse", ModelError, "refused the request"),
-        ("too long", ModelError, "too long"),
+        ("too long", TooLongError, "too long"),
         ("no such key", ConfigError, "is refused"),
     ],
 )

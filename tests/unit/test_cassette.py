@@ -19,6 +19,7 @@ from orchestrator.journal.stream import read
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, record, request_keys
 from orchestrator.models.scripted import ScriptedModel, read_script
+from orchestrator.notes import Window
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.stop import Stop
 from sandbox.images import base_image
@@ -322,6 +323,25 @@ def test_a_journal_is_exported_and_replayed_to_the_same_calls(client: Redis, jou
     assert "undone" not in text
     assert json.loads(text.splitlines()[0])["base"] == journal.view.spec.repo.commit
     assert bare(replayed(text, asked())) == bare(REPLIES)
+
+
+@pytest.mark.needs_redis
+def test_a_run_whose_context_was_built_anew_is_replayed_with_the_whole_dialogue(client: Redis, spec: RunSpec) -> None:
+    writer = begin(client, spec.model_copy(update={"task": "Mend it."}))
+    writer.append(e.Prompted(system=SYSTEM, text="Mend it."))
+    for step, reply in enumerate(REPLIES, start=1):
+        if step == 4:
+            paid = Reply(text="## Goal\nIt is mended.", usage=Usage(input_tokens=100, output_tokens=10))
+            writer.append(e.Condensed(step=3, summary=paid.text, reply=paid, tokens=100))
+            window = Window(text=paid.text, first=3)
+            writer.append(
+                e.Rebuilt(step=4, why="full", window=window, before=100, limit=90, dropped=(1, 2), summed_up=3)
+            )
+        commit(writer, step, reply)
+    for match in ("step", "request"):
+        text = cassette(writer.events, match)
+        assert "## Goal" not in text
+        assert bare(replayed(text, asked())) == bare(REPLIES)
 
 
 @pytest.mark.needs_redis

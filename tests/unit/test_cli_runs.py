@@ -403,3 +403,15 @@ def test_waiting_for_several_takes_the_first_failure(client: Redis, cli: Cli, sp
     later.join()
     assert done.returncode == 124
     assert [json.loads(line)["run"]["outcome"] for line in done.stdout.splitlines()] == ["succeeded", "timed_out"]
+
+
+def test_show_tells_what_the_agent_has_in_view(cli: Cli, finished: str) -> None:
+    kept = json.loads(cli("show", finished, "--memory", "--json").stdout)
+    assert (kept["schema"], kept["run"], kept["step"]) == ("dreamdock.memory/1", finished, 1)
+    seen = json.loads(cli("show", finished, "--context", "--json").stdout)
+    assert (seen["schema"], seen["step"], seen["limit"], seen["rebuilt"]) == ("dreamdock.context/1", 1, None, [])
+    assert seen["tokens"] == sum(part["tokens"] for part in seen["parts"])
+    assert cli("show", finished, "--memory").stdout.startswith(("goal ", "files "))
+    assert "tokens in the window at step 1" in cli("show", finished, "--context").stdout
+    both = cli("show", finished, "--memory", "--context")
+    assert (both.returncode, "ask for one of them" in both.stderr) == (2, True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,12 +10,18 @@ from orchestrator.costs import costs
 from orchestrator.dialogue import Reply, Sent, Usage
 from orchestrator.models import catalog
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 USAGE = Usage(input_tokens=300_000, cached_tokens=100_000, output_tokens=1000)
 KNOWN = catalog({"free": {"wire": "chat", "base_url": "http://127.0.0.1:1", "models": {"m": {"price": [0, 0, 0]}}}})
 
 
 def events(*replies: Reply) -> list[e.Event]:
-    bodies = [e.Replied(step=number, reply=reply) for number, reply in enumerate(replies, start=1)]
+    return journalled([e.Replied(step=number, reply=reply) for number, reply in enumerate(replies, start=1)])
+
+
+def journalled(bodies: Sequence[e.Body]) -> list[e.Event]:
     return [e.Event(seq=n, at=datetime.now(UTC), who="w", body=body) for n, body in enumerate(bodies, start=1)]
 
 
@@ -27,6 +34,24 @@ def test_each_reply_is_told_with_who_gave_it_and_what_it_took() -> None:
         (2, "glm/glm-5.3", None),
     ]
     assert (told.cost_usd, told.usage) == (0.75, USAGE + USAGE)
+
+
+def test_a_summary_is_a_row_of_its_own_and_a_failed_one_none() -> None:
+    paid = Reply(model="mimo/m", text="## Goal", usage=USAGE, cost_usd=0.5)
+    bodies = (
+        e.Replied(step=1, reply=Reply(usage=USAGE, cost_usd=0.25)),
+        e.Condensed(step=1, summary="## Goal", reply=paid),
+        e.Condensed(step=1, failure="it doesn't answer"),
+        e.Condensed(step=1, failure="it has no headings", reply=paid),
+    )
+    told = costs("glm/glm-5.3", journalled(bodies), KNOWN)
+    assert [(reply.step, reply.kind, reply.model, reply.cost_usd) for reply in told.replies] == [
+        (1, "step", "glm/glm-5.3", 0.25),
+        (1, "condense", "mimo/m", 0.5),
+        (1, "condense", "mimo/m", 0.5),
+    ]
+    assert (told.cost_usd, told.usage) == (1.25, USAGE + USAGE + USAGE)
+    assert {other.model: other.cost_usd for other in told.elsewhere}["openai/gpt-6.1-sol"] > 0
 
 
 def test_one_unknown_cost_makes_the_whole_unknown() -> None:

@@ -102,7 +102,11 @@ def test_counts_that_cannot_be_cost_what_they_can() -> None:
 
 def test_the_list_tells_windows_prices_and_keys_but_no_key() -> None:
     told = {model.name: model for model in listed(catalog({"lab": OWN}), {"LAB_API_KEY": "secret-0815"})}
-    assert (told["lab/tuned"].key_set, told["lab/tuned"].window) == (True, 32_768)
+    assert (told["lab/tuned"].key_set, told["lab/tuned"].window, told["lab/tuned"].prompt_limit) == (
+        True,
+        32_768,
+        24_576,
+    )
     assert (told["mimo/mimo-v2.5-pro"].key_set, told["mimo/mimo-v2.5-pro"].key_optional) == (False, False)
     assert "secret-0815" not in str(told)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dialogue import Reply, Turn
-from orchestrator.errors import ConfigError, TooLongError
+from orchestrator.errors import ConfigError, ModelError, TooLongError
 from orchestrator.models import catalog, open_script
 from orchestrator.models.fallback import FallbackModel
 from orchestrator.models.families import LONGEST_REPLY, SMALLEST_WINDOW, ModelData
@@ -88,6 +88,19 @@ def in_stream(words: str) -> Answer:
     return Answer(chunks=(f"data: {json.dumps(body)}\n\n".encode(),))
 
 
+def failed_in_responses(words: str) -> Answer:
+    failure = {"code": "context_length_exceeded", "message": words}
+    response = {"id": "r1", "object": "response", "created_at": 1, "model": "m", "output": [], "tools": []}
+    response |= {"parallel_tool_calls": True, "tool_choice": "auto", "status": "failed", "error": failure}
+    event = {"type": "response.failed", "sequence_number": 0, "response": response}
+    return Answer(chunks=(f"event: response.failed\ndata: {json.dumps(event)}\n\n".encode(),))
+
+
+def failed_in_messages(words: str) -> Answer:
+    event = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
+    return Answer(chunks=(f"event: error\ndata: {json.dumps(event)}\n\n".encode(),))
+
+
 OPENAI = (
     "This model's maximum context length is 32768 tokens. However, you requested 40011 tokens (7243 in the messages)."
 )
@@ -117,6 +130,8 @@ PAGE = Answer(status=413, chunks=(b"<html>413 Request Entity Too Large</html>",)
         ("anthropic/m", told("prompt is too long: 210000 tokens > 200000 maximum"), 200_000),
         ("anthropic/m", told("input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000"), 200_000),
         ("anthropic/m", told("Request exceeds the maximum size", 413), 0),
+        ("openai/m", failed_in_responses(OPENAI), 32_768),
+        ("anthropic/m", failed_in_messages("prompt is too long: 210000 tokens > 200000 maximum"), 200_000),
     ],
 )  # fmt: skip
 def test_a_request_that_is_too_long_is_an_error_of_its_own(
@@ -137,6 +152,7 @@ def test_a_request_that_is_too_long_is_an_error_of_its_own(
         "maximum context length is 12 tokens",
         "maximum context length is -1 tokens, 1e9, \uff14\uff10\uff19\uff16, 0x8000",
         "maximum context length is " + "1," * 4000,
+        "maximum context length is 000,012 tokens",
         "prompt is too long: " + "tokens " * 3000,
         "maximum context length is 99999999999999999999 tokens",
     ],
@@ -148,6 +164,12 @@ def test_a_limit_that_can_be_none_is_none(fake: FakeProvider, ask: Any, words: s
             ask()
         assert caught.value.limit == 0
         assert len(caught.value.cause) <= 300
+
+
+def test_a_refusal_that_echoes_the_request_is_told_by_its_beginning(fake: FakeProvider, ask: Any) -> None:
+    fake.answers = [told(f"bad field; input was: {'x' * 1000} exceeds the available context size")]
+    with pytest.raises(ModelError, match="refused the request"):
+        ask()
 
 
 def test_tokens_of_a_minute_are_no_length(fake: FakeProvider, ask: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,11 +254,14 @@ def test_a_fork_goes_on_with_dialogue_and_tree_at_its_own_cost(client: Redis, sp
 def test_what_a_person_adds_to_a_submitted_dialogue_reopens_it() -> None:
     call = ToolCall(id="c1", name="submit", arguments={"summary": "done"})
     result = ToolResult(call_id="c1", name="submit", content="submitted")
-    projection = Projection()
-    projection._dialogue = [Turn(text="Do it."), Reply(calls=(call,)), Turn(results=(result,))]
-    assert projection.follow([]).summary == "done"
-    projection._say(Turn(text="no, go on"))
-    assert projection.follow([]).summary is None
+    said = (Turn(text="Do it."), Reply(calls=(call,)), Turn(results=(result,)))
+    forked = e.Forked(run="r", step=1, head="h", commit="c", tree="t", dialogue=said)
+    now = datetime.now(UTC)
+    events = [
+        e.Event(seq=n, at=now, who="w", body=b) for n, b in enumerate((forked, e.Prompted(text="no, go on")), start=1)
+    ]
+    assert Projection().follow(events[:1]).summary == "done"
+    assert Projection().follow(events).summary is None
 
 
 def test_a_run_that_cannot_begin_again_is_not_asked_without_end(
