@@ -152,7 +152,7 @@ def lost(block: str, places: set[Place]) -> int:
     """Return how many places a block that is shown doesn't name."""
     shown = set()
     for line in block.splitlines():
-        file, _, rest = line.partition(":")
+        file, _, rest = line.strip().partition(":")
         for part in rest.partition(":")[0].split(","):
             first, _, last = part.partition("-")
             if first.isdigit():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.diagnostics.values import Found, Severity
+from orchestrator.diagnostic import Severity
+from orchestrator.diagnostics.found import Found
 
 if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log

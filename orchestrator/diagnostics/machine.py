@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from orchestrator.diagnostics import objects, reports
 
 if TYPE_CHECKING:
-    from orchestrator.diagnostics.values import Found
+    from orchestrator.diagnostics.found import Found
 
 LARGEST: Final = 16_000_000
 """Characters of one document; what is larger is read line by line."""

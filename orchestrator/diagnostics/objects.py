@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.diagnostic import Severity
+from orchestrator.diagnostics.found import Found, Place, severity
 from orchestrator.diagnostics.reports import number
-from orchestrator.diagnostics.values import Found, Place, Severity, severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

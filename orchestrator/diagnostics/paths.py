@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.diagnostics.values import LONGEST_NAME
+from orchestrator.diagnostic import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -6,20 +6,12 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from orchestrator.diagnostic import LAST_LINE, LONGEST_MESSAGE, LONGEST_NAME, Diagnostic, Frame, Severity
 from orchestrator.diagnostics import compilers, machine
+from orchestrator.diagnostics.found import Found, Place
 from orchestrator.diagnostics.log import Log
 from orchestrator.diagnostics.paths import Files
 from orchestrator.diagnostics.table import NUMBERED, TABLE, WORDS, Row
-from orchestrator.diagnostics.values import (
-    LAST_LINE,
-    LONGEST_MESSAGE,
-    LONGEST_NAME,
-    Diagnostic,
-    Found,
-    Frame,
-    Place,
-    Severity,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,23 +109,28 @@ def _key(found: Found, directory: str, files: Files) -> _Key:
     """Return a finding with its paths named; a stack trace is placed where it last was in the repository."""
     frames = []
     for place in found.frames[-_MOST_FRAMES:]:
-        name = files.named(place.file, directory)[:LONGEST_NAME]
-        frames.append((name, min(place.line, LAST_LINE), place.what[:LONGEST_NAME], files.ours(name)))
+        name = _printable(files.named(place.file, directory)[:LONGEST_NAME])
+        frames.append((name, min(place.line, LAST_LINE), _printable(place.what[:LONGEST_NAME]), files.ours(name)))
     file, line = files.named(found.file, directory) if found.file else "", found.line
     if found.frames and found.frames[-1][:2] == (found.file, found.line):
         file, line = next(((name, at) for name, at, _, ours in reversed(frames) if ours), (file, line))
     if file.startswith(("node:", "<")):  # Code that no file holds.
         file, line = "", 0
     return _Key(
-        file[:LONGEST_NAME],
+        _printable(file[:LONGEST_NAME]),
         min(line, LAST_LINE),
         min(found.column, LAST_LINE),
         found.severity,
         found.message.strip()[:LONGEST_MESSAGE],
-        found.code[:LONGEST_NAME],
+        _printable(found.code[:LONGEST_NAME]),
         found.tool,
         tuple(frames),
     )
+
+
+def _printable(name: str) -> str:
+    """Return a name without what would end its line or hide in it; JSON and XML can hold anything."""
+    return name if name.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
 def _sifted(told: dict[_Key, int]) -> dict[_Key, int]:

@@ -10,8 +10,8 @@ import re
 from typing import Final
 from xml.parsers import expat  # Document types are refused, and nothing is built from the tree.
 
+from orchestrator.diagnostics.found import Found, severity
 from orchestrator.diagnostics.paths import is_file
-from orchestrator.diagnostics.values import Found, severity
 
 _LONGEST: Final = 20_000
 """Characters kept of what one failed test printed."""

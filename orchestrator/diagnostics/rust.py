@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.diagnostic import Severity
+from orchestrator.diagnostics.found import Found, Place, severity
 from orchestrator.diagnostics.paths import is_file
-from orchestrator.diagnostics.values import Found, Place, Severity, severity
 
 if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log

@@ -6,7 +6,7 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchestrator.diagnostics.values import Diagnostic, Severity
+from orchestrator.diagnostic import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,11 +31,12 @@ class Moment(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What one command of a step printed."""
+    """What one command of a step printed. Where it printed more than is known, nothing is `whole`: none is fixed."""
 
     step: int
     command: str
     diagnostics: Sequence[Diagnostic]
+    whole: bool = True
 
 
 class Story(NamedTuple):
@@ -81,7 +82,7 @@ def follow(commands: Iterable[Told]) -> tuple[Story, ...]:
                 known.append(index)
             seen.add(index)
         shown = shown_by.setdefault(told.command, set())
-        for index in shown - seen:
+        for index in sorted(shown - seen) if told.whole else ():
             if stories[index].open:
                 moments = (*stories[index].moments, Moment(told.step, State.FIXED))
                 stories[index] = stories[index]._replace(moments=moments)

@@ -14,8 +14,8 @@ from orchestrator.diagnostics import compilers, general, golang, java, python, r
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.diagnostics.found import Found
     from orchestrator.diagnostics.log import Log
-    from orchestrator.diagnostics.values import Found
 
 
 class Row(NamedTuple):

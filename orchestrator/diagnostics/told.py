@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.diagnostics.values import Diagnostic, Severity
+from orchestrator.diagnostic import Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,17 +37,18 @@ def told(
         return ""
     head = _head(errors, warnings)
     shown = errors or warnings
+    # All lines but the first are indented: none can be taken for one of the harness's own.
     for longest in _MESSAGES:
-        body = "\n".join((head, *_lines(shown, longest)))
+        body = "\n ".join((head, *_lines(shown, longest)))
         if _size(body) <= budget:
             break
     else:
         return _places_that_fit(head, shown, budget)
     for more in [_lines(warnings, longest)] if errors and warnings else []:
-        whole = "\n".join((body, *more))
+        whole = "\n ".join((body, *more))
         body = whole if _size(whole) <= budget else body
     for excerpt in _excerpts(shown, source):
-        whole = f"{body}\n{excerpt}"
+        whole = "\n ".join((body, *excerpt))
         if _size(whole) > budget:
             break
         body = whole
@@ -78,8 +79,8 @@ def _lines(diagnostics: Iterable[Diagnostic], longest: int) -> list[str]:
 def _message(one: Diagnostic, longest: int) -> str:
     if not longest:
         return ""
-    said = " ".join(one.message.split())
-    said = f"{said} [{one.code}]" if one.code and one.code not in said else said
+    said = f"{one.message} [{one.code}]" if one.code and one.code not in one.message else one.message
+    said = " ".join(said.split())
     said = said if one.severity is Severity.ERROR else f"{one.severity}: {said}"
     return said if len(said) <= longest else said[: longest - 1] + "…"
 
@@ -109,16 +110,16 @@ def _places_that_fit(head: str, shown: list[Diagnostic], budget: int) -> str:
     room = budget - _size(head) - 60
     kept: list[str] = []
     for line in lines:
-        size = _size(line) + 1
+        size = _size(line) + 2
         if size > room:
             break
         kept.append(line)
         room -= size
     left = lines[len(kept) :]
-    return "\n".join((head, *kept, f"… and more in {len(left):,} other file{'' if len(left) == 1 else 's'}"))
+    return "\n ".join((head, *kept, f"… and more in {len(left):,} other file{'' if len(left) == 1 else 's'}"))
 
 
-def _excerpts(shown: list[Diagnostic], source: Callable[[str], str | None]) -> Iterable[str]:
+def _excerpts(shown: list[Diagnostic], source: Callable[[str], str | None]) -> Iterable[list[str]]:
     """Yield the source around the first places, each once, marked."""
     done: list[tuple[str, int]] = []
     for one in shown:
@@ -132,8 +133,8 @@ def _excerpts(shown: list[Diagnostic], source: Callable[[str], str | None]) -> I
             first, last = max(1, one.line - _AROUND), min(len(lines), one.line + _AROUND)
             if one.line <= len(lines):
                 width = len(str(last))
-                rows = (
+                rows = [
                     f"{'>' if number == one.line else ' '} {number:{width}} {lines[number - 1][:_LONGEST_LINE]}"
                     for number in range(first, last + 1)
-                )
-                yield "\n".join((f"{one.file}:{one.line}", *rows))
+                ]
+                yield [f"{one.file}:{one.line}", *rows]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.paths import Files
 from orchestrator.diagnostics.reading import read
-from orchestrator.diagnostics.values import Diagnostic, Severity
 
 OUTPUT = Path(__file__).parent / "tool_output"
 _LINTED = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.diagnostic import LONGEST_MESSAGE, LONGEST_NAME
 from orchestrator.diagnostics.reading import read
 from orchestrator.diagnostics.told import BUDGET, told
-from orchestrator.diagnostics.values import LONGEST_MESSAGE, LONGEST_NAME
 
 _SIZE = 300_000
 _MOST_SECONDS = 3.0

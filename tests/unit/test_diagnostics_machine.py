@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from orchestrator.diagnostic import Severity
 from orchestrator.diagnostics.reading import read
-from orchestrator.diagnostics.values import Severity
 
 
 def test_junit_names_the_test_and_reads_its_trace() -> None:

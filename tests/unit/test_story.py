@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.story import Moment, State, Story, Told, follow
-from orchestrator.diagnostics.values import Diagnostic, Severity
 
 
 def error(line: int = 3, message: str = "bad", **more: object) -> Diagnostic:
