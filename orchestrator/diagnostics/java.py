@@ -64,3 +64,17 @@ def model(log: Log, number: int) -> Found | None:
     worst = Severity.WARNING if tag == "WARNING" else Severity.ERROR
     message = line[: match.start()].strip() or line[match.end() :].strip()
     return Found(match["file"], int(match["line"]), int(match["column"]), worst, message, "", "maven")
+
+
+def spotbugs(log: Log, number: int) -> Found | None:
+    """Read what SpotBugs says through Maven, with the class that it names a file for."""
+    line, tag = log.bare(number)
+    if not (match := _SPOTBUGS.search(line)):
+        return None
+    worst = Severity.WARNING if tag == "WARNING" else Severity.ERROR
+    return Found(match["file"], int(match["line"]), 0, worst, line[: match.start()].strip(), match["code"], "spotbugs")
+
+
+_SPOTBUGS: Final = re.compile(
+    r" At (?P<file>[\w$]{1,200}\.\w{1,8}):\[lines? (?P<line>\d{1,7})(?:-\d{1,7})?\] ?(?P<code>\w{0,100})"
+)

@@ -17,6 +17,7 @@ _FOREIGN: Final = re.compile(
 )
 _DRIVE: Final = re.compile(r"^[A-Za-z]:[\\/]")
 _WITH_SUFFIX: Final = re.compile(r"\.[A-Za-z][\w+-]{0,15}$")
+_HOST: Final = re.compile(r"\.(?:com|org|net|local|localhost|internal|lan|cluster)$")
 _BARE_NAMES: Final = frozenset(
     (
         "Makefile",
@@ -52,6 +53,7 @@ class Files:
         self._names: dict[str, list[str]] = {}
         for path in self._known:
             self._names.setdefault(path.rpartition("/")[2], []).append(path)
+        self._ours: dict[str, bool] = {}
         self._told: dict[tuple[str, str], str] = {}
 
     def named(self, printed: str, directory: str = "") -> str:
@@ -68,6 +70,12 @@ class Files:
         """Say whether a path as `named` returns it is the repository's, and not a library's."""
         if self._known:
             return path in self._known
+        if (ours := self._ours.get(path)) is None:
+            ours = self._ours[path] = self._looks_ours(path)
+        return ours
+
+    @staticmethod
+    def _looks_ours(path: str) -> bool:
         return not path.startswith("/") and not _DRIVE.match(path) and not _FOREIGN.search(path) and is_file(path)
 
     def _named(self, printed: str, directory: str) -> str:
@@ -93,10 +101,17 @@ class Files:
         return printed if here.startswith("../") else here
 
 
+def is_rooted(text: str) -> bool:
+    """Say whether a path begins at a root or a drive: whatever is in it belongs to it."""
+    return text.startswith("/") or _DRIVE.match(text) is not None
+
+
 def is_file(text: str) -> bool:
     """Say whether this looks like the path of a source file: no word, no clock, no address."""
     if not text or len(text) > LONGEST_NAME or ": " in text or "://" in text.removeprefix("file://"):
         return False
     text = text.replace("\\", "/")
+    if _HOST.search(text) and "/" not in text:
+        return False
     name = text.rpartition("/")[2]
     return bool(_WITH_SUFFIX.search(name)) or name in _BARE_NAMES or ("/" in text and name[:1].isalpha())

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES: Final = 20
 """Of one diagnostic; those nearest to where it broke are kept."""
-_NOWHERE: Final = Files()
+_MANY: Final = 1_000
 
 
-def read(output: str, *, files: Files = _NOWHERE) -> tuple[Diagnostic, ...]:
+def read(output: str, *, files: Files | None = None) -> tuple[Diagnostic, ...]:
     """Return what the tools whose output this is say of places in the code, in the order of the output.
 
     Machine formats are read as such (JUnit and Checkstyle XML, JSON, SARIF), everything else line by line. What was
     printed several times is there once, and counted. Never raises, whatever the output holds; takes time in
     proportion to its length.
     """
+    files = files or Files()
     found, rest = machine.read(output)
     told: dict[_Key, int] = {}
     for one in found:
@@ -74,11 +75,12 @@ def _candidates(log: Log) -> list[int]:
 
 def _scan(log: Log) -> Iterator[tuple[Found, str]]:
     """Yield what the table's matchers find, each with the directory that make was in."""
-    # A log of one tool needs few of the rows.
-    rows = [row for row in TABLE if row.hint in log.text]
+    numbers = _candidates(log)
+    # A log of one tool needs few of the rows; to know which takes as long as some hundred lines.
+    rows = [row for row in TABLE if row.hint in log.text] if len(numbers) > _MANY else TABLE
     past = 0
     held: tuple[Found, str] | None = None
-    for number in _candidates(log):
+    for number in numbers:
         if number < past or not (found := _match(log, number, rows)):
             continue
         past = found.past
