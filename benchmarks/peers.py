@@ -33,15 +33,23 @@ _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _OUTPUT: Final = 8192
 _MOST_KEPT: Final = 0.999
+"""A request that keeps less than this of the one before was built anew."""
+_WHAT: Final = ("done", "again", "extra", "refused", "rebuilt", "blocked", "shared", "CPU", "gap", "peak", "wall")
+_NAMES: Final = ("course", "harness", *_WHAT)
+_UNITS: Final = ("", "", "steps", "steps", "requests", "requests", "times", "s", "%", "ms/step", "ms", "MB", "s")
 
 
 class Figures(NamedTuple):
-    """What one harness did with one course. CPU is counted from its first request on, memory over all its processes."""
+    """What one harness did with one course: the steps done, and those done `again`; what it took.
+
+    CPU is counted from its first request on, memory over all its processes.
+    """
 
     course: str
     harness: str
     done: int
     of: int
+    again: int
     extra: int
     refused: int
     rebuilds: int
@@ -105,7 +113,7 @@ HARNESSES: Final = (
 
 def ours(ran: Ran) -> Figures:
     """Return what DreamDock did, sandbox, checkpoints and journal included."""
-    return _figures(ran.course, "DreamDock", ran.record, ran.course.steps - ran.not_done, ran.spent)
+    return _figures(ran.course, "DreamDock", ran.record, ran.ledger, ran.spent)
 
 
 def found(folder: Path | None) -> list[tuple[Harness, str]]:
@@ -149,25 +157,18 @@ def run(harness: Harness, program: str, course: Course) -> Figures:
         ledger = repo / LEDGER
         lines = ledger.read_text().splitlines() if ledger.is_file() else []
     first = record.asked[0].came if record.asked else 0.0
-    done = len(set(lines) & set(course.script.ledger().splitlines()))
-    return _figures(course, harness.name, record, done, Spent(watch.cpu_s(first), wall, watch.peak_mb))
+    return _figures(course, harness.name, record, lines, Spent(watch.cpu_s(first), wall, watch.peak_mb))
 
 
 def present(figures: Sequence[Figures]) -> None:
     """Print them side by side."""
     if not figures:
         return
-    table: list[tuple[str, ...]] = [  # Names, units, and then a line each.
-        (
-            *("course", "harness", "done", "extra", "refused", "rebuilds"),
-            *("blocked", "shared", "CPU", "gap", "peak", "wall"),
-        ),
-        ("", "", "steps", "requests", "requests", "", "s, max", "%", "ms/step", "ms p50", "MB", "s"),
-    ]
+    table: list[tuple[str, ...]] = [_NAMES, _UNITS]
     for one in figures:
         done = f"{one.done}/{one.of}"
         figure = (one.blocked_s, one.shared, one.cpu_ms, one.gap_ms, one.peak_mb, one.wall_s)
-        counts = map(str, (one.extra, one.refused, one.rebuilds))
+        counts = map(str, (one.again, one.extra, one.refused, one.rebuilds))
         table.append((one.course, one.harness, done, *counts, *(f"{value:.1f}" for value in figure)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print()
@@ -175,7 +176,8 @@ def present(figures: Sequence[Figures]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _figures(course: Course, harness: str, record: Record, done: int, spent: Spent) -> Figures:
+def _figures(course: Course, harness: str, record: Record, ledger: Sequence[str], spent: Spent) -> Figures:
+    done = len(set(ledger) & set(course.script.ledger().splitlines()))
     main = record.of("main")
     waits = gaps(main)
     usual = statistics.median(waits) if waits else 0.0
@@ -188,6 +190,7 @@ def _figures(course: Course, harness: str, record: Record, done: int, spent: Spe
         harness=harness,
         done=done,
         of=course.steps,
+        again=len(ledger) - len(set(ledger)),
         extra=len(extra),
         refused=len([asked for asked in record.asked if asked.status != 200]),  # noqa: PLR2004  # OK.
         rebuilds=len(anew),

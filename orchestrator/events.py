@@ -31,7 +31,8 @@ class Submitted(Value):
 class Forked(Value):
     """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal.
 
-    `steps` are the numbers of the replies in `dialogue`, in order; `window` and `memory` are as they were at that step.
+    `steps` are the numbers of the replies in `dialogue`, in order; `window` and `memory` are as they were at that step,
+    and so is the newest `summary`, which goes up to step `summed_up`.
     """
 
     type: Literal["forked"] = "forked"
@@ -46,6 +47,8 @@ class Forked(Value):
     steps: tuple[int, ...] = ()
     window: Window = Window()
     memory: WorkingMemory = WorkingMemory()
+    summary: str = ""
+    summed_up: int = 0
 
 
 class Dispatched(Value):

@@ -106,7 +106,6 @@ class Agent:
                 with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
                     self._step()
                 self._heed()
-            self._fitting.settle()
         except ChannelLost:
             self._stop.check()
             raise
@@ -150,6 +149,7 @@ class Agent:
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
+        self._fitting.settle()
         self._go_back()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)

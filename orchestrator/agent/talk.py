@@ -185,14 +185,15 @@ class Talk:
         known = len(body.steps) == count  # Older journals don't tell.
         self.steps = list(body.steps) if known else list(range(body.step - count + 1, body.step + 1))
         self.memory = body.memory if body.memory != WorkingMemory() else self.memory
+        self.summary = Summary(body.summary, body.summed_up)
         self._open(body.window)
 
     def rebuild(self, body: e.Rebuilt) -> None:
         """Show the model a window instead of all of it."""
-        missing = uncovered(self.steps, body.summed_up, body.window.first)
-        if body.summed_up:
-            held = self.summary.missing if body.summed_up == self.summary.step else ()
-            self.summary = Summary(self.summary.text, self.summary.step, missing=joined(*held, *missing))
+        old, shown = self.summary, bool(body.summed_up)
+        gone = uncovered(self.steps, body.summed_up, body.window.first)
+        missing = joined(*(old.missing if shown else ()), *gone)
+        self.summary = Summary(old.text, old.step, late=bool(old.text) and not shown, missing=missing)
         self.rebuilt, self.parts = body.step, body.parts
         self._open(body.window)
         self.tried_at = self.tokens
@@ -203,8 +204,9 @@ class Talk:
             self.tried_at = body.tokens
         if body.summary:
             late = self.rebuilt > body.step + 1
-            held = self.summary.missing
-            missing = tuple(span for span in held if span[1] > body.step) if late else held
+            missing = self.summary.missing
+            if late:  # It was there when these were still in view.
+                missing = tuple((max(first, body.step + 1), last) for first, last in missing if last > body.step)
             self.summary = Summary(body.summary, body.step, late=late, missing=missing)
 
     def _open(self, window: Window) -> None:

@@ -14,6 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
+from orchestrator.memory.plain import fenced
 from orchestrator.memory.render import pinned, words
 from orchestrator.notes import Said, Window, WorkingMemory
 from orchestrator.tokens import estimate
@@ -69,7 +70,7 @@ def rebuild(sight: Sight, memory: WorkingMemory, usable: int, *, step: int) -> e
     said = [one for one in memory.said if _is_gone(one, sight.steps, first)]
     texts = {
         "memory": kept,
-        "summary": wording.fill("summary", step=str(sight.summary.step), text=summary) if summary else "",
+        "summary": wording.fill("summary", step=str(sight.summary.step), text=fenced(summary)) if summary else "",
         "people": wording.fill("said", words=words(said)) if said else "",
         "left out": _left_out(sight, first, sight.summary if summary else None),
     }

@@ -130,6 +130,19 @@ def test_limits_end_a_run_with_its_work_kept(
     assert b"three.txt" not in diff
 
 
+def test_a_task_that_no_window_holds_ends_the_run_before_anything_is_asked(
+    stack: Stack, repo: Path, script: Callable[..., Path]
+) -> None:
+    path = script(SUBMIT)
+    path.write_text(f'{{"schema": "dreamdock.cassette/1", "prompt_limit": 500}}\n{path.read_text()}')
+    run_id = stack.detached(path, repo)
+    assert stack("wait", run_id).returncode == 7
+    view = stack.door.show(run_id).view
+    assert (view.outcome, view.step) == (Outcome.LIMIT, 0)
+    assert "doesn't fit the window of scripted" in view.reason
+    assert "of 500" in view.reason
+
+
 def test_cancel_really_stops(stack: Stack, repo: Path, script: Callable[..., Path], until: Any) -> None:
     run_id = stack.detached(script("echo kept > kept.txt", "sleep 300", SUBMIT), repo)
     until(lambda: "sleep 300" in stack.door.show(run_id).view.doing)

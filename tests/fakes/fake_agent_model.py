@@ -53,7 +53,7 @@ class Asked(NamedTuple):
 class Plan:
     """What the model is to be: its script, its window, and what it makes of requests for a summary.
 
-    `signs` are phrases of which a request for a summary has one in what the user said last, or in its system text.
+    `signs` are phrases of which a request for a summary has one in what its user says, or in how it begins.
     """
 
     script: Script
@@ -171,8 +171,8 @@ class FakeAgentModel:
 
     def _kind(self, body: dict[str, Any], seen: Seen) -> Literal["main", "condense", "other"]:
         messages = body.get("messages") or [{}]
-        texts = _last_of_user(messages), content(messages[0])[:_LOOKED_AT]
-        if any(sign in text for sign in self.plan.signs for text in texts):
+        users = [content(message) for message in messages if message.get("role") == "user"]
+        if any(sign in text for sign in self.plan.signs for text in (*users, content(messages[0])[:_LOOKED_AT])):
             return "condense"
         return "main" if seen.shell else "other"  # Some agents ask for a title.
 
@@ -181,6 +181,7 @@ class FakeAgentModel:
 
 
 _LOOKED_AT: Final = 400
+_FILE_HAS: Final = ("Execution context", "Live resources", "Session metadata", "Discovered", "Dead ends")
 _FILE: Final = re.compile(r"CHECKPOINT_PATH = (\S+)")
 
 
@@ -271,11 +272,12 @@ def _last_of_user(messages: list[dict[str, Any]]) -> str:
 
 
 def _written(instruction: str, summary: str, seen: Seen) -> Said:
-    """Return a summary as it was asked for: as the answer, or, by MiMo Code, in a file that is named."""
+    """Return a summary as it was asked for: as the answer, or, by MiMo Code, in a file of a form of its own."""
     path = _FILE.search(instruction)
     if path is None or "write" not in seen.tools:
         return Said(summary)
-    return Said("", (Call("call_summary", "write", {"file_path": path[1], "content": summary}),))
+    text = "\n\n".join(["Topic: numbered steps", summary, *(f"### {title}\n(none)" for title in _FILE_HAS)])
+    return Said("", (Call("call_summary", "write", {"file_path": path[1], "content": text}),))
 
 
 def _reply(said: Said, usage: dict[str, Any], *, stream: bool) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import TASK, Told, check_pairs, text_of
 
@@ -19,6 +19,7 @@ from orchestrator.tokens import estimate
 USABLE = 12_000
 PROSE = "It looks at the ledger and writes what it finds there. "
 
+_settings = settings(deadline=None)  # How long a whole run's fold takes on a busy machine says nothing.
 steps = st.lists(
     st.tuples(
         st.lists(st.integers(0, 60), max_size=3),  # Results, in sentences.
@@ -45,6 +46,7 @@ def lived(plan: list[tuple[list[int], str]]) -> Told:
     return told
 
 
+@_settings
 @given(steps)
 def test_whatever_happens_the_request_is_whole_and_within_the_window(plan: list[tuple[list[int], str]]) -> None:
     told = lived(plan)
@@ -58,6 +60,7 @@ def test_whatever_happens_the_request_is_whole_and_within_the_window(plan: list[
         assert body.before > USABLE
 
 
+@_settings
 @given(steps)
 def test_requests_extend_each_other_but_where_something_was_rebuilt_or_undone(
     plan: list[tuple[list[int], str]],
@@ -68,6 +71,7 @@ def test_requests_extend_each_other_but_where_something_was_rebuilt_or_undone(
     assert shorter <= len(broken)
 
 
+@_settings
 @given(steps)
 def test_what_people_said_is_there_word_for_word_and_once(plan: list[tuple[list[int], str]]) -> None:
     told = lived(plan)
@@ -79,6 +83,7 @@ def test_what_people_said_is_there_word_for_word_and_once(plan: list[tuple[list[
     )
 
 
+@_settings
 @given(steps)
 def test_the_fold_is_the_same_however_it_is_read(plan: list[tuple[list[int], str]]) -> None:
     told = lived(plan)
@@ -124,13 +129,17 @@ def test_a_summary_that_comes_too_late_is_kept_for_the_next_one() -> None:
     told = Told(USABLE)
     while not told.rebuilt:
         step = told.step(PROSE * 40)
-    told.condensed(step - 2, summary="## Done\nthe ledger was read")
+    first = told.rebuilt[0].window.first
+    assert told.context.sight.summary.missing == ((1, first - 1),)
+    told.condensed(4, summary="## Done\nthe ledger was read")
     assert told.context.sight.summary.late
+    assert told.context.sight.summary.missing == ((5, first - 1),), "it saw the first ones before they went"
     told.condensed(step, summary="## Done\nall of it")
     assert not told.context.sight.summary.late
     while len(told.rebuilt) < 2:
         told.step(PROSE * 40)
     assert "all of it" in told.rebuilt[1].window.text
+    assert f"Steps 5 to {first - 1}, {step + 1} to " in told.rebuilt[1].window.text
     assert "the ledger was read" not in told.rebuilt[1].window.text
 
 
@@ -169,6 +178,8 @@ def test_a_fork_takes_window_and_memory_along() -> None:
         steps=context.sight.steps,
         window=context.sight.window,
         memory=context.memory,
+        summary="## Done\nthe ledger was read",
+        summed_up=1,
     )
     fork = Told(USABLE)
     fork.events.clear()
@@ -179,6 +190,7 @@ def test_a_fork_takes_window_and_memory_along() -> None:
     assert {part.name for part in fork.context.parts} >= {"window", "task"}
     while not fork.rebuilt:
         fork.step(PROSE * 40)
+    assert "the ledger was read" in fork.rebuilt[0].window.text
     for said in ("(say 1)", "(say 2)"):
         assert text_of(fork.context.request).count(said) == 1
     check_pairs(fork.context.request)
