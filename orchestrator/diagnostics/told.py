@@ -16,6 +16,8 @@ _MESSAGES: Final = (240, 120, 60, 30, 0)
 _AROUND: Final = 2
 """Lines of source shown before and behind the line of an error."""
 _EXCERPTS: Final = 3
+_FOR_THE_REST: Final = 60
+"""Bytes that are kept free for the number of files that are left out."""
 _LONGEST_LINE: Final = 120
 
 
@@ -28,7 +30,8 @@ def told(
     """Return the block that is shown, at most `budget` bytes; empty where nothing is worth showing.
 
     Errors come first, grouped by file, the same message of a file once. Where not all messages fit they are
-    shortened, down to the places alone; only where not even these fit is a number shown instead of the last ones.
+    shortened, down to the places alone, and these grouped by directory; only where not even that fits is a number
+    shown instead of the last ones.
     `source` returns the text of a file of the workspace, None where there is none; it is asked for a few files.
     """
     errors = [one for one in diagnostics if one.severity is Severity.ERROR]
@@ -106,17 +109,24 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _places_that_fit(head: str, shown: list[Diagnostic], budget: int) -> str:
-    lines = _lines(shown, 0)
-    room = budget - _size(head) - 60
-    kept: list[str] = []
-    for line in lines:
-        size = _size(line) + 2
+    """Return the places alone, those of a directory in one line, and how many files are left out, if any."""
+    files: dict[str, set[int]] = {}
+    for one in shown:
+        files.setdefault(one.file, set()).add(one.line)
+    lines: dict[str, str] = {}
+    room = budget - _size(head) - _FOR_THE_REST
+    left = len(files)
+    for file, numbers in sorted(files.items(), key=lambda one: one[0].rpartition("/")[0]):
+        directory, _, name = file.rpartition("/")
+        ranges = _ranges(sorted(numbers - {0}))
+        place = f" {name}:{ranges}" if ranges else f" {name}"
+        size = _size(place) + (0 if directory in lines else _size(directory) + 4)
         if size > room:
             break
-        kept.append(line)
-        room -= size
-    left = lines[len(kept) :]
-    return "\n ".join((head, *kept, f"… and more in {len(left):,} other file{'' if len(left) == 1 else 's'}"))
+        lines[directory] = lines.get(directory, f"{directory}/:" if directory else "./:") + place
+        room, left = room - size, left - 1
+    rest = [f"… and more in {left:,} other file{'' if left == 1 else 's'}"] if left else []
+    return "\n ".join((head, *lines.values(), *rest))
 
 
 def _excerpts(shown: list[Diagnostic], source: Callable[[str], str | None]) -> Iterable[list[str]]:

@@ -53,6 +53,13 @@ def test_every_place_is_kept_within_the_budget(count: int) -> None:
     assert shown >= {one.line for one in found}
 
 
+def test_places_that_fill_the_room_share_their_directories() -> None:
+    text = told([error(n, file=f"a/long/way/down/to/it/f{n}.c") for n in range(1, 120)])
+    assert len(text.encode()) <= BUDGET
+    assert text.startswith("Diagnostics: 119 errors\n a/long/way/down/to/it/: f1.c:1 f2.c:2 ")
+    assert text.endswith(" f119.c:119")
+
+
 def test_what_can_never_fit_is_counted() -> None:
     text = told([error(n, file=f"a/long/way/down/file_{n}.c") for n in range(1, 500)])
     assert len(text.encode()) <= BUDGET

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator import events as e
+from orchestrator.api import Door
 from orchestrator.cli import stories as told
 from orchestrator.diagnosed import stories
 from orchestrator.diagnostic import MOST_KEPT, Diagnostic, Severity
+from orchestrator.diagnostics.story import State
 from orchestrator.dialogue import ToolCall, ToolResult
+from orchestrator.journal.writer import Writer, create
+from orchestrator.runs import RunSpec, new_run_id
+from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis import Redis
 
 HOSTILE = "\x1b[2J\u202e"
 
@@ -68,3 +80,13 @@ def test_a_command_that_was_ended_or_said_too_much_fixes_nothing() -> None:
 def test_what_a_tool_printed_cannot_write_to_the_terminal() -> None:
     found = stories(journal(*ran(1, Diagnostic(file=HOSTILE, line=3, message=HOSTILE)), committed(1)))
     assert not any(sign in line.text.plain for line in told.lines(found) for sign in "\x1b\u202e")
+
+
+def test_the_door_tells_the_stories_of_a_run(client: Redis, spec: RunSpec, tmp_path: Path) -> None:
+    run_id = new_run_id()
+    create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+    Writer(client, run_id, who="w").append(
+        e.Claimed(attempt=1, fence=0, worker="w", host="h"), *ran(1, error()), committed(1), *ran(2), committed(2)
+    )
+    (story,) = Door(client, Settings(state_dir=tmp_path)).stories(run_id)
+    assert [(moment.step, moment.state) for moment in story.moments] == [(1, State.NEW), (2, State.FIXED)]
