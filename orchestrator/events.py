@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from orchestrator.diagnostic import Diagnostic
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
 from orchestrator.notes import Window, WorkingMemory
 from orchestrator.runs import Outcome, RunSpec, Verdict, Weakness
@@ -149,7 +150,10 @@ class CallStarted(Value):
 
 
 class CallFinished(Value):
-    """A call ended. The output that the model saw is in `result`; exit code and signal are those inside the sandbox."""
+    """A call ended. The output that the model saw is in `result`; exit code and signal are those inside the sandbox.
+
+    `diagnostics` are what the output of a command that failed says of places in the code, at most MOST_KEPT of them.
+    """
 
     type: Literal["call_finished"] = "call_finished"
     step: int
@@ -159,6 +163,7 @@ class CallFinished(Value):
     timed_out: bool = False
     duration_s: float = 0.0
     total_bytes: int = 0
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Checkpointed(Value):

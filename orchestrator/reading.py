@@ -9,6 +9,7 @@ from orchestrator import events as e
 from orchestrator import standing
 from orchestrator.agent.context import Context, Projection
 from orchestrator.costs import costs
+from orchestrator.diagnosed import stories
 from orchestrator.errors import DreamdockError, NotFoundError, UsageError
 from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.costs import Costs
+    from orchestrator.diagnostics.story import Story
     from orchestrator.events import Event
     from orchestrator.models.cassette import Match
     from orchestrator.settings import Settings
@@ -144,6 +146,10 @@ class Reader:
             [event.body for event in events if isinstance(event.body, e.Rebuilt)],
             [event.body for event in events if isinstance(event.body, e.Condensed)],
         )
+
+    def stories(self, run_id: str) -> tuple[Story, ...]:
+        """Return what became of each error that the run's commands showed, in its committed steps."""
+        return stories(stream.read(self._client, run_id))
 
     def prompt_limit(self, run_id: str) -> int:
         """Return how many tokens the run's model takes, as this machine's settings say; 0 where they don't."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.agent.diagnosed import block, diagnosed, kept
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import clean, cut
 from orchestrator.agent.signal import signal
@@ -32,13 +34,17 @@ def bash(sandbox: Sandbox, arguments: Bash, longest_s: float, longest: int) -> O
     """Run a command in the resident shell for at most `longest_s` seconds, and show what its output tells."""
     allowed = min(arguments.timeout or longest_s, longest_s)
     result = sandbox.run(arguments.command, timeout_s=allowed)
-    shown = signal(result.output, longest=longest, before=max(0, result.total_bytes - len(result.output)))
+    found = diagnosed(sandbox, result)
+    places = block(sandbox, found, longest)
+    before = max(0, result.total_bytes - len(result.output))
+    shown = signal(result.output, longest=longest - len(places), before=before)
     lines = [shown.text] if shown.text else []
     lines.append(f"[{_end(result, allowed)}]")
     if shown.partial and (whole := result.whole or _kept(sandbox, result)):
         lines.append(f"[the whole output is in {whole}]")
     lines += [f"[{note}]" for note in result.notes]
-    return _outcome(result, "\n".join(lines), ok=not result.timed_out)
+    lines += [places] if places else []
+    return replace(_outcome(result, "\n".join(lines), ok=not result.timed_out), diagnostics=kept(found))
 
 
 def grep(sandbox: Sandbox, arguments: Grep, longest_s: float, longest: int) -> Outcome:

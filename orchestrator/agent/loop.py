@@ -254,6 +254,7 @@ class Agent:
                 timed_out=outcome.timed_out,
                 duration_s=outcome.duration_s,
                 total_bytes=outcome.total_bytes,
+                diagnostics=outcome.diagnostics,
             )
         )
 

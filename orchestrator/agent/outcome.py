@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.diagnostic import Diagnostic
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Outcome:
     duration_s: float = 0.0
     total_bytes: int = 0
     cwd: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 def failed(reason: str) -> Outcome:

@@ -23,16 +23,22 @@ _USUAL: Final = 1
 @run_argument
 @click.option("--memory", is_flag=True, help="Instead: its working memory, as of its last step.")
 @click.option("--context", is_flag=True, help="Instead: what is in the model's window, and what each rebuild dropped.")
+@click.option(
+    "--diagnostics", is_flag=True, help="Instead: each error that its commands showed, and what became of it."
+)
 @with_screen
-def show(screen: Screen, /, run: str, *, memory: bool, context: bool) -> None:
+def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostics: bool) -> None:
     """Show one run.
 
     What it was asked for, where it stands, what it took, and what its acceptance said.
     """
-    if memory and context:
-        raise click.UsageError("--memory and --context are two answers; ask for one of them")
+    if memory + context + diagnostics > 1:
+        raise click.UsageError("--memory, --context and --diagnostics are three answers; ask for one of them")
     if memory or context:
         _inside(screen, run, memory=memory)
+        return
+    if diagnostics:
+        _stories(screen, run)
         return
     from orchestrator.cli import document
     from orchestrator.cli.door import found
@@ -70,6 +76,19 @@ def _inside(screen: Screen, run: str, *, memory: bool) -> None:
     else:
         for line in inside.context(told, limit):
             screen.line(line)
+
+
+def _stories(screen: Screen, run: str) -> None:
+    """Show what became of each error that the run's commands showed."""
+    from orchestrator.cli import document, layout, stories
+    from orchestrator.cli.door import found
+
+    with found(run) as (door, run_id):
+        told = door.stories(run_id)
+    if screen.json:
+        document.write("dreamdock.diagnostics/1", {"run": run_id, "diagnostics": stories.fields(told)})
+    else:
+        layout.put(screen, stories.lines(told))
 
 
 def lines(listed: Listed, now: datetime) -> list[Line]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tiny_model import said, write_model
 
 from benchmarks.stack import own_stack
 from orchestrator.demo import bundled, make
+from orchestrator.dialogue import Usage
 from orchestrator.runs import Outcome, State
 from sandbox import engine
 
@@ -71,9 +73,16 @@ def test_a_dozen_steps_go_through_every_layer_and_leave_no_key(stack: Stack, tmp
         assert [{"name": call.name, "arguments": call.arguments} for call in given.calls] == line["calls"]
 
     usages = [given.usage for given in replies]
-    assert [usage.input_tokens for usage in usages] == asked
-    assert [usage.cached_tokens for usage in usages] == [0, *(tokens - 1 for tokens in asked[:-1])]
-    assert view.usage == sum(usages[1:], usages[0])
+    beside: list[Usage] = [body.reply.usage for body in bodies if body.type == "condensed"]
+    assert beside, "a fifth of the window that is taken for unknown ones was reached"
+    assert sorted(usage.input_tokens for usage in (*usages, *beside)) == sorted(asked)
+    assert usages[0].cached_tokens == 0
+    for before, usage in pairwise(usages):
+        least = before.input_tokens * 0.99  # A summary asked for between them has its own end in the only slot.
+        assert usage.cached_tokens >= least, "each request extends the one before"
+    for usage in beside:
+        assert usage.cached_tokens > 0.9 * usage.input_tokens, "the condenser has the cache of the work"
+    assert view.usage == sum((*usages, *beside), Usage())
     assert view.usage.input_tokens - view.usage.cached_tokens == counted["prompt_tokens_total"]
     assert view.usage.output_tokens == counted["tokens_predicted_total"]
 

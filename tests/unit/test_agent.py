@@ -471,3 +471,30 @@ def test_the_time_limit_ends_a_reply_that_is_under_way(start: Any, box: Sandbox)
             began = time.monotonic()
             assert Agent(model, box, journal, journal.view.spec, Stop()).run().kind is Kind.TIME
             assert time.monotonic() - began < 10
+
+
+def test_a_failed_command_tells_its_places_with_the_source_and_journals_them(start: Any, box: Sandbox) -> None:
+    journal = start()
+    broken = bash("python3 -c 'import calc; calc.double(None)'")
+    fine = bash("echo 'calc.py:1:1: error: only printed'")
+    work(journal, box, script([broken, fine], SUBMIT))
+    failed, printed, _ = results(journal)
+    end, block = failed.content.split("\n[exit code 1]\n")
+    assert "TypeError" in end
+    assert block.startswith("Diagnostics: 1 error\n calc.py:2: TypeError: ")
+    assert block.endswith("\n calc.py:2\n   1 def double(number):\n > 2     return number + number + 1")
+    assert printed.content.endswith("[exit code 0]")
+    finished = [event.body for event in journal.events if isinstance(event.body, e.CallFinished)]
+    (one,) = finished[0].diagnostics
+    assert (one.file, one.line, one.tool, [frame.file for frame in one.frames]) == ("calc.py", 2, "python", ["calc.py"])
+    assert finished[1].diagnostics == ()
+
+
+def test_the_places_of_an_output_that_is_cut_are_those_of_the_whole(start: Any, box: Sandbox) -> None:
+    journal = start()
+    noise = "seq -f 'step %g of the build is done' 60000"
+    command = f"{noise}; echo 'calc.py:2:5: error: in the middle'; {noise}; exit 2"
+    work(journal, box, script([bash(command)], SUBMIT))
+    failed, _ = results(journal)
+    assert "\n calc.py:2: in the middle\n" in failed.content
+    assert len(failed.content) < 17_000
