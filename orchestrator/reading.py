@@ -19,7 +19,7 @@ from orchestrator.runs import RunView, State
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from redis import Redis
@@ -151,15 +151,20 @@ class Reader:
         """Return what became of each error that the run's commands showed, in its committed steps."""
         return stories(stream.read(self._client, run_id))
 
-    def prompt_limit(self, run_id: str) -> int:
-        """Return how many tokens the run's model takes, as this machine's settings say; 0 where they don't."""
+    def prompt_limit(self, run_id: str, refused: Mapping[str, int]) -> int:
+        """Return how many tokens the run's model takes, as this machine's settings say; 0 where they don't.
+
+        `refused` are the tokens that models take which refused more, by name.
+        """
         spec = index.record(self._client, run_id).view.spec
         if is_scripted(spec.model):
             return 0
+        known = catalog(self._settings.families)
         try:
-            return catalog(self._settings.families).choose(spec.model, base_url=spec.base_url).data.room.prompt
+            said = known.choose(spec.model, base_url=spec.base_url).data.room.prompt
         except DreamdockError:
-            return 0  # The workers have a family that this machine doesn't know.
+            said = 0  # The workers have a family that this machine doesn't know.
+        return min(filter(None, (said, refused.get(spec.model, 0))), default=0)
 
     def cassette(self, run_id: str, *, match: Match) -> str:
         """Return a run's replies as a cassette; see `orchestrator.export`."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.cli.screen import Screen
     from orchestrator.costs import Costs, ReplyCost
 
-_HEADER: Final = ("STEP", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
+_HEADER: Final = ("STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
+_FOR: Final = {"step": "step", "condense": "summary"}
 
 
 @click.command()
@@ -23,8 +24,10 @@ _HEADER: Final = ("STEP", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST",
 def cost(screen: Screen, /, run: str) -> None:
     """Show what a run cost, reply by reply.
 
-    Tokens as the provider counted them; the request's size in bytes, and how much of the request before it was kept.
-    Replies of undone steps are in it: they were paid for.
+    FOR says what a reply was for: the step itself, or a summary of the run up to it. IN, CACHED, OUT and REASONING are
+    tokens as the provider counted them; REQUEST is the size of what was sent in bytes, KEPT how much of the request
+    before it that begins with: little, where the context was built anew (show --context).
+    Replies of undone steps and summaries are in it: they were paid for.
     The last lines say what it cost in all, and what other families would have cost at the same usage.
     """
     from orchestrator.cli import document, layout, wording
@@ -51,7 +54,7 @@ def table(told: Costs) -> list[Text]:
     from orchestrator.cli import layout
 
     rows = [[Text(word, "dim") for word in _HEADER], *(_row(reply) for reply in told.replies)]
-    return layout.table(rows, right=range(len(_HEADER) - 1))
+    return layout.table(rows, right=(0, *range(2, len(_HEADER) - 1)))
 
 
 def _row(reply: ReplyCost) -> list[Text]:
@@ -61,6 +64,14 @@ def _row(reply: ReplyCost) -> list[Text]:
 
     usage, sent = reply.usage, reply.sent
     figures = [usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens]
-    kept = f"{sent.kept * 100 / sent.previous:.4g} %" if sent and sent.previous else ""
-    cells = [str(reply.step), *map(count, figures), money(reply.cost_usd), count(sent.size) if sent else "", kept]
+    # A summary's request is compared with the summary before: beside the steps that would look like a lost cache.
+    kept = f"{sent.kept * 100 / sent.previous:.4g} %" if sent and sent.previous and reply.kind == "step" else ""
+    cells = [
+        str(reply.step),
+        _FOR[reply.kind],
+        *map(count, figures),
+        money(reply.cost_usd),
+        count(sent.size) if sent else "",
+        kept,
+    ]
     return [*map(Text, cells), Text(visible(reply.model), "dim")]

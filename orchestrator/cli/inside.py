@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _FROM: Final = re.compile(r"[a-z]\d+ \(step [^)]*\)")
 """The id of an entry, and where it comes from."""
 _PARTS: Final = ("PART", "TOKENS", "SHARE")
-_REBUILT: Final = ("STEP", "WHY", "BEFORE", "AFTER", "SUMMED UP TO", "WAITED", "LEFT THE WINDOW")
+_REBUILT: Final = ("STEP", "LEFT THE WINDOW", "SUMMED UP TO", "BEFORE", "AFTER", "WAITED", "WHY")
+"""What is told first is there on a narrow terminal, too."""
 
 
 def memory(kept: WorkingMemory) -> Iterator[Line]:
@@ -41,7 +42,7 @@ def _row(row: str) -> Text:
 
 
 def context(inside: Inside, limit: int) -> Iterator[Text]:
-    """Yield what is in the window, by part and tokens, what each rebuild dropped, and how condensing went."""
+    """Yield what is in the window, by part and tokens, what each rebuild dropped, and how often it was summed up."""
     now = inside.context
     of = f" of {count(limit)}" if limit else ""
     yield Text(f"about {count(now.tokens)}{of} tokens in the window at step {now.step}")
@@ -58,7 +59,7 @@ def context(inside: Inside, limit: int) -> Iterator[Text]:
     else:
         rows = [[Text(word, "dim") for word in _REBUILT], *map(_rebuilt, inside.rebuilt)]
         yield from layout.table(rows, right=(0, 2, 3, 4, 5))
-    yield from _condensed(inside.condensed)
+    yield from _condensed(inside.condensed, now.sight.summary.step)
 
 
 def _rebuilt(body: e.Rebuilt) -> list[Text]:
@@ -66,13 +67,14 @@ def _rebuilt(body: e.Rebuilt) -> list[Text]:
     after = sum(part.tokens for part in body.parts)
     left = (f"steps {first} to {last}" if first != last else f"step {first}") if last else "nothing"
     cells = (
-        *(str(body.step), body.why, count(body.before), count(after)),
-        *(str(body.summed_up or "-"), f"{body.blocked_s * 1000:.0f} ms", left),
+        *(str(body.step), left, str(body.summed_up or "-"), count(body.before), count(after)),
+        *(f"{body.blocked_s * 1000:.0f} ms", body.why),
     )
     return [Text(cell) for cell in cells]
 
 
-def _condensed(bodies: Iterable[e.Condensed]) -> Iterator[Text]:
+def _condensed(bodies: Iterable[e.Condensed], latest: int) -> Iterator[Text]:
+    """Yield how often it was summed up; `latest` is the step that the latest one goes up to, undone ones apart."""
     bodies = list(bodies)
     if not bodies:
         return
@@ -81,11 +83,14 @@ def _condensed(bodies: Iterable[e.Condensed]) -> Iterator[Text]:
     known = [cost for cost in costs if cost is not None]
     yield Text()
     paid = money(sum(known) if len(known) == len(costs) else None)
-    last = f", the last one up to step {kept[-1].step}" if kept else ""
+    last = f", the latest one up to step {latest}" if latest else ""
     yield Text(f"condensed {plural(len(kept), 'time')}{last} · {paid}")
-    failed = [body.failure for body in bodies if body.failure]
-    if failed:
-        yield Text.assemble(("! ", "yellow"), f"{plural(len(failed), 'time')} without one; last: {visible(failed[-1])}")
+
+
+def failures(inside: Inside) -> Iterator[Text]:
+    """Yield how often there was no summary, and why at last; nothing where there always was one."""
+    if failed := [body.failure for body in inside.condensed if body.failure]:
+        yield Text(f"no summary {plural(len(failed), 'time')}, at last because: {visible(failed[-1])}")
 
 
 def fields(inside: Inside, limit: int) -> dict[str, Any]:

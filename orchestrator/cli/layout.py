@@ -28,7 +28,7 @@ def put(screen: Screen, told: Iterable[Line]) -> None:
         if line.prose:
             beside(screen, label, line.text, limit=line.limit)
         else:
-            screen.line(label + line.text)
+            screen.line(Text.assemble(label, line.text))  # Added, the text would take the label's style.
 
 
 def beside(screen: Screen, gutter: Text, text: Text, *, limit: int | None = None) -> None:
@@ -39,7 +39,7 @@ def beside(screen: Screen, gutter: Text, text: Text, *, limit: int | None = None
         rows[-1].rstrip()
         rows[-1].append(" …")
     for number, row in enumerate(rows or [Text()]):
-        screen.line((gutter if number == 0 else Text(" " * gutter.cell_len)) + row)
+        screen.line(Text.assemble(gutter if number == 0 else " " * gutter.cell_len, row))
 
 
 def facts(screen: Screen, values: Mapping[str, Any]) -> None:

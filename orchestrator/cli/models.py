@@ -37,7 +37,8 @@ def models(screen: Screen, /) -> None:
         return
     for line in table(told):
         screen.line(line)
-    usable = [model.name for model in told if model.key_set and not model.name.endswith("/NAME")]
+    ready = [model for model in told if model.key_set or (model.base_url and model.key_optional)]
+    usable = [model.name for model in ready if not model.name.endswith("/NAME")]
     name = usable[0] if usable else told[0].name
     screen.next(*(() if usable else (f"export {told[0].key}=…",)), f"dreamdock doctor --model {name}")
 

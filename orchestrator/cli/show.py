@@ -61,11 +61,14 @@ def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostic
 
 def _inside(screen: Screen, run: str, *, memory: bool) -> None:
     """Show what the run's agent has in view."""
+    from rich.text import Text
+
     from orchestrator.cli import document, inside, layout
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
-        told, limit = door.inside(run_id), 0 if memory else door.prompt_limit(run_id)
+        told = door.inside(run_id)
+        limit = 0 if memory else door.prompt_limit(run_id, told.context.limits)
     if screen.json and memory:
         kept = told.context.memory.model_dump(mode="json")
         document.write("dreamdock.memory/1", {"run": run_id, "step": told.context.step, "memory": kept})
@@ -76,6 +79,8 @@ def _inside(screen: Screen, run: str, *, memory: bool) -> None:
     else:
         for line in inside.context(told, limit):
             screen.line(line)
+        for failure in inside.failures(told):
+            layout.beside(screen, Text("! ", "yellow"), failure)
 
 
 def _stories(screen: Screen, run: str) -> None:

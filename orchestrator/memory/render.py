@@ -32,6 +32,8 @@ _TITLES: Final[dict[str, str]] = {
     NoteKind.NEXT: "Next",
 }
 """Of the sections, in the order in which they are shown: what comes next stands nearest to the reply."""
+_FOR_PEOPLE: Final = {_RULES: "Rules", NoteKind.RESOURCE: "Resources"}
+"""Titles where people read them: as short as labels are."""
 _SHARES: Final[dict[str, int]] = {
     _RULES: 15,
     NoteKind.TASK: 15,
@@ -77,13 +79,13 @@ def sections(memory: WorkingMemory) -> tuple[Section, ...]:
     """
     told = [Section("Goal", (memory.goal,))] if memory.goal else []
     if memory.said:
-        told.append(Section("Said by people", tuple(f"after step {one.step}: {one.text}" for one in memory.said)))
+        told.append(Section("People", tuple(f"after step {one.step}: {one.text}" for one in memory.said)))
     for key, notes in _grouped(memory).items():
         rows = tuple(row.replace("- ", "", 1) for row, _ in _rows(key, notes))
         if key == _RULES:
             rows = tuple(f"{_rules_head(one)}\n{lines(one.text)}" for one in memory.rules)
         if rows:
-            told.append(Section(_TITLES[key], rows))
+            told.append(Section(_FOR_PEOPLE.get(key, _TITLES[key]), rows))
     return tuple(told)
 
 

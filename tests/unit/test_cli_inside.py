@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.api import Door
-from orchestrator.cli import inside
+from orchestrator.cli import inside, layout
 from orchestrator.dialogue import Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.journal.writer import Writer, create
-from orchestrator.notes import Window
+from orchestrator.notes import Note, NoteKind, Rules, Said, Window, WorkingMemory
 from orchestrator.reading import Inside
 from orchestrator.runs import RunSpec, new_run_id
 from orchestrator.settings import Settings
@@ -59,14 +59,14 @@ def test_the_memory_is_told_by_section_with_ids_and_steps(client: Redis, spec: R
     seen = door.inside(run_id)
     told = [f"{line.label}|{line.text.plain}" for line in inside.memory(seen.context.memory)]
     assert told[0] == f"goal|{spec.task}"
-    assert "said by people|after step 3: never touch" in told
+    assert "people|after step 3: never touch" in told
     assert "|the callers" in told
     assert any(row.startswith("plan|[~] t1 (step 1) find the bug") for row in told)
     assert any(row.startswith("|  [ ] t2 (step 2") and "read calc.py" in row for row in told)
     assert any("mend double itself; why: its callers are right" in row for row in told)
     assert any(row.startswith("facts|f1 (step 4) the token is 4711") for row in told)
     assert not any(sign in row for row in told for sign in "\x1b\u202e")
-    assert (seen.rebuilt, seen.condensed, door.prompt_limit(run_id)) == ([], [], 0)
+    assert (seen.rebuilt, seen.condensed, door.prompt_limit(run_id, {})) == ([], [], 0)
 
 
 def test_the_context_is_told_by_part_and_what_each_rebuild_dropped(spec: RunSpec) -> None:
@@ -86,13 +86,18 @@ def test_the_context_is_told_by_part_and_what_each_rebuild_dropped(spec: RunSpec
         e.Condensed(step=36, summary="## Done", reply=paid),
         e.Condensed(step=44, failure=f"HTTP 500 {HOSTILE}"),
     ]
-    told = [row.plain for row in inside.context(Inside(context, [full], condensed), 0)]
+    events += [e.Event(seq=99, at="2026-11-03T04:05:06Z", who="w", body=condensed[0])]  # type: ignore[arg-type]  # As above.
+    summed_up = Projection().follow(events)
+    told = [row.plain for row in inside.context(Inside(summed_up, [full], condensed), 0)]
     assert told[0].endswith("tokens in the window at step 4")
     row = next(row for row in told if row.split()[:1] == ["41"])
-    assert row.split() == ["41", "full", "24.6k", "11.0k", "36", "0", "ms", "steps", "1", "to", "30"]
-    assert "condensed 1 time, the last one up to step 36 · $0.2500" in told
-    assert told[-1].startswith("! 1 time without one; last: HTTP 500")
+    assert row.split() == ["41", "steps", "1", "to", "30", "36", "24.6k", "11.0k", "0", "ms", "full"]
+    assert "condensed 1 time, the latest one up to step 36 · $0.2500" in told
+    told += [row.plain for row in inside.failures(Inside(summed_up, [full], condensed))]
+    assert told[-1].startswith("no summary 1 time, at last because: HTTP 500")
     assert not any(sign in row for row in told for sign in "\x1b\u202e")
+    undone = [row.plain for row in inside.context(Inside(context, [full], condensed), 0)]
+    assert "condensed 1 time · $0.2500" in undone, "what a rewind took away isn't the latest"
     fields = inside.fields(Inside(context, [full], condensed), 0)
     assert fields["rebuilt"][0]["dropped"] == [1, 30]
     assert fields["condensed"][1] == {
@@ -103,3 +108,23 @@ def test_the_context_is_told_by_part_and_what_each_rebuild_dropped(spec: RunSpec
         "cost_usd": None,
         "summary": "",
     }
+
+
+def test_each_label_leaves_a_gap_before_its_text() -> None:
+    notes = tuple(
+        Note(id=f"n{number}", kind=kind, text="x", step=1, state="open") for number, kind in enumerate(NoteKind)
+    )
+    commands = (Note(id="x1", kind=NoteKind.FACT, text="make", step=1, by="harness"),)
+    rules, said = (Rules(path="web/AGENTS.md", text="Use tabs.", step=1),), (Said(step=1, text="hurry"),)
+    kept = WorkingMemory(goal="mend it", said=said, rules=rules, notes=notes + commands)
+    labels = [line.label for line in inside.memory(kept) if line.label]
+    assert len(labels) == len(NoteKind) + len(("goal", "people", "rules", "last commands"))
+    assert max(map(len, labels)) < layout.LABEL
+
+
+def test_the_limit_is_the_one_that_a_server_taught(client: Redis, spec: RunSpec, tmp_path: Path) -> None:
+    own = spec.model_copy(update={"model": "openai-compatible/m", "base_url": "http://127.0.0.1:1/v1"})
+    create(client, run_id := new_run_id(), "ann", [e.Submitted(spec=own)])
+    door = Door(client, Settings(state_dir=tmp_path))
+    assert door.prompt_limit(run_id, {}) == 98_304
+    assert door.prompt_limit(run_id, {"openai-compatible/m": 15_000, "another": 9_000}) == 15_000

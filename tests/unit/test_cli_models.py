@@ -40,9 +40,16 @@ def said(kind: str, piece: str, *, step: int = 1, reply: int = 1) -> Said:
 
 def test_a_cost_is_told_reply_by_reply() -> None:
     head, first, second = (line.plain.split() for line in cost.table(TOLD))
-    assert head[:6] == ["STEP", "IN", "CACHED", "OUT", "REASONING", "COST"]
-    assert first == ["1", "12.0k", "9.0k", "300", "120", "$0.0125", "4.3k", "mimo/m"]
-    assert second == ["2", "12.0k", "9.0k", "300", "120", "$?", "9.0k", "100", "%", "x/␛[2J"]
+    assert head[:7] == ["STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST"]
+    assert first == ["1", "step", "12.0k", "9.0k", "300", "120", "$0.0125", "4.3k", "mimo/m"]
+    assert second == ["2", "step", "12.0k", "9.0k", "300", "120", "$?", "9.0k", "100", "%", "x/␛[2J"]
+
+
+def test_a_summary_is_told_from_the_replies_of_steps() -> None:
+    sent = Sent(size=9_100, previous=9_000, kept=400)
+    paid = ReplyCost(step=2, kind="condense", model="mimo/m", usage=USAGE, cost_usd=0.5, sent=sent)
+    *_, row = (line.plain.split() for line in cost.table(TOLD.model_copy(update={"replies": (*TOLD.replies, paid)})))
+    assert row == ["2", "summary", "12.0k", "9.0k", "300", "120", "$0.5000", "9.1k", "mimo/m"]
 
 
 def test_the_end_says_what_it_cost_and_what_it_would_have_cost() -> None:
@@ -59,6 +66,21 @@ def test_models_are_listed_with_window_price_and_key() -> None:
     assert ["✓", "set", "1.0M", "131.1k", "0.14", "0.0028", "0.28", "mimo/mimo-v2.5", "MIMO_API_KEY"] in rows
     assert ["·", "optional", "?", "?", "?", "?", "?", "lab/m"] in rows
     assert any(row[:3] == ["✗", "not", "set"] and row[-2:] == ["glm/glm-4.7", "ZAI_API_KEY"] for row in rows)
+
+
+def test_a_server_of_ones_own_that_needs_no_key_is_what_is_tried_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dreamdock"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        '[families.home]\nwire = "chat"\nbase_url = "http://127.0.0.1:1/v1"\nmodels.m.window = 32_768\n'
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for key in ("MIMO", "DEEPSEEK", "MOONSHOT", "ZAI", "OPENAI", "ANTHROPIC", "OPENAI_COMPATIBLE"):
+        monkeypatch.delenv(f"{key}_API_KEY", raising=False)
+    assert main(["models"]) == 0
+    assert capsys.readouterr().err == "next: dreamdock doctor --model home/m\n"
 
 
 def test_models_in_json_are_one_document_without_a_key(

@@ -213,10 +213,10 @@ def test_logs_tell_the_run_step_by_step(cli: Cli, finished: str) -> None:
 
 def test_cost_tells_each_reply_and_the_whole(cli: Cli, finished: str) -> None:
     done = cli("cost", finished)
-    assert done.stdout.splitlines()[1].split() == ["1", "100", "0", "10", "0", "$0.2500", "scripted"]
+    assert done.stdout.splitlines()[1].split() == ["1", "step", "100", "0", "10", "0", "$0.2500", "scripted"]
     told = json.loads(cli("cost", finished, "--json").stdout)
     assert (told["schema"], told["cost_usd"], told["usage"]["output_tokens"]) == ("dreamdock.cost/1", 0.25, 10)
-    assert [reply["step"] for reply in told["replies"]] == [1]
+    assert [(reply["step"], reply["kind"]) for reply in told["replies"]] == [(1, "step")]
     assert "mimo/mimo-v2.6-pro" in {other["model"] for other in told["elsewhere"]}
 
 

@@ -9,6 +9,7 @@ from orchestrator.cli import layout
 from orchestrator.cli.patch import coloured
 from orchestrator.cli.reporter import TalkReporter
 from orchestrator.cli.screen import Screen, wants_colour
+from orchestrator.cli.wording import Line
 
 PATCH = b"""diff --git a/x b/x
 --- a/x
@@ -83,6 +84,15 @@ def test_a_terminal_gets_prose_under_its_own_column() -> None:
     screen.answer.width = 28
     layout.beside(screen, Text("disk  "), Text("four words are too long here"))
     assert [line.rstrip() for line in answer.getvalue().splitlines()] == ["disk  four words are too", "      long here"]
+
+
+def test_a_label_keeps_its_style_to_itself() -> None:
+    answer = Terminal()
+    screen = Screen(json=False, color="always", answer=answer, talk=StringIO())
+    layout.put(screen, [Line("goal", Text("mend it")), Line("goal", Text("mend " * 20), prose=True)])
+    first, second, *_ = answer.getvalue().splitlines()
+    assert first.endswith("\x1b[0mmend it")
+    assert "\x1b[0mmend mend" in second
 
 
 def test_a_dumb_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:

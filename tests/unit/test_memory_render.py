@@ -94,7 +94,7 @@ def test_what_doesnt_fit_is_counted_the_oldest_first() -> None:
     assert int(count) + len(shown) == 500
     assert (first, int(last)) == ("1", int(count))
     assert shown == [f"f{number}" for number in range(int(count) + 1, 501)]
-    assert len(shown) > 80, "a lonely section has the whole budget"
+    assert estimate(text) > 900, "a lonely section has the whole budget"
 
 
 def test_done_tasks_are_left_out_before_open_ones() -> None:
@@ -126,7 +126,9 @@ def test_constraints_are_never_left_out() -> None:
 
 
 def test_a_task_whose_parent_isnt_shown_stands_at_the_root() -> None:
-    memory = noted(noted(EMPTY, kind="task", text="old", state="done", why="x" * 1000), kind="task", text="p" * 200)
+    memory = noted(
+        noted(EMPTY, kind="task", text="old", state="done", why="so it was " * 100), kind="task", text="part " * 40
+    )
     memory = noted(memory, 2, kind="task", text="part", under="t1")
     assert "\n- [ ] t3 " in render.pinned(memory, 150)
 
@@ -167,8 +169,8 @@ def test_rules_keep_to_their_frame_and_share() -> None:
 def test_people_see_all_of_it() -> None:
     memory = w.rules(w.said(filled("task", 200), "hurry", 3), "web/AGENTS.md", "Use tabs.", 4)
     told = {section.title: section.rows for section in render.sections(memory)}
-    assert list(told) == ["Goal", "Said by people", "Rules of folders", "Plan"]
-    assert (told["Goal"], told["Said by people"]) == (("Mend it.",), ("after step 3: hurry",))
+    assert list(told) == ["Goal", "People", "Rules", "Plan"]
+    assert (told["Goal"], told["People"]) == (("Mend it.",), ("after step 3: hurry",))
     assert len(told["Plan"]) == 200
     assert told["Plan"][0] == "[ ] t1 (step 1) entry 0"
 
@@ -222,7 +224,7 @@ def test_nothing_is_lost_nothing_is_faked_and_the_budget_holds(
     )
     assert estimate(shown) <= max(budget, BARE + constraints)
     told = {section.title: section.rows for section in render.sections(memory)}
-    assert sum(len(rows) for title, rows in told.items() if title not in {"Goal", "Rules of folders"}) == len(ids)
+    assert sum(len(rows) for title, rows in told.items() if title not in {"Goal", "Rules"}) == len(ids)
 
 
 @given(st.text(), st.integers(0, 50))
