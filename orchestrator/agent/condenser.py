@@ -17,6 +17,7 @@ from orchestrator.agent import wording
 from orchestrator.agent.window import first_lines
 from orchestrator.dialogue import Turn
 from orchestrator.errors import DreamdockError
+from orchestrator.memory.plain import fenced
 from orchestrator.models.port import OutOfTime
 from orchestrator.stop import Stop, Stopped
 
@@ -60,7 +61,7 @@ def asked(context: Context, model: str, longest: int) -> Asked:
     words = {"step": str(context.step), "words": str(round(longest * _WORDS_PER_TOKEN))}
     text = wording.fill("condense", **words)
     if summary.late:
-        text = f"{text}\n\n{wording.fill('condense_late', step=str(summary.step), text=summary.text)}"
+        text = f"{text}\n\n{wording.fill('condense_late', step=str(summary.step), text=fenced(summary.text))}"
     *before, last = request.dialogue
     if isinstance(last, Turn):
         more = Turn(text="\n\n".join(filter(None, (last.text, text))), results=last.results)

@@ -117,7 +117,9 @@ class Context:
 class Projection:
     """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: dict[int, Talk] | None = None) -> None:
+        """Take what was folded of this journal already, by the number of events that led to it."""
+        self._past = {} if past is None else past
         self._taken = 0
         self._talk = Talk()
         self._step = 0
@@ -153,10 +155,15 @@ class Projection:
         return self._context()
 
     def _go_back(self, events: Sequence[Event], body: e.Rewound) -> None:
-        """Take what was said as it was at that step: the journal up to there is folded anew."""
-        then = Projection()
-        then.follow(events[: _end_of(body.to, events)])
-        self._talk = then._talk  # Another of its own kind.
+        """Take what was said as it was at that step: the journal up to there is folded anew, once.
+
+        Rewinds lead to others: without what is known of them, each would take twice as long as the one before.
+        """
+        if (end := _end_of(body.to, events)) not in self._past:
+            then = Projection(self._past)
+            then.follow(events[:end])
+            self._past[end] = then._talk  # Another of its own kind.
+        self._talk = self._past[end].copy()
         self._step, self._depth = body.step, body.depth
         asked, seq = self._rewind, self._rewind_at
         if seq <= (body.asked or (0 if body.why == "lost" else seq)):

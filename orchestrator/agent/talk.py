@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -91,6 +92,13 @@ class Talk:
         self._counted: Span | None = None  # Tokens, and how much of the dialogue has them.
         self._told: int | None = None  # The same of the reply that is open.
         self._window_size = 0
+
+    def copy(self) -> Talk:
+        """Return another one that goes on from here."""
+        other = copy(self)
+        other.dialogue, other.steps, other.places = [*self.dialogue], [*self.steps], [*self.places]
+        other.sums = [*self.sums]
+        return other
 
     @property
     def sight(self) -> Sight:

@@ -14,6 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
+from orchestrator.memory.plain import fenced
 from orchestrator.memory.render import pinned, words
 from orchestrator.notes import Said, Window, WorkingMemory
 from orchestrator.tokens import estimate
@@ -69,7 +70,7 @@ def rebuild(sight: Sight, memory: WorkingMemory, usable: int, *, step: int) -> e
     said = [one for one in memory.said if _is_gone(one, sight.steps, first)]
     texts = {
         "memory": kept,
-        "summary": wording.fill("summary", step=str(sight.summary.step), text=summary) if summary else "",
+        "summary": wording.fill("summary", step=str(sight.summary.step), text=fenced(summary)) if summary else "",
         "people": wording.fill("said", words=words(said)) if said else "",
         "left out": _left_out(sight, first, sight.summary if summary else None),
     }
@@ -150,14 +151,20 @@ def _named(spans: tuple[Span, ...]) -> str:
 
 
 def first_lines(text: str, tokens: int) -> str:
-    """Return as many of a text's first lines as that many tokens hold, and say so where there are more."""
+    """Return as many of a text's first lines as that many tokens hold, and say so where there are more.
+
+    The last one is cut where it's most of what there is: some write a paragraph as one line.
+    """
     if estimate(text) <= tokens:
         return text
     lines: list[str] = []
     left = tokens - estimate(_CUT)
     for line in text.splitlines():
-        left -= estimate(line) + 1
-        if left < 0:
+        cost = estimate(line) + 1
+        if cost > left:
+            piece = line[: len(line) * max(left - 1, 0) // cost].rpartition(" ")[0]
+            lines += [piece] if piece and left > tokens // 2 else []
             break
         lines.append(line)
+        left -= cost
     return "\n".join([*lines, _CUT]) if lines else ""
