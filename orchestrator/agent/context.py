@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.rules import behind
 from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
@@ -136,6 +137,8 @@ class Projection:
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
         self._shown = 0
+        self._behind = ""
+        """The rules of folders that are told behind the result of the call that runs."""
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._spent = 0.0
@@ -176,7 +179,7 @@ class Projection:
         self._again()
         self._spoken = len(self._talk.dialogue)
 
-    def _take(self, event: Event) -> None:  # noqa: C901, PLR0912  # One case per kind of event.
+    def _take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
@@ -190,6 +193,7 @@ class Projection:
                 self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
+                self._behind = ""
             case e.CallFinished() as body:
                 self._running.discard(body.result.call_id)
                 self._results[body.result.call_id] = body
@@ -202,6 +206,7 @@ class Projection:
                 self._commit(body)
             case e.RulesRead() as body:
                 self._noted = working.rules(self._noted, body.path, body.text, body.step)
+                self._behind += behind(body.path, body.text)
             case e.SandboxReady():
                 self._talk.memory = seen.renewed(self._talk.memory)
                 self._again()
@@ -279,7 +284,11 @@ class Projection:
     def _seen(self, memory: WorkingMemory, ended: e.CallFinished) -> WorkingMemory:
         calls = self._open.calls if self._open is not None else ()
         call = next((call for call in calls if call.id == ended.result.call_id), None)
-        return memory if call is None else seen.observed(memory, call, ended)
+        if call is None:
+            return memory
+        content = ended.result.content.removesuffix(self._behind)  # The repository's words are no result.
+        result = ended.result.model_copy(update={"content": content})
+        return seen.observed(memory, call, ended.model_copy(update={"result": result}))
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:
