@@ -288,6 +288,7 @@ class Door(Reader):
             steps=context.sight.steps,
             window=context.sight.window,
             memory=context.memory,
+            summary=context.sight.summary,
         )
         told = (e.Prompted(text=self.typed(message).text),) if message else ()
         return self._submit(index.record(self._client, run_id).view.spec, forked, *told)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
-from orchestrator.notes import Window, WorkingMemory
+from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.runs import Outcome, RunSpec, Verdict
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
@@ -30,7 +30,8 @@ class Submitted(Value):
 class Forked(Value):
     """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal.
 
-    `steps` are the numbers of the replies in `dialogue`, in order; `window` and `memory` are as they were at that step.
+    `steps` are the numbers of the replies in `dialogue`, in order; `window`, `memory` and `summary` are as they were
+    at that step.
     """
 
     type: Literal["forked"] = "forked"
@@ -45,6 +46,7 @@ class Forked(Value):
     steps: tuple[int, ...] = ()
     window: Window = Window()
     memory: WorkingMemory = WorkingMemory()
+    summary: Summary = Summary()
 
 
 class Dispatched(Value):

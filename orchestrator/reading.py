@@ -137,10 +137,17 @@ class Reader:
         return Timeline(stream.read(self._client, run_id), run_id)
 
     def inside(self, run_id: str) -> Inside:
-        """Return what the run's agent has in view: its working memory, its context, and how that was kept in shape."""
+        """Return what the run's agent has in view: its working memory, its context, and how that was kept in shape.
+
+        Raises NotFoundError, JournalError for events that no agent writes in that order.
+        """
         events = list(stream.read(self._client, run_id))
+        try:
+            context = Projection().follow(events)
+        except LookupError as error:
+            raise stream.damaged(run_id, f"its events don't fit together: {error!r}") from error
         return Inside(
-            Projection().follow(events),
+            context,
             [event.body for event in events if isinstance(event.body, e.Rebuilt)],
             [event.body for event in events if isinstance(event.body, e.Condensed)],
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.agent import tools
 from orchestrator.dialogue import Reply, ToolResult, Turn
 from orchestrator.memory import working
-from orchestrator.notes import Window, WorkingMemory
+from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
@@ -27,19 +27,6 @@ _LEAST_RATIO, _MOST_RATIO = 0.5, 2.5
 
 Span = tuple[int, int]
 """The first and the last of steps in a row."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a model wrote of all steps up to `step`, but of those in `missing`.
-
-    It is `late` where the context was built anew while it was written: what it tells isn't in the window.
-    """
-
-    text: str = ""
-    step: int = 0
-    late: bool = False
-    missing: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,6 +180,7 @@ class Talk:
         known = len(body.steps) == count  # Older journals don't tell.
         self.steps = list(body.steps) if known else list(range(body.step - count + 1, body.step + 1))
         self.memory = body.memory if body.memory != WorkingMemory() else self.memory
+        self.summary = body.summary
         self._open(body.window)
 
     def rebuild(self, body: e.Rebuilt) -> None:
@@ -200,7 +188,7 @@ class Talk:
         missing = uncovered(self.steps, body.summed_up, body.window.first)
         if body.summed_up:
             held = self.summary.missing if body.summed_up == self.summary.step else ()
-            self.summary = Summary(self.summary.text, self.summary.step, missing=joined(*held, *missing))
+            self.summary = self.summary.model_copy(update={"late": False, "missing": joined(*held, *missing)})
         self.rebuilt, self.parts = body.step, body.parts
         self._open(body.window)
         self.tried_at = self.tokens
@@ -213,7 +201,7 @@ class Talk:
             late = self.rebuilt > body.step + 1
             held = self.summary.missing
             missing = tuple(span for span in held if span[1] > body.step) if late else held
-            self.summary = Summary(body.summary, body.step, late=late, missing=missing)
+            self.summary = Summary(text=body.summary, step=body.step, late=late, missing=missing)
 
     def _open(self, window: Window) -> None:
         self.window, self._counted = window, None

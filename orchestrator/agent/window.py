@@ -16,13 +16,13 @@ from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
 from orchestrator.memory.plain import fenced
 from orchestrator.memory.render import pinned, words
-from orchestrator.notes import Said, Window, WorkingMemory
+from orchestrator.notes import Said, Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.agent.talk import Sight, Span, Summary
+    from orchestrator.agent.talk import Sight, Span
 
 _STEPS_OF_WINDOW, _LARGEST_STEP = 5, 40_000
 """A threshold is a fifth of the window, or this many tokens."""

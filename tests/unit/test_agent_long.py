@@ -294,7 +294,7 @@ def test_hundreds_of_calls_in_a_step_fit_with_what_is_told_of_those_that_are_not
 
     assert work_on(journal, box, Many(3)).kind is Kind.SUBMITTED
     contents = [body.result.content for body in of(e.CallFinished, journal)[:200]]
-    assert contents[-1] == "not run"
+    assert contents[-1] == "error: not run"
     assert sum("too many already" in content for content in contents) == 1
     step = next(number for number, event in enumerate(journal.events) if isinstance(event.body, e.Checkpointed))
     assert Projection().follow(journal.events[: step + 1]).tokens < PROMPT

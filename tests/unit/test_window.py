@@ -178,6 +178,7 @@ def test_a_fork_takes_window_and_memory_along() -> None:
     told.say("(say 1)")
     while not told.rebuilt:
         told.step(PROSE * 40)
+    told.condensed(told.context.step, summary="## Done\nthe ledger was read")
     context = told.context
     forked = e.Forked(
         run="r",
@@ -190,6 +191,7 @@ def test_a_fork_takes_window_and_memory_along() -> None:
         steps=context.sight.steps,
         window=context.sight.window,
         memory=context.memory,
+        summary=context.sight.summary,
     )
     fork = Told(USABLE)
     fork.events.clear()
@@ -202,6 +204,8 @@ def test_a_fork_takes_window_and_memory_along() -> None:
         fork.step(PROSE * 40)
     for said in ("(say 1)", "(say 2)"):
         assert text_of(fork.context.request).count(said) == 1
+    assert fork.rebuilt[0].summed_up == context.step
+    assert "the ledger was read" in text_of(fork.context.request)
     check_pairs(fork.context.request)
 
 
