@@ -27,6 +27,9 @@ MOST_OWN: Final = 1_000
 MOST_CHARACTERS: Final = 500_000
 """Characters of all of them: many times what any window shows, and looked through within a tenth of a second."""
 
+MOST_RULES: Final = 64
+"""Folders whose rules are kept: far more than fit. Those of a folder that is forgotten are read anew."""
+
 OPEN, FIXED, GONE = "open", "fixed", "gone"
 LETTERS: Final = {
     NoteKind.CONSTRAINT: "c",
@@ -54,9 +57,9 @@ def said(memory: WorkingMemory, text: str, step: int) -> WorkingMemory:
 
 
 def rules(memory: WorkingMemory, path: str, text: str, step: int) -> WorkingMemory:
-    """Add an AGENTS.md as it was read in `step`, in place of an earlier state of it."""
+    """Add an AGENTS.md as it was read in `step`, in place of an earlier state of it; of too many the oldest goes."""
     others = tuple(one for one in memory.rules if one.path != path)
-    return memory.model_copy(update={"rules": (*others, Rules(path=path, text=text, step=step))})
+    return memory.model_copy(update={"rules": (*others[1 - MOST_RULES :], Rules(path=path, text=text, step=step))})
 
 
 def noted(memory: WorkingMemory, arguments: Mapping[str, Any], step: int) -> tuple[WorkingMemory, Note]:

@@ -182,6 +182,13 @@ def test_what_people_say_stays_verbatim_and_rules_of_a_path_replace_each_other()
     ]
 
 
+def test_rules_of_many_folders_are_kept_up_to_a_number() -> None:
+    memory = EMPTY
+    for number in range(w.MOST_RULES + 5):
+        memory = w.rules(memory, f"d{number}/AGENTS.md", "tabs", number)
+    assert [one.step for one in memory.rules] == [*range(5, w.MOST_RULES + 5)]
+
+
 @pytest.mark.parametrize("kind", NoteKind)
 def test_hostile_text_is_one_printable_line(kind: NoteKind) -> None:
     [note] = noted(EMPTY, kind=kind, text=HOSTILE, why=HOSTILE).notes
