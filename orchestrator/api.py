@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator import redaction, standing
-from orchestrator.agent.context import Projection
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, UsageError
 from orchestrator.journal import bundle, connection, index, signing, stream
@@ -20,7 +19,6 @@ from orchestrator.journal.writer import Writer, create
 from orchestrator.models import catalog, secrets
 from orchestrator.queue import drain, pause_queue, resume_queue
 from orchestrator.reading import Reader
-from orchestrator.resolve import resolve
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
@@ -110,6 +108,8 @@ class Door(Reader):
 
         Raises LimitError where the store is full, and what `resolve` raises.
         """
+        from orchestrator.resolve import resolve  # noqa: PLC0415  # `ps` doesn't need it.
+
         self._require_room()
         return resolve(request, self._settings, self._store, os.environ)
 
@@ -271,6 +271,8 @@ class Door(Reader):
 
         Raises NotFoundError for a step that the run hasn't been at, PrunedError, LimitError, ConfigError as `submit`.
         """
+        from orchestrator.agent.context import Projection  # noqa: PLC0415  # `ps` doesn't need it.
+
         self._results.require_kept(run_id)
         self._require_room()
         events = list(stream.read(self._client, run_id))
@@ -288,8 +290,7 @@ class Door(Reader):
             steps=context.sight.steps,
             window=context.sight.window,
             memory=context.memory,
-            summary=context.sight.summary.text,
-            summed_up=context.sight.summary.step,
+            summary=context.sight.summary,
         )
         told = (e.Prompted(text=self.typed(message).text),) if message else ()
         return self._submit(index.record(self._client, run_id).view.spec, forked, *told)

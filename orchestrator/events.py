@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from orchestrator.diagnostic import Diagnostic
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Turn, Value
-from orchestrator.notes import Window, WorkingMemory
+from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.runs import Outcome, RunSpec, Verdict, Weakness
 from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange, Install
@@ -31,8 +31,8 @@ class Submitted(Value):
 class Forked(Value):
     """The run goes on from a step of another one: with its dialogue, and at its tree. `head` is the other's journal.
 
-    `steps` are the numbers of the replies in `dialogue`, in order; `window` and `memory` are as they were at that step,
-    and so is the newest `summary`, which goes up to step `summed_up`.
+    `steps` are the numbers of the replies in `dialogue`, in order; `window`, `memory` and `summary` are as they were
+    at that step.
     """
 
     type: Literal["forked"] = "forked"
@@ -47,8 +47,7 @@ class Forked(Value):
     steps: tuple[int, ...] = ()
     window: Window = Window()
     memory: WorkingMemory = WorkingMemory()
-    summary: str = ""
-    summed_up: int = 0
+    summary: Summary = Summary()
 
 
 class Dispatched(Value):

@@ -91,3 +91,15 @@ class Window(Value):
 
     text: str = ""
     first: int = 0
+
+
+class Summary(Value):
+    """What a model wrote of all steps up to `step`, but of those in `missing`: the first and the last of some in a row.
+
+    It is `late` where the context was built anew while it was written: what it tells isn't in the window.
+    """
+
+    text: str = ""
+    step: int = 0
+    late: bool = False
+    missing: tuple[tuple[int, int], ...] = ()

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator import events as e
 from orchestrator import standing
-from orchestrator.agent.context import Context, Projection
-from orchestrator.costs import costs
-from orchestrator.diagnosed import stories
 from orchestrator.errors import DreamdockError, NotFoundError, UsageError
-from orchestrator.export import cassette
 from orchestrator.journal import connection, index, stream
 from orchestrator.journal.live import Said
 from orchestrator.models import catalog, is_scripted, secrets
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.agent.context import Context
     from orchestrator.costs import Costs
     from orchestrator.diagnostics.story import Story
     from orchestrator.events import Event
@@ -131,6 +128,8 @@ class Reader:
 
     def costs(self, run_id: str) -> Costs:
         """Return what each reply of a run cost, and what they would have cost with other families."""
+        from orchestrator.costs import costs  # noqa: PLC0415  # `ps` doesn't need it.
+
         model = index.record(self._client, run_id).view.spec.model
         return costs(model, stream.read(self._client, run_id), catalog(self._settings.families))
 
@@ -139,16 +138,27 @@ class Reader:
         return Timeline(stream.read(self._client, run_id), run_id)
 
     def inside(self, run_id: str) -> Inside:
-        """Return what the run's agent has in view: its working memory, its context, and how that was kept in shape."""
+        """Return what the run's agent has in view: its working memory, its context, and how that was kept in shape.
+
+        Raises NotFoundError, JournalError for events that no agent writes in that order.
+        """
+        from orchestrator.agent.context import Projection  # noqa: PLC0415  # `ps` doesn't need it.
+
         events = list(stream.read(self._client, run_id))
+        try:
+            context = Projection().follow(events)
+        except LookupError as error:
+            raise stream.damaged(run_id, f"its events don't fit together: {error!r}") from error
         return Inside(
-            Projection().follow(events),
+            context,
             [event.body for event in events if isinstance(event.body, e.Rebuilt)],
             [event.body for event in events if isinstance(event.body, e.Condensed)],
         )
 
     def stories(self, run_id: str) -> tuple[Story, ...]:
         """Return what became of each error that the run's commands showed, in its committed steps."""
+        from orchestrator.diagnosed import stories  # noqa: PLC0415  # `ps` doesn't need it.
+
         return stories(stream.read(self._client, run_id))
 
     def prompt_limit(self, run_id: str, refused: Mapping[str, int]) -> int:
@@ -168,6 +178,8 @@ class Reader:
 
     def cassette(self, run_id: str, *, match: Match) -> str:
         """Return a run's replies as a cassette; see `orchestrator.export`."""
+        from orchestrator.export import cassette  # noqa: PLC0415  # `ps` doesn't need it.
+
         known = secrets(catalog(self._settings.families), os.environ)
         return cassette(list(stream.read(self._client, run_id)), match, known=known)
 

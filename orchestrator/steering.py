@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pydantic import ValidationError
 
 from orchestrator import events as e
-from orchestrator.agent.context import Projection
 from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
 from orchestrator.journal.stream import damaged
@@ -183,6 +182,8 @@ def _message(text: str) -> e.Steered:
 
 def _extended(journal: Writer, more: More) -> RunLimits | None:
     """Return the limits of a retried run; None where they stay. Raises UsageError where it would end at once."""
+    from orchestrator.agent.context import Projection  # noqa: PLC0415  # `ps` doesn't need it.
+
     view, spent = journal.view, Projection().follow(journal.events).spent_usd
     changes = {
         "steps": more.steps and view.depth + more.steps,

@@ -45,6 +45,7 @@ def estimate(text: str) -> int:
     return ceil(
         0.9 * len(kinds.translate(_WORDS).split())
         + 0.05 * kinds.count(b"a")
+        + 6.0 * kinds.count(b"a" * 16)  # No word is so long: sequences, keys, what is random.
         + 0.27 * kinds.count(b"A")
         + 1.1 * kinds.count(b"aA")  # In base64 each is the end of a piece; in code, a word.
         + 2.0 * (len(kinds.translate(_NUMBERS).split()) - glued)  # The blank in front is a token of its own.

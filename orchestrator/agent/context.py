@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.rules import behind
 from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
@@ -111,7 +112,9 @@ class Context:
 class Projection:
     """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: dict[int, Talk] | None = None) -> None:
+        """Take what was folded of this journal already, by the number of events that led to it."""
+        self._past = {} if past is None else past
         self._taken = 0
         self._talk = Talk()
         self._step = 0
@@ -129,6 +132,8 @@ class Projection:
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
         self._shown = 0
+        self._behind = ""
+        """The rules of folders that are told behind the result of the call that runs."""
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._spent = 0.0
@@ -148,10 +153,15 @@ class Projection:
         return self._context()
 
     def _go_back(self, events: Sequence[Event], body: e.Rewound) -> None:
-        """Take what was said as it was at that step: the journal up to there is folded anew."""
-        then = Projection()
-        then.follow(events[: _end_of(body.to, events)])
-        self._talk = then._talk  # Another of its own kind.
+        """Take what was said as it was at that step: the journal up to there is folded anew, once.
+
+        Rewinds lead to others: without what is known of them, each would take twice as long as the one before.
+        """
+        if (end := _end_of(body.to, events)) not in self._past:
+            then = Projection(self._past)
+            then.follow(events[:end])
+            self._past[end] = then._talk  # Another of its own kind.
+        self._talk = self._past[end].copy()
         self._step, self._depth = body.step, body.depth
         asked, seq = self._rewind, self._rewind_at
         if seq <= (body.asked or (0 if body.why == "lost" else seq)):
@@ -178,6 +188,7 @@ class Projection:
                 self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
+                self._behind = ""
             case e.CallFinished() as body:
                 self._running.discard(body.result.call_id)
                 self._results[body.result.call_id] = body
@@ -190,6 +201,7 @@ class Projection:
                 self._commit(body)
             case e.RulesRead() as body:
                 self._noted = working.rules(self._noted, body.path, body.text, body.step)
+                self._behind += behind(body.path, body.text)
             case e.SandboxReady():
                 self._talk.memory = seen.renewed(self._talk.memory)
                 self._again()
@@ -274,7 +286,11 @@ class Projection:
     def _seen(self, memory: WorkingMemory, ended: e.CallFinished) -> WorkingMemory:
         calls = self._open.calls if self._open is not None else ()
         call = next((call for call in calls if call.id == ended.result.call_id), None)
-        return memory if call is None else seen.observed(memory, call, ended)
+        if call is None:
+            return memory
+        content = ended.result.content.removesuffix(self._behind)  # The repository's words are no result.
+        result = ended.result.model_copy(update={"content": content})
+        return seen.observed(memory, call, ended.model_copy(update={"result": result}))
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:

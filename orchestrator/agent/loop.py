@@ -20,7 +20,7 @@ from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
-from orchestrator.agent.rules import Rules, reached, repo_notes, told
+from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.memory.history import History
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 MOST_LOST: Final = 2
 """A call during which this many attempts were lost isn't run again: it probably ends its worker."""
+_NOT_RUN: Final = "not run"
+"""What is told of hundreds of calls must fit, too: only the first is told why."""
 
 
 class Kind(StrEnum):
@@ -93,6 +95,7 @@ class Agent:
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
         self._restarted = False
+        self._crowded = False
 
     def run(self) -> Ending:
         """Work until the task is submitted, given up or a limit is reached.
@@ -197,6 +200,7 @@ class Agent:
     def _step(self) -> None:
         """One reply with all its calls, in order, and the checkpoint that commits it."""
         reply = self._reply()
+        self._crowded = False
         for call in reply.calls:
             self._stop.check()
             self._carry_out(call)
@@ -237,12 +241,14 @@ class Agent:
         if context.lost[call.id] >= MOST_LOST:
             outcome = failed(wording.fill("lost_twice"))
         elif not longest:
-            outcome = failed(wording.fill("crowded"))
+            outcome = failed(_NOT_RUN if self._crowded else wording.fill("crowded"))
+            self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
+        self._restarted = False  # Once is enough: there may be hundreds of calls.
         content = note + outcome.content + self._rules_of(call, outcome, longest)
         result = ToolResult(call_id=call.id, name=call.name, content=content, ok=outcome.ok)
         self._journal.append(
@@ -264,7 +270,7 @@ class Agent:
         read = self._rules.nearest(reached(call, outcome), {one.path for one in context.noted.rules}, longest)
         for path, text in read:
             self._journal.append(e.RulesRead(step=context.step + 1, path=path, text=text))
-        return "".join(f"\n\n{told(path, text)}" for path, text in read)
+        return "".join(behind(path, text) for path, text in read)
 
     def _past(self, context: Context) -> History:
         """Return what was said up to the last committed step, to be searched; what was undone isn't in it."""

@@ -51,9 +51,9 @@ def reached(call: ToolCall, outcome: Outcome) -> str:
             return ""
 
 
-def told(path: str, text: str) -> str:
-    """Return an AGENTS.md as it's put behind a result, in a frame that it can't close."""
-    return fill("rules", path=path, folder=posixpath.dirname(path), rules=fenced(text))
+def behind(path: str, text: str) -> str:
+    """Return what an AGENTS.md adds to the end of a result, in a frame that it can't close."""
+    return f"\n\n{fill('rules', path=path, folder=posixpath.dirname(path), rules=fenced(text))}"
 
 
 class Rules:

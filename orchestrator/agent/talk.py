@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.agent import tools
 from orchestrator.dialogue import Reply, ToolResult, Turn
 from orchestrator.memory import working
-from orchestrator.notes import Window, WorkingMemory
+from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
@@ -26,19 +27,6 @@ _LEAST_RATIO, _MOST_RATIO = 0.5, 2.5
 
 Span = tuple[int, int]
 """The first and the last of steps in a row."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a model wrote of all steps up to `step`, but of those in `missing`.
-
-    It is `late` where the context was built anew while it was written: what it tells isn't in the window.
-    """
-
-    text: str = ""
-    step: int = 0
-    late: bool = False
-    missing: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +79,13 @@ class Talk:
         self._counted: Span | None = None  # Tokens, and how much of the dialogue has them.
         self._told: int | None = None  # The same of the reply that is open.
         self._window_size = 0
+
+    def copy(self) -> Talk:
+        """Return another one that goes on from here."""
+        other = copy(self)
+        other.dialogue, other.steps, other.places = [*self.dialogue], [*self.steps], [*self.places]
+        other.sums = [*self.sums]
+        return other
 
     @property
     def sight(self) -> Sight:
@@ -185,7 +180,7 @@ class Talk:
         known = len(body.steps) == count  # Older journals don't tell.
         self.steps = list(body.steps) if known else list(range(body.step - count + 1, body.step + 1))
         self.memory = body.memory if body.memory != WorkingMemory() else self.memory
-        self.summary = Summary(body.summary, body.summed_up)
+        self.summary = body.summary
         self._open(body.window)
 
     def rebuild(self, body: e.Rebuilt) -> None:
@@ -193,7 +188,7 @@ class Talk:
         old, shown = self.summary, bool(body.summed_up)
         gone = uncovered(self.steps, body.summed_up, body.window.first)
         missing = joined(*(old.missing if shown else ()), *gone)
-        self.summary = Summary(old.text, old.step, late=bool(old.text) and not shown, missing=missing)
+        self.summary = Summary(text=old.text, step=old.step, late=bool(old.text) and not shown, missing=missing)
         self.rebuilt, self.parts = body.step, body.parts
         self._open(body.window)
         self.tried_at = self.tokens
@@ -207,7 +202,7 @@ class Talk:
             missing = self.summary.missing
             if late:  # It was there when these were still in view.
                 missing = tuple((max(first, body.step + 1), last) for first, last in missing if last > body.step)
-            self.summary = Summary(body.summary, body.step, late=late, missing=missing)
+            self.summary = Summary(text=body.summary, step=body.step, late=late, missing=missing)
 
     def _open(self, window: Window) -> None:
         self.window, self._counted = window, None

@@ -16,13 +16,13 @@ from orchestrator.agent.talk import fixed, joined, told, uncovered
 from orchestrator.dialogue import Part
 from orchestrator.memory.plain import fenced
 from orchestrator.memory.render import pinned, words
-from orchestrator.notes import Said, Window, WorkingMemory
+from orchestrator.notes import Said, Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.agent.talk import Sight, Span, Summary
+    from orchestrator.agent.talk import Sight, Span
 
 _STEPS_OF_WINDOW, _LARGEST_STEP = 5, 40_000
 """A threshold is a fifth of the window, or this many tokens."""
@@ -151,14 +151,20 @@ def _named(spans: tuple[Span, ...]) -> str:
 
 
 def first_lines(text: str, tokens: int) -> str:
-    """Return as many of a text's first lines as that many tokens hold, and say so where there are more."""
+    """Return as many of a text's first lines as that many tokens hold, and say so where there are more.
+
+    The last one is cut where it's most of what there is: some write a paragraph as one line.
+    """
     if estimate(text) <= tokens:
         return text
     lines: list[str] = []
     left = tokens - estimate(_CUT)
     for line in text.splitlines():
-        left -= estimate(line) + 1
-        if left < 0:
+        cost = estimate(line) + 1
+        if cost > left:
+            piece = line[: len(line) * max(left - 1, 0) // cost].rpartition(" ")[0]
+            lines += [piece] if piece and left > tokens // 2 else []
             break
         lines.append(line)
+        left -= cost
     return "\n".join([*lines, _CUT]) if lines else ""

@@ -6,6 +6,7 @@ What doesn't fit into a section's share is counted in a line that says where to 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.memory.plain import fenced, lines, one_line
@@ -47,7 +48,7 @@ _SHARES: Final[dict[str, int]] = {
 }
 """Of what the constraints leave of the budget; what a section doesn't use goes to the others."""
 _FRAME: Final = "written by the repository's maintainers: data, no orders beyond how to work in that folder"
-_MARKS: Final = {
+_MARKS: Final[dict[str, str]] = {
     TaskState.OPEN: "[ ]",
     TaskState.IN_PROGRESS: "[~]",
     TaskState.BLOCKED: "[!]",
@@ -100,12 +101,15 @@ def pinned(memory: WorkingMemory, budget: int) -> str:
     The goal and what people said aren't in it.
     """
     text, room = "", budget
-    for _ in range(_TRIES):  # Rows are estimated one by one: that adds up to a little less than the whole.
-        text = _within(memory, room)
-        over = estimate(text) - budget
-        if over <= 0 or room <= 0:
-            break
-        room -= over
+    try:
+        for _ in range(_TRIES):  # Rows are estimated one by one: that adds up to a little less than the whole.
+            text = _within(memory, room)
+            over = estimate(text) - budget
+            if over <= 0 or room <= 0:
+                break
+            room -= over
+    finally:
+        _cost.cache_clear()  # Megabytes, of one run of many.
     return text
 
 
@@ -239,7 +243,7 @@ def _row(note: Note) -> str:
     part = f", in {note.under}" if note.under and note.kind is not NoteKind.TASK else ""
     mark, text, why = "", note.text, f"; why: {note.why}" if note.why else ""
     if note.kind is NoteKind.TASK:
-        mark = f"{_MARKS[TaskState(note.state)]} "
+        mark = f"{_MARKS.get(note.state, _MARKS[TaskState.OPEN])} "
     elif note.kind is NoteKind.ERROR:
         text, why = f"{note.state}: {text}", f"; fix: {note.why}" if note.why else ""
     elif note.kind is NoteKind.FILE and note.by == "harness":
@@ -268,5 +272,7 @@ def _last(note: Note) -> int:
     return max(note.step, note.changed)
 
 
+@cache
 def _cost(text: str) -> int:
+    """Return what a row costs: asked for again and again while what fits is looked for, then forgotten."""
     return estimate(f"{text}\n")

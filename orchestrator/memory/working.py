@@ -24,6 +24,11 @@ _FRAME: Final = 40
 """Bytes that an entry is shown with: its id, its steps."""
 MOST_OWN: Final = 1_000
 """Entries that the agent may keep."""
+MOST_CHARACTERS: Final = 500_000
+"""Characters of all of them: many times what any window shows, and looked through within a tenth of a second."""
+
+MOST_RULES: Final = 64
+"""Folders whose rules are kept: far more than fit. Those of a folder that is forgotten are read anew."""
 
 OPEN, FIXED, GONE = "open", "fixed", "gone"
 LETTERS: Final = {
@@ -38,6 +43,7 @@ LETTERS: Final = {
 }
 AWAY: Final = (TaskState.ABANDONED.value, GONE)
 """States that take an entry away, unless it is a task."""
+_OVER: Final = (TaskState.DONE, TaskState.ABANDONED)
 
 
 def begin(goal: str) -> WorkingMemory:
@@ -51,9 +57,9 @@ def said(memory: WorkingMemory, text: str, step: int) -> WorkingMemory:
 
 
 def rules(memory: WorkingMemory, path: str, text: str, step: int) -> WorkingMemory:
-    """Add an AGENTS.md as it was read in `step`, in place of an earlier state of it."""
+    """Add an AGENTS.md as it was read in `step`, in place of an earlier state of it; of too many the oldest goes."""
     others = tuple(one for one in memory.rules if one.path != path)
-    return memory.model_copy(update={"rules": (*others, Rules(path=path, text=text, step=step))})
+    return memory.model_copy(update={"rules": (*others[1 - MOST_RULES :], Rules(path=path, text=text, step=step))})
 
 
 def noted(memory: WorkingMemory, arguments: Mapping[str, Any], step: int) -> tuple[WorkingMemory, Note]:
@@ -97,9 +103,7 @@ def _new(memory: WorkingMemory, given: Mapping[str, str], step: int) -> tuple[Wo
         raise ValueError("text is empty; say what is to be kept, or give the id of the entry to change")
     if given["state"] in AWAY and kind is not NoteKind.TASK:
         raise ValueError(f"a new entry can't be {given['state']}; give the id of the entry to take away")
-    kept = tuple(note for note in memory.notes if kind is not NoteKind.NEXT or note.kind is not kind)
-    if sum(note.by == "agent" for note in kept) >= MOST_OWN:
-        raise ValueError(f"{MOST_OWN:,} entries are kept already; take away what no longer counts, by its id")
+    kept = _with_room(tuple(note for note in memory.notes if kind is not NoteKind.NEXT or note.kind is not kind))
     name, numbers = next_id(memory.numbers, LETTERS[kind])
     note = Note(
         id=name,
@@ -111,6 +115,17 @@ def _new(memory: WorkingMemory, given: Mapping[str, str], step: int) -> tuple[Wo
         under=_under(memory, name, given["under"]),
     )
     return _fitting(memory.model_copy(update={"notes": (*kept, note), "numbers": numbers})), note
+
+
+def _with_room(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """Return the entries that stay beside a new one: of too many, the oldest task that is over goes, else it raises."""
+    if sum(note.by == "agent" for note in notes) < MOST_OWN:
+        return notes
+    done = [note for note in notes if note.state in _OVER]
+    if not done:
+        raise ValueError(f"{MOST_OWN:,} entries are kept already; take away what no longer counts, by its id")
+    oldest = min(done, key=lambda note: note.changed or note.step)
+    return tuple(note for note in notes if note is not oldest)
 
 
 def _changed(memory: WorkingMemory, old: Note, given: Mapping[str, str], step: int) -> tuple[WorkingMemory, Note]:
@@ -162,6 +177,10 @@ def _fitting(memory: WorkingMemory) -> WorkingMemory:
     constraints = (note for note in memory.notes if note.kind is NoteKind.CONSTRAINT)
     if sum(len(f"{note.text}{note.why}".encode()) + _FRAME for note in constraints) > CONSTRAINTS:
         raise ValueError("constraints are full; change or take away one by its id")
+    if sum(len(note.text) + len(note.why) for note in memory.notes if note.by == "agent") > MOST_CHARACTERS:
+        raise ValueError(
+            f"entries may have {MOST_CHARACTERS:,} characters together; shorten or take away some by their ids"
+        )
     return memory
 
 

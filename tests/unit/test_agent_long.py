@@ -284,6 +284,22 @@ def test_results_of_many_calls_in_a_step_share_its_room(start: Any, box: Sandbox
     assert not shown[-1].result.ok
 
 
+def test_hundreds_of_calls_in_a_step_fit_with_what_is_told_of_those_that_are_not_run(start: Any, box: Sandbox) -> None:
+    journal = start()
+    calls = tuple(ToolCall(id=f"c{n}", name="bash", arguments={"command": "seq 500"}) for n in range(200))
+
+    class Many(Plodder):
+        def _reply(self, step: int, name: str, arguments: dict[str, Any]) -> Reply:
+            return Reply(calls=calls) if step == 1 else super()._reply(step, name, arguments)
+
+    assert work_on(journal, box, Many(3)).kind is Kind.SUBMITTED
+    contents = [body.result.content for body in of(e.CallFinished, journal)[:200]]
+    assert contents[-1] == "error: not run"
+    assert sum("too many already" in content for content in contents) == 1
+    step = next(number for number, event in enumerate(journal.events) if isinstance(event.body, e.Checkpointed))
+    assert Projection().follow(journal.events[: step + 1]).tokens < PROMPT
+
+
 def test_a_summariser_that_never_answers_costs_nothing(start: Any, box: Sandbox) -> None:
     journal = start(limits=RunLimits(steps=100))
     summariser = Summariser(may=threading.Event())

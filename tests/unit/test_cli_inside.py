@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.api import Door
 from orchestrator.cli import inside, layout
 from orchestrator.dialogue import Part, Reply, ToolCall, ToolResult, Usage
+from orchestrator.errors import JournalError
 from orchestrator.journal.writer import Writer, create
 from orchestrator.notes import Note, NoteKind, Rules, Said, Window, WorkingMemory
 from orchestrator.reading import Inside
@@ -67,6 +70,15 @@ def test_the_memory_is_told_by_section_with_ids_and_steps(client: Redis, spec: R
     assert any(row.startswith("facts|f1 (step 4) the token is 4711") for row in told)
     assert not any(sign in row for row in told for sign in "\x1b\u202e")
     assert (seen.rebuilt, seen.condensed, door.prompt_limit(run_id, {})) == ([], [], 0)
+
+
+def test_events_that_do_not_fit_together_are_damage(client: Redis, spec: RunSpec, tmp_path: Path) -> None:
+    run_id = new_run_id()
+    first, second, *rest = begun(spec)
+    create(client, run_id, "ann", [first, second])
+    Writer(client, run_id, who="w").append(*rest[:4], *(body for body in rest[4:7] if body.type == "checkpointed"))
+    with pytest.raises(JournalError, match="isn't as it was written"):
+        Door(client, Settings(state_dir=tmp_path)).inside(run_id)
 
 
 def test_the_context_is_told_by_part_and_what_each_rebuild_dropped(spec: RunSpec) -> None:

@@ -150,6 +150,27 @@ def test_the_agent_keeps_no_more_than_it_may() -> None:
     assert len(noted(memory, id="f7", state="gone").notes) == w.MOST_OWN - 1
 
 
+def test_tasks_that_are_over_make_room_for_new_entries() -> None:
+    memory = EMPTY
+    for number in range(w.MOST_OWN):
+        memory = noted(memory, number, kind="task", text=f"{number}")
+    memory = noted(noted(memory, 5, id="t9", state="done"), 2000, id="t3", state="abandoned")
+    memory = noted(memory, 2001, kind="fact", text="one more")
+    assert len(memory.notes) == w.MOST_OWN
+    names = {note.id for note in memory.notes}
+    assert "t9" not in names, "the one that has been over longest"
+    assert {"t3", "f1"} <= names
+
+
+def test_all_entries_together_are_bounded() -> None:
+    memory = EMPTY
+    for number in range(w.MOST_CHARACTERS // w.LONGEST):
+        memory = noted(memory, kind="fact", text=f"{number}".ljust(w.LONGEST, "x"))
+    with pytest.raises(ValueError, match="shorten or take away"):
+        noted(memory, kind="fact", text="one more")
+    assert noted(noted(memory, id="f7", text="short"), kind="fact", text="one more").notes
+
+
 def test_what_people_say_stays_verbatim_and_rules_of_a_path_replace_each_other() -> None:
     memory = w.said(w.said(EMPTY, HOSTILE, 3), "again", 9)
     assert [(one.step, one.text) for one in memory.said] == [(3, HOSTILE), (9, "again")]
@@ -159,6 +180,13 @@ def test_what_people_say_stays_verbatim_and_rules_of_a_path_replace_each_other()
         ("b/AGENTS.md", "x", 1),
         ("a/AGENTS.md", "blanks", 2),
     ]
+
+
+def test_rules_of_many_folders_are_kept_up_to_a_number() -> None:
+    memory = EMPTY
+    for number in range(w.MOST_RULES + 5):
+        memory = w.rules(memory, f"d{number}/AGENTS.md", "tabs", number)
+    assert [one.step for one in memory.rules] == [*range(5, w.MOST_RULES + 5)]
 
 
 @pytest.mark.parametrize("kind", NoteKind)
