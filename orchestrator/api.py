@@ -22,6 +22,7 @@ from orchestrator.reading import Reader
 from orchestrator.runs import RunSpec, RunView, State, new_run_id
 from orchestrator.steering import Steering
 from orchestrator.timeline import Timeline
+from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,18 +198,29 @@ class Door(Reader):
 
     def steer(self, run_id: str, text: str) -> RunView:
         """Tell the agent something at its next step; see `steering.steer`."""
-        return self._steering.steer(run_id, self.typed(text).text)
+        return self._steering.steer(run_id, self._said(run_id, text))
 
     def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
         """Take a run up again that is over; see `steering.retry`."""
-        return self._steering.retry(run_id, more, message=self.typed(message).text)
+        return self._steering.retry(run_id, more, message=self._said(run_id, message))
+
+    def _said(self, run_id: str, text: str) -> str:
+        """Return what a person says to a run as it's recorded. Raises UsageError for more than its model takes.
+
+        What people say stays in view to the end of the run, so one message may have half of the window.
+        """
+        said, limit = self.typed(text).text, self.prompt_limit(run_id, {})
+        if limit and (tokens := estimate(said)) > limit // 2:
+            cause = f"it has about {tokens:,} tokens, and the run's model takes {limit:,} in all"
+            raise UsageError("the message is too long", cause=cause, hint="say it shorter: it stays in view to the end")
+        return said
 
     def rewind(self, run_id: str, step: int, *, message: str = "") -> Asked:
         """Ask for a return to an earlier step; `message` is told to the model. A run that is over is taken up again.
 
         Raises NotFoundError for a step that the run hasn't been at.
         """
-        request = e.RewindRequested(step=step, message=self.typed(message).text)
+        request = e.RewindRequested(step=step, message=self._said(run_id, message))
         return self._rewind(run_id, lambda at: at.kept(step).step, request)
 
     def undo(self, run_id: str) -> Asked:

@@ -44,9 +44,9 @@ class Context:
     person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
     step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
     calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
-    those of undone steps and summaries included. `limits` are the tokens that models take which refused more, and
-    `refused` counts how often in a row one did. `failures` is how many summaries in a row failed, `tries` how many were
-    asked for since the context was built anew.
+    those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
+    `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
+    summaries in a row failed, `tries` how many were asked for since the context was built anew.
     """
 
     system: str = ""
@@ -69,6 +69,7 @@ class Context:
     lost: Counter[str] = field(default_factory=Counter)
     spent_usd: float = 0.0
     limits: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     failures: int = 0
     tries: int = 0
@@ -138,6 +139,7 @@ class Projection:
         self._lost: Counter[str] = Counter()
         self._spent = 0.0
         self._limits: dict[str, int] = {}
+        self._accepted: dict[str, int] = {}
         self._refused = 0
         self._failures = 0
         self._tries = 0
@@ -182,6 +184,8 @@ class Projection:
             case e.Prompted() as body:
                 self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
+                taken = max(self._talk.tokens, self._accepted.get(body.reply.model, 0))
+                self._accepted = self._accepted | {body.reply.model: taken}
                 self._begin_step(body.reply)
                 self._talk.hear(body.reply)
                 self._spent += body.reply.cost_usd or 0.0
@@ -252,6 +256,7 @@ class Projection:
             lost=self._lost,
             spent_usd=self._spent,
             limits=self._limits,
+            accepted=self._accepted,
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
@@ -310,7 +315,9 @@ class Projection:
         self._tries = 0
         if body.why == "refused":
             self._refused += 1
-            self._limits = self._limits | {body.model: body.limit}
+            # Who refuses less than it took before meant something else, or miscounts: once is not always.
+            least = max(body.limit, self._accepted.get(body.model, 0))
+            self._limits = self._limits | {body.model: least}
         self._talk.rebuild(body)
 
 

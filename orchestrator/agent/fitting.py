@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_REFUSED: Final = 3
 """So many requests in a row that are too long for the model, each shorter than the one before, and it's given up."""
+_UNCOUNTED: Final = 0.9
+"""How much of the window the first request may have: nobody has counted its tokens yet."""
 _OF_REFUSED: Final = 0.75
 """What is asked with next may have this much of what was refused, or of what the provider named."""
 _ONE_RESULT, _ALL_RESULTS = 0.08, 0.25
@@ -52,7 +54,8 @@ class Fitting:
         if not (usable := self.usable):
             return
         context = self._context()
-        if (least := needed(context.sight, context.memory)) > usable:
+        least = needed(context.sight, context.memory)
+        if least > usable * (1 if context.sight.steps else _UNCOUNTED):
             raise self._hopeless(least, usable)
         if context.tokens > usable and context.sight.steps and context.sight.rebuilt != context.step + 1:
             began = time.monotonic()
@@ -62,7 +65,8 @@ class Fitting:
     def refused(self, error: TooLongError) -> None:
         """Have a shorter request than the one that the model refused. Raises that error where there is none."""
         began, context = time.monotonic(), self._context()
-        limit = int(min(context.tokens, error.limit or context.tokens) * _OF_REFUSED)
+        named = error.limit if error.limit >= context.accepted.get(self._model.name, 0) else 0
+        limit = int(min(context.tokens, named or context.tokens) * _OF_REFUSED)
         if context.refused + 1 >= MOST_REFUSED or not context.sight.steps:
             raise error
         body = rebuild(context.sight, context.memory, limit, step=context.step + 1)

@@ -50,7 +50,8 @@ class Killed(Exception):  # noqa: N818  # What a test ends an attempt with; it's
 class Plodder:
     """A model that runs one command a step, as many as it is told to, then submits; it prints a lot. Times don't count.
 
-    `longest` are the tokens above which it refuses a request, `others` calls that it makes in certain steps.
+    `longest` are the tokens above which it refuses a request, `others` calls that it makes in certain steps. A `moody`
+    one also refuses each request whose number that divides, as if it took 1,000 tokens.
     """
 
     name = "plodder"
@@ -61,6 +62,7 @@ class Plodder:
         *,
         prompt_limit: int = PROMPT,
         longest: int = 10**9,
+        moody: int = 0,
         others: dict[int, tuple[str, dict[str, Any]]] | None = None,
         meanwhile: Callable[[int], Any] = lambda _: None,
     ) -> None:
@@ -69,6 +71,7 @@ class Plodder:
         self.refused: list[Request] = []
         self._steps = steps
         self._longest = longest
+        self._moody = moody
         self._others = others or {}
         self._meanwhile = meanwhile
 
@@ -79,6 +82,9 @@ class Plodder:
         if size > self._longest:
             self.refused.append(request)
             raise TooLongError("that is too long", cause=f"{size} tokens")
+        if self._moody and (len(self.asked) + len(self.refused)) % self._moody == self._moody - 1:
+            self.refused.append(request)
+            raise TooLongError("that is too long", limit=1_000)
         self.asked.append(request)
         step = request.before + sum(isinstance(said, Reply) for said in request.dialogue) + 1
         self._meanwhile(step)
@@ -238,7 +244,18 @@ def test_a_request_that_is_refused_as_too_long_is_asked_again_with_less(start: A
     assert (first.why, first.model) == ("refused", "plodder")
     assert first.limit <= first.before * 0.75
     assert {body.why for body in rest} == {"full"}
-    assert {body.limit for body in rest} == {first.limit}
+    [limit] = {body.limit for body in rest}
+    assert first.limit <= limit <= first.before, "what it had taken before counts"
+
+
+def test_a_model_that_refuses_now_and_then_what_it_takes_at_other_times_is_not_believed(
+    start: Any, box: Sandbox
+) -> None:
+    journal = start(limits=RunLimits(steps=100))
+    model = Plodder(40, moody=7)
+    assert work_on(journal, box, model).kind is Kind.SUBMITTED
+    assert len(model.refused) >= 5
+    assert Projection().follow(journal.events).limits["plodder"] > PROMPT / 3, "it doesn't go down and down"
 
 
 def test_a_model_that_refuses_whatever_it_is_asked_is_given_up(start: Any, opened: Opened) -> None:

@@ -11,7 +11,7 @@ from orchestrator.agent.context import Projection
 from orchestrator.api import Door
 from orchestrator.cli import inside, layout
 from orchestrator.dialogue import Part, Reply, ToolCall, ToolResult, Usage
-from orchestrator.errors import JournalError
+from orchestrator.errors import JournalError, UsageError
 from orchestrator.journal.writer import Writer, create
 from orchestrator.notes import Note, NoteKind, Rules, Said, Window, WorkingMemory
 from orchestrator.reading import Inside
@@ -140,3 +140,21 @@ def test_the_limit_is_the_one_that_a_server_taught(client: Redis, spec: RunSpec,
     door = Door(client, Settings(state_dir=tmp_path))
     assert door.prompt_limit(run_id, {}) == 98_304
     assert door.prompt_limit(run_id, {"openai-compatible/m": 15_000, "another": 9_000}) == 15_000
+
+
+def test_a_message_that_its_model_could_not_keep_in_view_is_refused(
+    client: Redis, spec: RunSpec, tmp_path: Path
+) -> None:
+    small = {"small": {"wire": "chat", "base_url": "http://127.0.0.1:9/v1", "models": {"m": {"window": 16_384}}}}
+    door, run_id = Door(client, Settings(state_dir=tmp_path, families=small)), new_run_id()
+    create(
+        client, run_id, "ann", [e.Submitted(spec=spec.model_copy(update={"model": "small/m"})), e.Dispatched(attempt=1)]
+    )
+    said = "leave the parser alone. "
+    assert door.prompt_limit(run_id, {}) == 12_288
+    for say in (door.steer, lambda run, text: door.rewind(run, 0, message=text)):
+        with pytest.raises(UsageError, match="the message is too long") as refused:
+            say(run_id, said * 2_000)
+        assert "the run's model takes 12,288" in refused.value.cause
+    assert door.steer(run_id, said * 100).steered
+    assert [event.body.type for event in door.events(run_id)] == ["submitted", "dispatched", "steered"]
