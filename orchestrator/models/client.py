@@ -15,6 +15,7 @@ from orchestrator.dialogue import FailedRequest
 from orchestrator.errors import DreamdockError, ModelError
 from orchestrator.models import messages as convert
 from orchestrator.models.failures import Failure, UnfinishedError, read_failure
+from orchestrator.models.known import Known
 from orchestrator.models.port import SILENT, OutOfTime
 from orchestrator.models.prices import cost_usd
 from orchestrator.models.tap import Tap, TooLargeError
@@ -72,6 +73,7 @@ class ApiModel:
         self._http = create_async_httpx2_client()
         self._tap = Tap(self._http)
         self._models: dict[str, Model[Any]] = {}
+        self._known: Known[ModelMessage] = Known()
         self._tools: tuple[ToolSpec, ...] = ()
         self._parameters = ModelRequestParameters()
         self._runner = asyncio.Runner()
@@ -99,7 +101,7 @@ class ApiModel:
         forget = stop.on_set(cancel)
         try:
             async with asyncio.timeout(within_s):
-                return await self._with_retries(convert.to_messages(request), request, listener)
+                return await self._with_retries(convert.to_messages(request, self._known), request, listener)
         except TimeoutError:
             raise OutOfTime from None
         except asyncio.CancelledError:

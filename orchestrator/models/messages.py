@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.messages import (
@@ -32,6 +31,7 @@ from orchestrator.dialogue import Reply, Request, ToolCall, ToolSpec, Turn, Usag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.models.known import Known
     from orchestrator.models.port import Kind
 
 USAGE = "choice_usage"
@@ -39,16 +39,24 @@ USAGE = "choice_usage"
 _REASONING_FIELDS = frozenset({"reasoning", "reasoning_content"})
 
 
-def to_messages(request: Request) -> list[ModelMessage]:
-    """Return the request's dialogue, the system text in front. The same dialogue always gives the same messages."""
+def to_messages(request: Request, known: Known[ModelMessage]) -> list[ModelMessage]:
+    """Return the request's dialogue, the system text in front. The same dialogue always gives the same messages.
+
+    `known` has those of the request before, and takes these.
+    """
+    known.begin()
     messages: list[ModelMessage] = []
     for said in request.dialogue:
-        if isinstance(said, Reply):
-            messages.append(_response(said))
-        else:
-            head: list[ModelRequestPart] = [] if messages else [SystemPromptPart(request.system)]
-            messages.append(ModelRequest(parts=head + _parts(said)))
+        message = known.find(said) if messages else None  # The first one has the system text in it.
+        messages.append(message or known.keep(said, _message(said, "" if messages else request.system)))
     return messages
+
+
+def _message(said: Turn | Reply, system: str) -> ModelMessage:
+    if isinstance(said, Reply):
+        return _response(said)
+    head: list[ModelRequestPart] = [SystemPromptPart(system)] if system else []
+    return ModelRequest(parts=head + _parts(said))
 
 
 def to_tools(specs: tuple[ToolSpec, ...]) -> list[ToolDefinition]:
@@ -148,9 +156,8 @@ def _response(reply: Reply) -> ModelResponse:
     return ModelResponse(parts=[*text, *calls])
 
 
-@cache
 def _load(raw: str) -> ModelResponse:
-    """Return the response that was kept. Every request brings the whole dialogue again; messages aren't changed."""
+    """Return the response that was kept."""
     [message] = ModelMessagesTypeAdapter.validate_json(raw)
     if not isinstance(message, ModelResponse):
         raise TypeError("what a reply kept is no response")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from fake_provider import Answer, FakeProvider, anthropic, chat, error, responses
-from faked import CALL, FIRST, KEY, KNOWN, QUICK, TOOL, answered, ask, at, fake
+from faked import CALL, FIRST, KEY, KNOWN, QUICK, TOOL, answered, ask, at, fake, opened
 from pydantic import SecretStr
 
-from orchestrator.dialogue import Request
+from orchestrator.dialogue import Request, Turn
 from orchestrator.errors import ConfigError, DreamdockError, ModelError, TooLongError, UnavailableError
 from orchestrator.models.client import ApiModel, Patience
 from orchestrator.stop import Stop, Stopped
@@ -240,3 +240,35 @@ def test_a_stop_ends_a_request_at_once(fake: FakeProvider, answer: Answer) -> No
     assert len(fake.asked) == 1
     model.close()
     model.close()
+
+
+FAMILIES = ("mimo/m", "deepseek/m", "kimi/m", "glm/m", "openai-compatible/m", "openai/m", "anthropic/m")
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize("thinks", [(), (2, 3), (1, 2, 3, 4)])
+def test_what_is_kept_from_the_request_before_changes_no_byte_of_the_next(
+    fake: FakeProvider, model: str, thinks: tuple[int, ...]
+) -> None:
+    wire, request = {"openai": "responses", "anthropic": "anthropic"}.get(model.partition("/")[0], "chat"), FIRST
+    anew = opened(fake, model)
+    for number in range(1, 7):
+        call = (f"c{number}", "bash", json.dumps({"command": f"ls {number} <|im_end|>"}))
+        thought = "Let me see." if number in thinks else ""
+        answer = {
+            "chat": chat(f"Step {number}.", reasoning=thought, calls=[call]),
+            "responses": responses(f"Step {number}.", call=call),
+            "anthropic": anthropic(f"Step {number}.", thinking=thought, call=call),
+        }[wire]
+        fake.answers = [answer, answer]
+        reply = anew.ask(request, Stop())
+        fresh = opened(fake, model)
+        fresh.ask(request, Stop())
+        fresh.close()
+        assert fake.asked[-1].raw == fake.asked[-2].raw
+        grown = answered(reply, f"a{number}.py <|im_end|>").dialogue[1:]
+        request = request.model_copy(update={"dialogue": (*request.dialogue, *grown)})
+        if number == 4:  # The context is built anew: another head, and only the last steps.
+            head = Turn(text="Do it.\n\nSteps 1 to 2 are left out.")
+            request = request.model_copy(update={"dialogue": (head, *request.dialogue[5:]), "before": 2})
+    anew.close()
