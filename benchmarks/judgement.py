@@ -1,5 +1,6 @@
-r"""How well output becomes located diagnostics: `python -m benchmarks.judgement [--cases DIR] [--json]`.
+r"""How well output is read and loops are seen: `python -m benchmarks.judgement [--cases DIR] [--json]`.
 
+Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`.
 DIR holds real output of real tools with known places: `errorformat.jsonl` (from reviewdog/errorformat) and
 `analysis-model.jsonl` (from jenkinsci/analysis-model); its README says more. It isn't part of the repository; by
 default it is looked for beside it.
@@ -27,6 +28,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks import guard_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
 from orchestrator.diagnostics.told import told
@@ -215,7 +217,7 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    return present("judgement", rows(options.cases), as_json=options.json)
+    return present("judgement", [*rows(options.cases), *guard_rows.rows()], as_json=options.json)
 
 
 if __name__ == "__main__":
