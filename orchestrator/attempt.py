@@ -7,6 +7,7 @@ import platform
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -337,30 +338,25 @@ class Attempt:
 
     def _open_model(self) -> Model:
         """Return the run's model. Raises ConfigError for a model or a key that this worker doesn't have."""
-        spec, run_id = self._spec, self._journal.view.id
+        spec = self._spec
         if is_scripted(spec.model):
             return open_script(spec.model, spec.script, accept=spec.accept.command if spec.accept else "")
-        known = catalog(self._settings.families)
-        price = Price(*spec.price) if spec.price else None
-        chosen = known.choose(spec.model, base_url=spec.base_url, price=price)
         if not spec.fallback:
-            return open_model(chosen, os.environ, cache_key=run_id)
-        second = open_model(known.choose(spec.fallback), os.environ, cache_key=run_id)
-        return FallbackModel(open_model(chosen, os.environ, cache_key=run_id), second)
+            return self._opened_model(spec.model)
+        second = self._opened_model(spec.fallback)
+        return FallbackModel(self._opened_model(spec.model), second)
+
+    def _opened_model(self, name: str, patience: Patience | None = None) -> Model:
+        """Return one of the run's two models, with the run's settings."""
+        spec, own = self._spec, name == self._spec.model
+        price = Price(*spec.price) if own and spec.price else None
+        known = catalog(self._settings.families)
+        choice = known.choose(name, base_url=spec.base_url if own else "", price=price)
+        return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _condensers(self) -> Opener | None:
         """Return what opens a model that sums up: with the run's own settings, so that its cache is the same."""
-        spec, run_id, known = self._spec, self._journal.view.id, catalog(self._settings.families)
-        if is_scripted(spec.model):
-            return None
-
-        def opened(name: str) -> Model:
-            own = name == spec.model
-            price = Price(*spec.price) if own and spec.price else None
-            choice = known.choose(name, base_url=spec.base_url if own else "", price=price)
-            return open_model(choice, os.environ, cache_key=run_id, patience=_CONDENSERS)
-
-        return opened
+        return None if is_scripted(self._spec.model) else partial(self._opened_model, patience=_CONDENSERS)
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""

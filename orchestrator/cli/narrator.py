@@ -190,9 +190,9 @@ class Narrator:
     def _condensed(self, _event: e.Event, body: e.Condensed) -> list[Line]:
         if body.reply is not None:
             self._pay(body.reply)
-        if body.summary:
-            return []  # It's beside the work; the rebuild that takes it says so.
-        return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure or "no summary")), prose=True)]
+        if not body.failure:
+            return []  # It's beside the work: the rebuild that takes it says so, and one of what was undone is nothing.
+        return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure)), prose=True)]
 
     def _rebuilt(self, _event: e.Event, body: e.Rebuilt) -> list[Line]:
         return [Line("context", rebuilt(body), prose=True)]

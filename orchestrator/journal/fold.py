@@ -10,6 +10,7 @@ from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
 
 
@@ -76,13 +77,9 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
         case e.Replied(reply=reply, step=step):
-            known = view.cost_usd is not None and reply.cost_usd is not None
-            cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-            return {"usage": view.usage + reply.usage, "cost_usd": cost, "doing": f"step {step}: replied"}
+            return {**_paid(view, reply), "doing": f"step {step}: replied"}
         case e.Condensed(reply=reply) if reply is not None:
-            known = view.cost_usd is not None and reply.cost_usd is not None
-            cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-            return {"usage": view.usage + reply.usage, "cost_usd": cost}
+            return _paid(view, reply)
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -134,6 +131,13 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             }
         case _:
             return {}
+
+
+def _paid(view: RunView, reply: Reply) -> dict[str, Any]:
+    """Return what a run has used with one more reply; its cost is unknown once one of them is."""
+    known = view.cost_usd is not None and reply.cost_usd is not None
+    cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
+    return {"usage": view.usage + reply.usage, "cost_usd": cost}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.dialogue import Reply, Turn
+from orchestrator.memory.working import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ CHUNK_CHARACTERS: Final = 1500
 _OVERLAP: Final = 100
 """Characters that two pieces of one long line have in common, so that no word is lost between them."""
 _WHAT: Final = 80
-_NOTE: Final = "note"
 
 
 class Kind(StrEnum):
@@ -54,7 +54,7 @@ def entries(step: int, said: Turn | Reply, calls: Mapping[str, ToolCall]) -> Ite
         if said.text:
             yield Entry(step, Kind.REPLY, "", storable(said.text))
         for call in said.calls:
-            kind = Kind.NOTE if call.name == _NOTE else Kind.CALL
+            kind = Kind.NOTE if call.name == NOTE else Kind.CALL
             yield Entry(step, kind, what(call), storable(call.invalid or written(call.arguments)))
         return
     for result in said.results:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.memory.plain import named, one_line
 from orchestrator.memory.working import FIXED, GONE, LETTERS, NOTE, OPEN, next_id, noted
 from orchestrator.notes import Note, NoteKind, WorkingMemory
+from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,6 @@ _LONGEST: Final = 200
 _FILE: Final = NoteKind.FILE
 _SETTLED: Final = ("", FIXED)
 _ARROW: Final = " → "
-_WORKSPACE: Final = "/workspace"
 _TELLING: Final = re.compile(r"error|fail|exception|panic|denied|not found|no such|cannot|can't", re.IGNORECASE)
 _TELLING_LINES: Final = 20
 _BACKGROUND: Final = re.compile(r"(?<![&|<>\\])&(?=\s|\)|$)", re.MULTILINE)
@@ -77,14 +77,14 @@ def renewed(memory: WorkingMemory) -> WorkingMemory:
 
 def _shown_path(path: str) -> str:
     """Return a path as checkpoints name it: from the workspace on."""
-    return one_line(posixpath.normpath(path).removeprefix(f"{_WORKSPACE}/"), _LONGEST)
+    return one_line(posixpath.normpath(path).removeprefix(f"{WORKSPACE}/"), _LONGEST)
 
 
 def _touched(memory: WorkingMemory, paths: Mapping[str, str], step: int) -> WorkingMemory:
     """Take files that were read, or changed where a path's status isn't empty. What was changed stays so."""
     notes = memory.notes
     paths = {path: how for path, how in paths.items() if path}  # Of a name that can't be seen nothing is left.
-    old = {note.text: note for note in notes if note.kind is _FILE and note.text in paths and note.by == "harness"}
+    old = {note.text: note for note in notes if _by_us(note, _FILE) and note.text in paths}
     kept = [note for note in notes if note is not old.get(note.text)] if old else [*notes]
     numbers, ids = memory.numbers, len(old)
     for path, how in paths.items():
@@ -146,7 +146,7 @@ def _where(notes: Sequence[Note], kind: NoteKind, key: str) -> int | None:
     """Return the place of the harness's entry that begins with a key."""
     for where in range(len(notes) - 1, -1, -1):
         note = notes[where]
-        if note.kind is kind and note.by == "harness" and note.text.startswith(key):
+        if _by_us(note, kind) and note.text.startswith(key):
             return where
     return None
 
@@ -181,7 +181,7 @@ def _no_longer(memory: WorkingMemory) -> WorkingMemory:
 def _bounded(memory: WorkingMemory, kind: NoteKind, most: int) -> WorkingMemory:
     """Return the memory without the oldest entries of the harness that are too many."""
     notes = memory.notes
-    ours = [n for n, note in enumerate(notes) if note.kind is kind and note.by == "harness"]
+    ours = [n for n, note in enumerate(notes) if _by_us(note, kind)]
     if len(ours) <= most:
         return memory
     ours.sort(key=lambda n: notes[n].state not in _SETTLED)  # Stable: the oldest first.
