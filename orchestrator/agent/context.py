@@ -96,7 +96,8 @@ class Context:
     def done(self) -> tuple[Done, ...]:
         """The last committed steps since a person spoke, as the guards see them."""
         first = bisect_left(self.sight.places, self.spoken)
-        return trail(self.dialogue[self.spoken :], self.sight.steps[first:], first=self.sight.window.first)
+        steps, window = self.sight.steps[first:], self.sight.window
+        return trail(self.dialogue[self.spoken :], steps, first=window.first, errors=self.sight.errors)
 
     @property
     def summary(self) -> str | None:
@@ -299,8 +300,8 @@ class Projection:
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:
-            results = tuple(self._results[call.id].result for call in self._open.calls)
-            self._talk.commit(body.step, self._open, results)
+            ended = tuple(self._results[call.id] for call in self._open.calls)
+            self._talk.commit(body.step, self._open, ended)
             self._talk.memory = seen.committed(self._noted, body.files, body.step)
         self._step, self._depth, self._open = body.step, self._depth + 1, None
         self._again()
