@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.paths import Files
 from orchestrator.diagnostics.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OUTPUT = Path(__file__).parent / "tool_output"
 _LINTED = (
