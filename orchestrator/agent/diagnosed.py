@@ -1,10 +1,10 @@
 """The diagnostics of a command: read from its whole output, and shown with the source around them.
 
-A command that failed is read whatever it was: it says why. One that ended well is read only where its line tells that
-compilers, linters, builds or tests speak (`diagnostics.command`), since the text of files, histories and searches is
-full of places that are no findings of now. Of these only what lies in a file that is there counts: warnings, which say
-themselves that they are such; and errors where the exit code isn't the tool's, as behind `| tail` or `|| true`, and
-the output says that something failed.
+A command that failed is read: it says why. One that ended well is read only where its line tells that compilers,
+linters, builds or tests speak (`diagnostics.command`); the text of files, histories and searches never is, since it's
+full of places that are no findings of now. Of what ended well only places in files that are there count: warnings,
+which say themselves that they are such; and errors where the exit code isn't the tool's, as behind `| tail` or
+`|| true`, and the output says that something failed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def diagnosed(
     a command that ended well.
     """
     said, well = spoken(command), result.exit_code == 0
-    if well and not (said.speaks and listing is not None):
+    if said.quotes or (well and not (said.speaks and listing is not None)):
         return ()
     output = result.output
     if result.whole and result.total_bytes > len(output):

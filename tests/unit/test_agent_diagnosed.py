@@ -51,10 +51,10 @@ def test_names_alone_are_found_in_the_workspace(ask: Callable[[str], Outcome], b
     box.write("app/src/test/java/com/example/CalcTest.java", b"// test\n" * 12)
     box.write("go.txt", GO.encode())
     box.write("java.txt", JAVA.encode())
-    went = ask("cat go.txt; exit 1")
+    went = ask("make go.txt 1")
     assert places(went.diagnostics) == ["pkg/div/div_test.go:9: error"]
     assert "\n pkg/div/div_test.go:9: got 2, want 3 [TestDiv]\n pkg/div/div_test.go:9\n" in went.content
-    failed = ask("cat java.txt; (exit 1)")
+    failed = ask("make java.txt 1")
     assert places(failed.diagnostics) == ["app/src/test/java/com/example/CalcTest.java:12: error"]
 
 
@@ -77,7 +77,12 @@ def test_warnings_of_a_build_that_ends_well_are_kept_and_not_shown(ask: Callable
     went = ask("make said.txt")
     assert places(went.diagnostics) == ["calc.py:2: warning", "calc.py:1: warning"]
     assert "Diagnostics" not in went.content
-    for command in ("cat said.txt", "git grep -n warning; make said.txt", "grep -n . said.txt"):
+    for command in (
+        "cat said.txt",
+        "git grep -n warning; make said.txt",
+        "grep -n . said.txt gone",
+        "cat said.txt | tail; false",
+    ):
         assert ask(command).diagnostics == (), command
 
 

@@ -41,6 +41,7 @@ _WAITS: Final = re.compile(
 _RAN_OUT: Final = "[exit code 124"  # What `timeout` ends with.
 _ENDED: Final = re.compile(r"^\[(exit code \d+|timed out|ended by)", re.MULTILINE)
 _WELL: Final = "exit code 0"
+_TRACEBACK: Final = re.compile(r"^Traceback", re.MULTILINE)
 _FEW: Final = 5
 """Lines of a result that may be the call's own words, as those of an echo."""
 
@@ -203,7 +204,7 @@ def _failed(command: str, content: str) -> bool:
     ends = _ENDED.findall(content)
     if not ends or ends[-1] != _WELL:
         return bool(ends)
-    return "|" in command and not _only_looks(command) and says_no(content)
+    return "|" in command and not _only_looks(command) and (says_no(content) or bool(_TRACEBACK.search(content)))
 
 
 def _only_looks(command: str) -> bool:
