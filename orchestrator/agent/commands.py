@@ -11,6 +11,7 @@ from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import clean, cut
 from orchestrator.agent.signal import signal
 from orchestrator.diagnostic import Severity
+from orchestrator.endings import how
 from sandbox.errors import FileProblem
 from sandbox.spec import WORKSPACE
 
@@ -107,9 +108,9 @@ def _kept(sandbox: Sandbox, result: CommandResult) -> str:
 
 
 def _end(result: CommandResult, allowed_s: float) -> str:
+    end = how(exit_code=result.exit_code, signal=result.signal, timed_out=result.timed_out)
     if result.timed_out:
-        return f"timed out after {allowed_s:g} s; its processes were ended"
-    end = f"exit code {result.exit_code}" if result.signal is None else f"ended by signal {result.signal}"
+        return f"{end} after {allowed_s:g} s; its processes were ended"
     return end if result.cwd == WORKSPACE else f"{end}; working directory {clean(result.cwd.encode())}"
 
 

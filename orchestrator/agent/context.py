@@ -15,6 +15,7 @@ from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
+from orchestrator.endings import how
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -324,9 +325,9 @@ class Projection:
 
 def _told(verdict: Verdict) -> str:
     """Return what the acceptance command said, for the model: the end of it."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
+    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
     where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{how}{where}]"
+    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{end}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

@@ -25,7 +25,7 @@ from sandbox.errors import WorkspaceError
 from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from orchestrator.agent.listing import Listing
     from sandbox.open import Sandbox
@@ -58,24 +58,27 @@ def diagnosed(
         output = _read(sandbox, result.whole, LARGEST_READ if well else _LARGEST_OUTPUT) or output
     text = clean(output)
     cwd = result.cwd.removeprefix(WORKSPACE) if result.cwd.startswith(f"{WORKSPACE}/") else ""
-    files = (
-        Files(listing.find, root=WORKSPACE, cwd=cwd, all_names=well)
-        if listing is not None
-        else Files(root=WORKSPACE, cwd=cwd)
-    )
+    find = listing.find if listing is not None else _nowhere
+    files = Files(find, root=WORKSPACE, cwd=cwd, all_names=well)
     found = read(text, files=files)
-    if said.speaks and (
-        told := [one for report in reports(sandbox, command, result) for one in read(report, files=files)]
-    ):
-        # A report is exact, and has the whole message: what the output says of the same places is left out.
-        known = {(one.file, one.line) for one in told if one.line}
-        found = (*told, *(one for one in found if (one.file, one.line) not in known))
+    # A report is exact, and has the whole message: what the output says of the same places is left out.
+    written = reports(sandbox, command, result) if said.speaks else ()
+    told = tuple(one for report in written for one in read(report, files=files))
+    known = {(one.file, one.line) for one in told if one.line}
+    found = tuple(one for one in found if (one.file, one.line) not in known)
     if not well:
-        return found
-    errors = said.checks or (said.hidden and says_no(text))
-    return tuple(
-        one for one in found if one.line and files.exists(one.file) and (errors or one.severity is Severity.WARNING)
-    )
+        return (*told, *found)
+    told = told if said.checks or said.hidden else _warnings(told)
+    found = found if said.checks or (said.hidden and says_no(text)) else _warnings(found)
+    return tuple(one for one in (*told, *found) if one.line and files.exists(one.file))
+
+
+def _nowhere(_: Collection[str]) -> tuple[str, ...]:
+    return ()
+
+
+def _warnings(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(one for one in found if one.severity is Severity.WARNING)
 
 
 def block(sandbox: Sandbox, found: Sequence[Diagnostic], longest: int, number: int = 0) -> str:

@@ -26,10 +26,15 @@ _HARMLESS: Final = re.compile(r"[0-9]?>&[0-9-]|[0-9&]?>{1,2}\s{0,9}/dev/null")
 _GOES_ON: Final = re.compile(r"(?:\\|(&&|\|\|?))[ \t]{0,99}\n")
 _OPERATOR: Final = re.compile(r"&&|\|\||\|&|;;|[<>&]{1,3}|[();|]")
 _SAYS_NO: Final = re.compile(
-    r"\b[1-9]\d{0,6} (?:failed|failing|errors?|failures?|problems?)\b|BUILD FAIL|: (?:fatal )?error[:\[ ]|\*\*\* \["
-    r"|^(?:FAILED|FAIL|--- FAIL|error|not ok|npm ERR!)(?![\w-])|panicked at ",
+    r"\b[1-9]\d{0,6} (?:failed|failing|errors?|failures?|problems?)\b|BUILD FAIL|\*\*\* \[|panicked at "
+    r"|^(?:FAILED|FAIL|--- FAIL|error|not ok|npm ERR!|npm error)(?![\w-])",
     re.MULTILINE,
 )
+_SAYS_YES: Final = re.compile(
+    r"\b\d{1,7} (?:passed|passing)\b|^(?:OK|ok)\b|BUILD SUCCESS|test result: ok", re.MULTILINE
+)
+_SOUNDS_SO: Final = re.compile(r": (?:fatal )?error[:\[ ]")
+"""What only a compiler says in earnest: tests log it as well."""
 _VERDICT: Final = 20_000
 """Characters of the end of an output in which it says how it went."""
 
@@ -52,7 +57,10 @@ class Command:
 
 def says_no(output: str) -> bool:
     """Say whether the end of an output says that something failed, where no exit code does."""
-    return _SAYS_NO.search(output[-_VERDICT:]) is not None
+    end = output[-_VERDICT:]
+    if _SAYS_NO.search(end):
+        return True
+    return _SOUNDS_SO.search(end) is not None and not _SAYS_YES.search(end)
 
 
 @lru_cache(256)

@@ -83,6 +83,8 @@ def kind(words: Sequence[str]) -> Kind:
     """Return what a command of one program prints."""
     name = program(words)
     found = _OF.get(name, Kind.OTHER)
+    if name == "go" and {"build", "vet", "install"}.intersection(words):
+        return Kind.CHECKER
     if name == "git":
         return Kind.TEXT if _SHOWS.intersection(words) else Kind.QUIET
     if name in {"sed", "perl"} and any(_IN_PLACE.match(word) for word in words[1:]):

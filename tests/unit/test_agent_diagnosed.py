@@ -158,3 +158,25 @@ def test_the_journal_tells_the_story_of_a_warning(start: Any, box: Sandbox) -> N
     finished = [event.body for event in journal.events if isinstance(event.body, e.CallFinished)]
     assert [len(body.diagnostics) for body in finished] == [1, 0, 1, 0, 0, 0]
     assert "Diagnostics" not in results(journal)[0].content
+
+
+def test_a_real_test_run_that_passes_is_heard_for_its_warnings_alone(
+    ask: Callable[[str], Outcome], box: Sandbox
+) -> None:
+    box.write(
+        "test_old.py",
+        b"import logging, warnings\n\n\ndef test_old():\n    warnings.warn('old way', DeprecationWarning)\n"
+        b"    try:\n        1 / 0\n    except Exception:\n        logging.exception('test_old.py:7: error: no')\n",
+    )
+    went = ask("python3 -m pytest -q -s -o log_cli=true -o log_cli_level=DEBUG test_old.py 2>&1 | tail -40")
+    assert places(went.diagnostics) == ["test_old.py:5: warning"]
+    assert "Diagnostics" not in went.content
+
+
+def test_a_real_test_run_whose_failure_a_pipe_hides_is_heard(ask: Callable[[str], Outcome], box: Sandbox) -> None:
+    box.write("sub/test_no.py", b"import calc\n\n\ndef test_no():\n    assert calc.double(4) == 8\n")
+    went = ask("python3 -m pytest -q 2>&1 | tail -25")
+    assert (went.exit_code, places(went.diagnostics)) == (0, ["sub/test_no.py:5: error"])
+    report = ask("python3 -m pytest -q --junitxml=/tmp/r.xml > /dev/null; true")
+    assert places(report.diagnostics) == ["sub/test_no.py:5: error"]
+    assert report.diagnostics[0].code.endswith("test_no.test_no")

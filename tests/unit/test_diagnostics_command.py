@@ -24,6 +24,8 @@ CUT = Command(speaks=True, hidden=True, partial=True)
         ("timeout -k 5 60 .venv/bin/mypy src", LINT),
         ("stdbuf -oL npx eslint . -f json", LINT),
         ("uv run ruff check .", LINT),
+        ("go vet ./...", LINT),
+        ("go test ./...", BUILD),
         ("g++-12 -Wall -c a.cc", LINT),
         ("cat > a.c <<'EOF'\nint x; it's\nEOF\ngcc -c a.c", LINT),
         ("sed -i 's/a/b/' a.c && git add -A && make", BUILD),
@@ -75,3 +77,4 @@ def test_text_of_files_is_known_as_such(line: str) -> None:
 def test_an_output_says_that_something_failed(text: str) -> None:
     assert says_no(f"first\n{text}\nlast")
     assert not says_no("10 passed, 0 failed\n0 errors\nError handling is tested\nok")
+    assert not says_no("log of a test: a.c:1:2: error: x\n3 passed in 0.1s")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from orchestrator.agent.guards.same import lines, normal, telling
 from orchestrator.diagnostics.command import says_no
 from orchestrator.dialogue import Reply, Turn
+from orchestrator.endings import RAN_OUT, WELL, last
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,9 +39,6 @@ _WAITS: Final = re.compile(
     r"|\b(?:curl|wget|nc|http)\b.*(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|\$\{?\w*(?:PORT|HOST|URL))"
     r"|\btail\b.*(?:\s-[a-z]*[fF]\b|log\b|\.out\b)"
 )
-_RAN_OUT: Final = "[exit code 124"  # What `timeout` ends with.
-_ENDED: Final = re.compile(r"^\[(exit code \d+|timed out|ended by)", re.MULTILINE)
-_WELL: Final = "exit code 0"
 _TRACEBACK: Final = re.compile(r"^Traceback", re.MULTILINE)
 _FEW: Final = 5
 """Lines of a result that may be the call's own words, as those of an echo."""
@@ -180,7 +178,9 @@ def _act(call: ToolCall, result: ToolResult | None, errors: tuple[str, ...]) -> 
 @lru_cache(maxsize=4 * WINDOW)  # Each judgement looks at the same calls again.
 def _told(came: _Came) -> Act:
     content, command = came.content, came.command
-    failed = bool(command) and (bool(came.errors) or _failed(command, content))
+    end = last(content)
+    how = end.how if end else ""
+    failed = bool(command) and (bool(came.errors) or _failed(command, content, how))
     says = lines(content)
     own = frozenset(line for line in says if line in came.gave) if len(says) <= _FEW else frozenset()
     return Act(
@@ -191,19 +191,18 @@ def _told(came: _Came) -> Act:
         gave=lines(came.gave) | own,
         wrong=(came.errors or telling(content)) if failed or not came.ok else (),
         failed=failed,
-        refused=not came.ok and not _ENDED.search(content),
+        refused=not came.ok and not how,
         looks=came.name in _LOOKING or (bool(command) and _only_looks(command)),
         changes=came.path,
         waits=came.name == "processes" or bool(_WAITS.search(command)),
-        ran_out=_RAN_OUT in content,
+        ran_out=how == RAN_OUT,
     )
 
 
-def _failed(command: str, content: str) -> bool:
+def _failed(command: str, content: str, how: str) -> bool:
     """Whether a command failed: by its exit code, or, where a pipe hides that, by what it says."""
-    ends = _ENDED.findall(content)
-    if not ends or ends[-1] != _WELL:
-        return bool(ends)
+    if how != WELL:
+        return bool(how)
     return "|" in command and not _only_looks(command) and (says_no(content) or bool(_TRACEBACK.search(content)))
 
 
