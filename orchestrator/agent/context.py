@@ -44,8 +44,8 @@ class Context:
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
     person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
     step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
-    those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
+    calls how many attempts ended, to the run's blame, while it ran. `landed` are the limits near which it was told to
+    land, as far as it may still know of that. `limits` are the tokens that models take which refused more,
     `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
     summaries in a row failed, `tries` how many were asked for since the context was built anew.
     """
@@ -68,7 +68,7 @@ class Context:
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    landed: frozenset[e.Limit] = frozenset()
     limits: dict[str, int] = field(default_factory=dict)
     accepted: dict[str, int] = field(default_factory=dict)
     refused: int = 0
@@ -87,6 +87,11 @@ class Context:
     def tokens(self) -> int:
         """About how many tokens the next request has."""
         return self.sight.tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens the next request has at most: what is reserved for it."""
+        return self.sight.most
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -139,7 +144,7 @@ class Projection:
         """The rules of folders that are told behind the result of the call that runs."""
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
-        self._spent = 0.0
+        self._landed: frozenset[e.Limit] = frozenset()
         self._limits: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
         self._refused = 0
@@ -175,6 +180,7 @@ class Projection:
         if asked is not None and self._rewind is None and asked.message:
             self._talk.hear_person(asked.message, body.step)
         self._talk.memory = seen.renewed(self._talk.memory)
+        self._landed = frozenset()
         self._again()
         self._begin_anew()
 
@@ -190,7 +196,6 @@ class Projection:
                 self._accepted = self._accepted | {body.reply.model: taken}
                 self._begin_step(body.reply)
                 self._talk.hear(body.reply)
-                self._spent += body.reply.cost_usd or 0.0
                 self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
@@ -217,6 +222,8 @@ class Projection:
                 self._rebuild(body)
             case e.Guarded() as body:
                 self._guarded.append(body)
+            case e.Landing(what=what):
+                self._landed |= {what}
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
@@ -233,6 +240,7 @@ class Projection:
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
             case e.RetryRequested():
                 self._retried, self._ended, self._refused = "\n\n".join(self._ended), [], 0
+                self._landed = frozenset()
             case _:
                 pass
 
@@ -256,7 +264,7 @@ class Projection:
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
-            spent_usd=self._spent,
+            landed=self._landed,
             limits=self._limits,
             accepted=self._accepted,
             refused=self._refused,
@@ -308,13 +316,13 @@ class Projection:
         self._again()
 
     def _sum_up(self, body: e.Condensed) -> None:
-        self._spent += (body.reply.cost_usd or 0.0) if body.reply is not None else 0.0
         self._tries += 1
         self._failures = self._failures + 1 if body.failure else 0 if body.summary else self._failures
         self._talk.sum_up(body)
 
     def _rebuild(self, body: e.Rebuilt) -> None:
         self._tries = 0
+        self._landed = frozenset()  # What it was told may have left its window.
         if body.why == "refused":
             self._refused += 1
             # Who refuses less than it took before meant something else, or miscounts: once is not always.

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent import tools
@@ -30,6 +31,9 @@ _UNBELIEVABLE: Final = 4
 """A provider's count that is this many times more or less than the estimate isn't one."""
 _LEAST_RATIO, _MOST_RATIO = 0.5, 2.5
 
+_ON_TOP: Final = 1.25
+"""What is reserved for tokens that nobody has counted, to our estimate of them."""
+
 Span = tuple[int, int]
 """The first and the last of steps in a row."""
 
@@ -40,9 +44,10 @@ class Sight:
 
     `steps` are the numbers of all replies, `places` where they are in the dialogue, `left_out` is how many of them
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
-    the next request, as counted as can be; `ratio` is the provider's count to our estimate. `rebuilt` is the step
-    before whose reply the context was built anew, and `parts` what it had then. `tried_at` are the tokens that it had
-    when it was summed up last, or built anew. `errors` are those that commands had, by step and call.
+    the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
+    estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts` what it had then.
+    `tried_at` are the tokens that it had when it was summed up last, or built anew. `errors` are those that commands
+    had, by step and call.
     """
 
     system: str = ""
@@ -53,6 +58,7 @@ class Sight:
     window: Window = field(default_factory=Window)
     sums: tuple[int, ...] = (0,)
     tokens: int = 0
+    most: int = 0
     ratio: float = 1.0
     rebuilt: int = 0
     parts: tuple[Part, ...] = ()
@@ -107,6 +113,7 @@ class Talk:
             window=self.window,
             sums=tuple(self.sums),
             tokens=self.tokens,
+            most=self.most,
             ratio=self.ratio,
             rebuilt=self.rebuilt,
             parts=self.parts,
@@ -139,6 +146,15 @@ class Talk:
             return round(self.estimated * self.ratio)
         counted, place = self._counted
         return counted + round((self.sums[-1] - self.sums[place]) * max(self.ratio, 1.0))
+
+    @property
+    def most(self) -> int:
+        """How many tokens the next request has at most: a quarter more than estimated of what nobody has counted."""
+        ratio = max(self.ratio, 1.0)
+        if self._counted is None:
+            return at_most(self.estimated * ratio)
+        counted, place = self._counted
+        return counted + at_most((self.sums[-1] - self.sums[place]) * ratio)
 
     @property
     def _before(self) -> int:
@@ -233,6 +249,11 @@ def size(said: Turn | Reply) -> int:
         return results + (_AROUND + estimate(said.text) if said.text else 0)
     calls = sum(_AROUND + estimate(call.name + (call.invalid or json.dumps(call.arguments))) for call in said.calls)
     return _AROUND + estimate(said.text) + estimate(said.reasoning) + calls
+
+
+def at_most(estimated: float) -> int:
+    """Return the tokens that something has at most of which so many were estimated."""
+    return ceil(estimated * _ON_TOP)
 
 
 @cache

@@ -11,6 +11,7 @@ from rich.text import Text
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
 from orchestrator.endings import last
+from orchestrator.limits import Use
 from orchestrator.runs import Outcome, Priority
 
 if TYPE_CHECKING:
@@ -155,6 +156,12 @@ def guarded(body: e.Guarded) -> Text:
     return Text.assemble(
         ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
     )
+
+
+def landing(body: e.Landing) -> Text:
+    """Return which limit is near, in a line."""
+    used = Use(body.what, body.used, body.limit).words
+    return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
 
 
 def _steps(first: int, last: int) -> str:
