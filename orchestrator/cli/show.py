@@ -130,7 +130,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
     steps = wording.reached(view.step, view.depth, view.limits.steps)
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
-    told.append(wording.Line("spent", Text(spent)))
+    told += [wording.Line("spent", Text(spent)), *wording.near(view, now)]
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))
     if view.started_at:
         attempts = f"  ({text.ordinal(view.attempt)} attempt now)" if view.attempt > 1 else ""
