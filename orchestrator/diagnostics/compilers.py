@@ -37,7 +37,8 @@ _MAKEFILE: Final = re.compile(r"(?P<file>[^:\s]{1,400}):(?P<line>\d{1,7}): \*\*\
 _NO_RULE: Final = re.compile(r"g?make(?:\[\d{1,4}\])?: \*\*\* (?P<message>No rule to make target .*)$")
 
 _ASSERTED: Final = re.compile(
-    r"(?:[^\s:]{1,200}: )?(?P<file>[^\s:]{1,400}):(?P<line>\d{1,7}): (?P<message>.{1,400}?: Assertion [`'\"].* failed\.)$"
+    r"(?:[^\s:]{1,200}: )?(?P<file>[^\s:]{1,400}):(?P<line>\d{1,7}): "
+    r"(?P<message>.{1,400}?: Assertion [`'\"].* failed\.)$"
 )
 
 

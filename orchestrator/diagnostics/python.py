@@ -81,6 +81,7 @@ def traceback(log: Log, number: int) -> Found | None:
 
 def _example(log: Log, number: int, first: re.Match[str]) -> Found:
     """Read an example that doctest tried: what was expected and what came, or what was raised instead."""
+    frames = [Place(first["file"], int(first["line"]), first["what"] or "")]
     said: dict[str, str] = {}
     label, past = "", number + 1
     for past in log.ahead(number, _LONGEST_EXAMPLE):
@@ -89,12 +90,14 @@ def _example(log: Log, number: int, first: re.Match[str]) -> Found:
             break
         if line.strip() and not line[0].isspace():
             label = line.rstrip(":")
+        elif label == _INSTEAD and (frame := _FILE.match(line)):
+            frames.append(Place(frame["file"], int(frame["line"]), frame["what"] or ""))
         elif line.strip() and (label not in said or label == _INSTEAD):
             said[label] = line.strip()
     came = said.get(_INSTEAD) or f"expected {said.get('Expected', 'nothing')}, got {said.get('Got', 'nothing')}"
-    place = Place(first["file"], int(first["line"]), first["what"] or "")
     message = f"{said.get('Failed example', '')}: {came}"
-    return Found(place.file, place.line, 0, Severity.ERROR, message, place.what, "doctest", (place,), past)
+    last = frames[-1]
+    return Found(last.file, last.line, 0, Severity.ERROR, message, frames[0].what, "doctest", tuple(frames), past)
 
 
 _INSTEAD: Final = "Exception raised"
