@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -14,12 +13,11 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator import host
+from orchestrator.agent.around import Around
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import look_through, prove, why_failed
 from orchestrator.errors import (
-    ConfigError,
-    DeniedError,
     DreamdockError,
     FencedError,
     HeadMovedError,
@@ -28,11 +26,10 @@ from orchestrator.errors import (
     TooLongError,
 )
 from orchestrator.holdings import Holdings
-from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.connection import redis_url
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
-from orchestrator.journal.stream import follow
 from orchestrator.journal.verify import check
 from orchestrator.journal.writer import Writer
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
@@ -44,6 +41,7 @@ from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
 from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
+from orchestrator.watching import watched
 from sandbox.errors import (
     ChannelLost,
     DiskFull,
@@ -70,7 +68,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.agent.condenser import Opener
-    from orchestrator.journal.address import Address
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -78,7 +75,6 @@ if TYPE_CHECKING:
     from sandbox.open import Sandbox
     from sandbox.pool import Pool
 
-_RETRY_SECONDS: Final = 0.2
 _BUILD_SECONDS: Final = 1800.0
 _SETTLE_SECONDS: Final = 10.0
 _SETTLE_CANCELLED_SECONDS: Final = 1.0
@@ -150,47 +146,6 @@ def _broken(client: Redis, settings: Settings, run_id: str) -> str:
     store = Holdings(settings).store
     found = check(*gather(client, settings, run_id, lambda repo, wanted: store.commits(repo.project, wanted)))
     return "" if found.ok or found.kind in _NOT_CONTRADICTED else found.why
-
-
-@contextmanager
-def watched(address: Address, journal: Writer, stop: Stop) -> Iterator[None]:
-    """Set the stop as soon as somebody asks to cancel, or to pause at once, while the block runs."""
-    ended = threading.Event()
-    run_id, after = journal.view.id, len(journal.events)
-    if journal.view.cancel_requested:
-        stop.set(CANCELLED)
-
-    def watch() -> None:
-        while not ended.is_set():
-            try:
-                with connect(address) as client:  # One of its own: it blocks, and the attempt's is closed under it.
-                    if reason := _asked(client, run_id, after, ended):
-                        stop.set(reason)
-                        return
-            except (RedisAwayError, ConfigError, DeniedError):  # Also a password file that is being replaced.
-                ended.wait(_RETRY_SECONDS)  # The lease judges how long Redis may be away.
-
-    thread = threading.Thread(target=watch, name=f"watch-{run_id}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-def _asked(client: Redis, run_id: str, after: int, ended: threading.Event) -> str:
-    """Wait for a request behind event `after` that ends the attempt at once; empty once `ended` is set."""
-    for event in follow(client, run_id, after=after):
-        if ended.is_set():
-            break
-        match event.body if event is not None else None:
-            case e.CancelRequested():
-                return CANCELLED
-            case e.PauseRequested(now=True):
-                return PAUSED
-            case _:
-                continue
-    return ""
 
 
 class Attempt:
@@ -331,8 +286,7 @@ class Attempt:
             view = self._journal.view
             with self._opened(view.tree, view.shell) as box:
                 self._journal.append(self._ready(box))
-                parts = (model, box, self._journal, self._spec, self._stop)
-                return Agent(*parts, copies=self._copies, opener=self._condensers()).run()
+                return Agent(model, box, self._journal, self._spec, self._stop, around=self._around()).run()
         finally:
             model.close()
 
@@ -353,6 +307,16 @@ class Attempt:
         known = catalog(self._settings.families)
         choice = known.choose(name, base_url=spec.base_url if own else "", price=price)
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
+
+    def _around(self) -> Around:
+        return Around(copies=self._copies, opener=self._condensers(), models=self._another_model, fork=self._opened)
+
+    def _another_model(self, name: str) -> Model:
+        """Return a model of the run for another thread; a scripted one follows the run's script."""
+        spec = self._spec
+        if is_scripted(name):
+            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "")
+        return self._opened_model(name)
 
     def _condensers(self) -> Opener | None:
         """Return what opens a model that sums up: with the run's own settings, so that its cache is the same."""
@@ -449,6 +413,6 @@ class Attempt:
 
 
 def capped(spec: RunSpec, settings: Settings) -> RunSpec:
-    """Return what the record asks for, with the sandbox's limits capped by this worker's own settings."""
+    """Return what the record asks for, capped by this worker's own settings: limits, and what needs a person."""
     limits = narrowed(settings.sandbox, spec.sandbox.model_dump(), who="the run's record")
-    return spec.model_copy(update={"sandbox": limits})
+    return spec.model_copy(update={"sandbox": limits, "approvals": spec.approvals.stricter(settings.approvals)})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 100
 _UNKNOWN: Final = "unknown"
+_NO_MODEL: Final = frozenset({"auto", "off"})
 _DEAREST: Final = 1_000_000.0  # US dollars per million tokens.
 
 
@@ -57,6 +58,7 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
             sandbox=sandbox,
             image=image,
             build=request.build,
+            approvals=settings.approvals,
             priority=request.priority,
             requires=request.requires.model_copy(update={"image": "" if request.build else image}),
             left_out=left_out,
@@ -93,7 +95,8 @@ def _image(request: RunRequest, settings: Settings, store: Store, base: Base) ->
 def _models(request: RunRequest, settings: Settings, known: Catalog, model: str) -> dict[str, Any]:
     """Return what the specification says of models. Raises ConfigError where the money limit couldn't be kept."""
     if is_scripted(model):
-        return {"model": SCRIPTED, "script": read_script(model)}
+        own = "" if settings.judge in _NO_MODEL else settings.judge
+        return {"model": SCRIPTED, "script": read_script(model), "judge": own}
     price, unpriced = _price(request.price)
     chosen = known.choose(model, base_url=request.base_url)
     if price and is_known(chosen):
@@ -113,6 +116,7 @@ def _models(request: RunRequest, settings: Settings, known: Catalog, model: str)
         "price": price,
         "unpriced": unpriced,
         "fallback": fallback or "",
+        "judge": {"auto": model, "off": ""}.get(settings.judge, settings.judge),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AwareDatetime, Field
 
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import Usage, Value
 from orchestrator.settings import Command, Commands, Labels, RunLimits
 from sandbox.spec import Base, Limits
@@ -113,6 +114,7 @@ class RunSpec(Value):
     `build` is the path of a Dockerfile in the base commit, where the image is built from one.
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
     input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
+    `judge` is the model that rules on what no command can check; empty for none.
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
@@ -132,6 +134,8 @@ class RunSpec(Value):
     lfs_pointers: tuple[str, ...] = ()
     setup: Commands = ()
     build: str = ""
+    judge: str = ""
+    approvals: Approvals = Approvals()
     priority: Priority = Priority.NORMAL
     requires: Requires = Requires()
 

@@ -25,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from orchestrator.approvals import Approvals
 from orchestrator.errors import ConfigError
 from orchestrator.shares import QueueSettings
 from sandbox.spec import Limits, SetupSpec
@@ -49,10 +50,20 @@ class RunLimits(_Frozen):
 
     steps: int = Field(200, ge=1, le=10_000)
     """Model replies."""
+    tokens: int = Field(1_000_000_000, ge=1)
+    """Tokens of all requests and replies together, those from a cache as well, over all attempts."""
     money_usd: float = Field(5.0, gt=0, allow_inf_nan=False)
     """US dollars, over all attempts."""
     seconds: int = Field(6 * 3600, ge=1)
     """Wall time from the first claim."""
+    submits: int = Field(5, ge=1, le=100)
+    """Submissions that may be refused, because something shows that the task isn't done, until the run has failed."""
+    children: int = Field(16, ge=0, le=1000)
+    """Sub-agents, in all; 0: none."""
+    depth: int = Field(1, ge=0, le=3)
+    """How deep: 1 is sub-agents that have none of their own."""
+    candidates: int = Field(1, ge=1, le=8)
+    """Replies that are tried side by side for a step that is hard; 1 is none beside the one."""
 
 
 Commands = Annotated[tuple[Command, ...], Field(max_length=50)]
@@ -155,6 +166,8 @@ class Settings(BaseSettings):
     """Model that is asked, as FAMILY/NAME, once the first can't answer."""
     families: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Model families of your own, or changes to ours; docs/models.md tells their fields."""
+    judge: Annotated[str, StringConstraints(pattern=r"^(auto|off|[^/\s]+/\S+)$", max_length=200)] = "auto"
+    """Model that rules on what no command can check: FAMILY/NAME; `auto`: the run's own, where it matters; `off`."""
     image: str | None = None
     """Image of the sandboxes; without it DreamDock's own base image."""
     lease_seconds: float = Field(6.0, ge=1.0, le=600.0)
@@ -169,6 +182,8 @@ class Settings(BaseSettings):
     """Limits of each sandbox; on a worker they cap what a run's record asks for."""
     queue: QueueSettings = QueueSettings()
     """Shares, limits and budgets of users and teams; what the keepers' settings say counts."""
+    approvals: Approvals = Approvals()
+    """What needs a person's word; on a worker also for runs that were submitted with less."""
     setup: SetupSettings = SetupSettings()
     """What the set-up of runs may use on this worker."""
     signers: dict[str, SignerKey] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
+from orchestrator.agent.around import Around
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.fitting import Fitting
@@ -25,18 +26,15 @@ from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
-from orchestrator.pushing import NoCopies
 from orchestrator.stop import PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
-    from orchestrator.agent.condenser import Opener
     from orchestrator.agent.outcome import Outcome
     from orchestrator.dialogue import ToolCall, Turn
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
-    from orchestrator.pushing import Copies
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
     from sandbox.open import Sandbox
@@ -78,18 +76,18 @@ class Agent:
         spec: RunSpec,
         stop: Stop,
         *,
-        copies: Copies | None = None,
-        opener: Opener | None = None,
+        around: Around | None = None,
     ) -> None:
-        """Take the parts; `copies` is told of each committed step, `opener` opens the model that sums up beside."""
+        """Take the parts, and what the attempt has for them."""
         self._model = model
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
         self._stop = stop
-        self._copies = copies or NoCopies()
+        self._around = around or Around()
+        self._copies = self._around.copies
         self._projection = Projection()
-        condenser = Condenser(opener, stop) if opener is not None else None
+        condenser = Condenser(self._around.opener, stop) if self._around.opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()

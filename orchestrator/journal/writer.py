@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import zlib
 from contextlib import suppress
@@ -62,7 +63,7 @@ class _Try(NamedTuple):
 class Writer:
     """Appends to one run's journal and keeps its fold current.
 
-    Fenced with a fencing token (an attempt), open without one (people, the keeper).
+    Fenced with a fencing token (an attempt), open without one (people, the keeper). Several threads may append.
     `secrets` are values that never get in: they are replaced before anything is hashed or stored. With a `stop` an
     append waits while Redis is away.
     `signer` signs the head with each committed step, at the claim and at the end, in the same append.
@@ -90,6 +91,7 @@ class Writer:
         self._stop = stop
         self._signer = signer
         self._blobs: dict[str, bytes] = {}
+        self._lock = threading.RLock()
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
         self._weight = 0
@@ -109,13 +111,14 @@ class Writer:
 
     def refresh(self) -> None:
         """Take in what others have appended."""
-        while True:
-            try:
-                self._catch_up()
-            except RedisAwayError as error:
-                self._wait(error)
-            else:
-                return
+        with self._lock:
+            while True:
+                try:
+                    self._catch_up()
+                except RedisAwayError as error:
+                    self._wait(error)
+                else:
+                    return
 
     def append(self, *bodies: Body, operation: Operation = "none", strict: bool = False) -> list[Event]:
         """Append events and return them; with an operation, end the run or pass it on in the same instant.
@@ -128,6 +131,10 @@ class Writer:
         Raises FencedError when a newer attempt owns the run, HeadMovedError also when the run is over or parked, or an
         open append with an operation meets a living lease, JournalError for a run that is gone; Stopped.
         """
+        with self._lock:
+            return self._append(*bodies, operation=operation, strict=strict)
+
+    def _append(self, *bodies: Body, operation: Operation, strict: bool) -> list[Event]:
         if self._fence is not None and operation == "none" and self._weight > _FULL:
             raise LimitError(f"the journal of run {self._run_id} is full", cause=f"it has {self._weight >> 20} MB")
         tried: dict[str, _Try] = {}
@@ -173,7 +180,9 @@ class Writer:
         for secret in self._secrets:
             data = data.replace(secret.encode(), b"[redacted]")
         name = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        self._blobs[name] = zlib.compress(data)
+        packed = zlib.compress(data)
+        with self._lock:
+            self._blobs[name] = packed
         return name
 
     def _try(self, bodies: Sequence[Body], operation: Operation, tried: dict[str, _Try]) -> str | int:

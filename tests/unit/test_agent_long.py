@@ -13,6 +13,7 @@ from working import attempt, base, bash, box, lose, opened, start
 
 from orchestrator import events as e
 from orchestrator.agent import window
+from orchestrator.agent.around import Around
 from orchestrator.agent.context import Projection
 from orchestrator.agent.fitting import MOST_REFUSED
 from orchestrator.agent.loop import Agent, Kind
@@ -144,7 +145,7 @@ def test_sixty_steps_in_the_smallest_window_lose_nothing(client: Redis, start: A
         meanwhile=lambda step: ann.steer(journal.view.id, "name it otter") if step == 4 else None,
     )
     summariser = Summariser()
-    assert work_on(journal, box, model, opener=lambda _: summariser).kind is Kind.SUBMITTED
+    assert work_on(journal, box, model, around=Around(opener=lambda _: summariser)).kind is Kind.SUBMITTED
     rebuilt = of(e.Rebuilt, journal)
     assert len(rebuilt) >= 3
     for request in model.asked:
@@ -170,7 +171,7 @@ def test_sixty_steps_in_the_smallest_window_lose_nothing(client: Redis, start: A
 def test_a_summary_is_used_by_the_rebuild_and_asked_with_the_same_prefix(start: Any, box: Sandbox) -> None:
     journal = start(limits=RunLimits(steps=100))
     model, summariser = Plodder(30), Summariser()
-    work_on(journal, box, model, opener=lambda _: summariser)
+    work_on(journal, box, model, around=Around(opener=lambda _: summariser))
     used = [body for body in of(e.Rebuilt, journal) if body.summed_up]
     assert used
     assert f"up to {used[0].summed_up}" in used[0].window.text
@@ -185,7 +186,7 @@ def test_a_run_that_dies_before_or_behind_a_rebuild_goes_on_with_the_same_window
     with opened() as box:
         model = Plodder(30, meanwhile=lambda _: die_behind(e.Rebuilt, journal))
         with pytest.raises(Killed):
-            work_on(journal, box, model, opener=lambda _: Summariser())
+            work_on(journal, box, model, around=Around(opener=lambda _: Summariser()))
     asked, tree = model.asked[-1], journal.view.tree
     [rebuilt] = of(e.Rebuilt, journal)
     bodies = [event.body for event in journal.events]
@@ -223,7 +224,7 @@ def test_going_back_across_a_rebuild_brings_back_what_was_in_view(client: Redis,
             ann.append(asked)
 
     model = Plodder(40, meanwhile=meanwhile)
-    assert work_on(journal, box, model, opener=lambda _: Summariser()).kind is Kind.SUBMITTED
+    assert work_on(journal, box, model, around=Around(opener=lambda _: Summariser())).kind is Kind.SUBMITTED
     [rewound] = of(e.Rewound, journal)
     [back] = [request for request in model.asked if request.dialogue[-1].text.endswith("try it otherwise")]
     assert back.before == 0
@@ -321,7 +322,7 @@ def test_a_summariser_that_never_answers_costs_nothing(start: Any, box: Sandbox)
     journal = start(limits=RunLimits(steps=100))
     summariser = Summariser(may=threading.Event())
     model = Plodder(25)
-    assert work_on(journal, box, model, opener=lambda _: summariser).kind is Kind.SUBMITTED
+    assert work_on(journal, box, model, around=Around(opener=lambda _: summariser)).kind is Kind.SUBMITTED
     assert of(e.Rebuilt, journal)
     assert not of(e.Condensed, journal)
     assert len(summariser.asked) == 1

@@ -1,0 +1,134 @@
+"""Everything that can happen to a run: the closed union that the journal holds.
+
+An event is a body (what happened) in an envelope (where in the journal, when, by whom).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, Field
+
+from orchestrator.dialogue import Value
+from orchestrator.events.life import (
+    AttemptLost,
+    Built,
+    Claimed,
+    Dispatched,
+    Finished,
+    Forked,
+    Parked,
+    PreemptRequested,
+    SandboxReady,
+    SetUp,
+    Submitted,
+)
+from orchestrator.events.people import (
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    RewindRequested,
+    Steered,
+)
+from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.work import (
+    CallFinished,
+    CallStarted,
+    Checkpointed,
+    Condensed,
+    Guarded,
+    Level,
+    Prompted,
+    Rebuilt,
+    Replied,
+    RequestFailed,
+    Rewound,
+    RulesRead,
+)
+
+__all__ = [
+    "FORMAT",
+    "AttemptLost",
+    "Body",
+    "Built",
+    "CallFinished",
+    "CallStarted",
+    "CancelRequested",
+    "Checkpointed",
+    "Claimed",
+    "Condensed",
+    "Dispatched",
+    "Event",
+    "FinishStarted",
+    "Finished",
+    "Forked",
+    "Guarded",
+    "Judged",
+    "Level",
+    "Parked",
+    "PauseRequested",
+    "PreemptRequested",
+    "Prompted",
+    "Rebuilt",
+    "Replied",
+    "RequestFailed",
+    "ResumeRequested",
+    "RetryRequested",
+    "RewindRequested",
+    "Rewound",
+    "RulesRead",
+    "SandboxReady",
+    "SetUp",
+    "Steered",
+    "Submitted",
+    "Weakened",
+]
+
+FORMAT: Final = 3
+"""Number of this vocabulary. It goes up with what an older version can't read: such a run needs a worker that can."""
+
+Body = Annotated[
+    Submitted
+    | Forked
+    | Dispatched
+    | Claimed
+    | Built
+    | SetUp
+    | SandboxReady
+    | Prompted
+    | RequestFailed
+    | Replied
+    | CallStarted
+    | CallFinished
+    | Checkpointed
+    | RulesRead
+    | Condensed
+    | Rebuilt
+    | Guarded
+    | RewindRequested
+    | Rewound
+    | FinishStarted
+    | Judged
+    | Weakened
+    | CancelRequested
+    | PauseRequested
+    | PreemptRequested
+    | Parked
+    | ResumeRequested
+    | Steered
+    | RetryRequested
+    | AttemptLost
+    | Finished,
+    Field(discriminator="type"),
+]
+
+
+class Event(Value):
+    """A body in its envelope. `seq` counts from 1; `who` names a person or process; `fence` is 0 for open appends."""
+
+    seq: int
+    at: AwareDatetime
+    who: str
+    fence: int = 0
+    body: Body

@@ -1,0 +1,168 @@
+"""What happens while the agent is at work. Events of a step without its `Checkpointed` are void."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from orchestrator.diagnostic import Diagnostic
+from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Value
+from orchestrator.notes import Window
+from sandbox.spec import FileChange, Install
+
+
+class Prompted(Value):
+    """What the model is told: the frozen system text at the first step, and what the harness says later.
+
+    `heard` is the number of the last `Steered` that is in `text`: up to there all are told, and never again.
+    """
+
+    type: Literal["prompted"] = "prompted"
+    system: str = ""
+    text: str = ""
+    heard: int = 0
+
+
+class RequestFailed(Value):
+    """A request to the model failed; another follows, to the same model or to the fallback. Nothing of it is kept."""
+
+    type: Literal["request_failed"] = "request_failed"
+    step: int
+    failure: FailedRequest
+
+
+class Replied(Value):
+    """A complete reply: step N begins."""
+
+    type: Literal["replied"] = "replied"
+    step: int
+    reply: Reply
+
+
+class CallStarted(Value):
+    """A call is about to run."""
+
+    type: Literal["call_started"] = "call_started"
+    step: int
+    call: ToolCall
+
+
+class CallFinished(Value):
+    """A call ended. The output that the model saw is in `result`; exit code and signal are those inside the sandbox.
+
+    `diagnostics` are what the output of a command that failed says of places in the code, at most MOST_KEPT of them.
+    """
+
+    type: Literal["call_finished"] = "call_finished"
+    step: int
+    result: ToolResult
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    duration_s: float = 0.0
+    total_bytes: int = 0
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class Checkpointed(Value):
+    """The step is committed. `patch` names the blob with the step's patch; empty where it is too large.
+
+    `shell` names the store's object with the shell's state: working directory, variables and functions.
+    `installs` are the dependencies that came and went, `unlooked` names what wasn't looked through for them.
+    `pushed` is the last step that was on the checkpoint remote by then, `push_failed` why the last push wasn't taken.
+    """
+
+    type: Literal["checkpointed"] = "checkpointed"
+    step: int
+    commit: str
+    tree: str
+    files: tuple[FileChange, ...] = ()
+    patch: str = ""
+    inexact: tuple[str, ...] = ()
+    shell: str = ""
+    installs: tuple[Install, ...] = ()
+    unlooked: tuple[str, ...] = ()
+    pushed: int = 0
+    push_failed: str = ""
+
+
+class RulesRead(Value):
+    """An AGENTS.md below the repository's root counts from here on: the agent came to a file that it is nearest to."""
+
+    type: Literal["rules_read"] = "rules_read"
+    step: int
+    path: str
+    text: str
+
+
+class Condensed(Value):
+    """The condenser asked the model for a summary of the run, up to and with `step`; or it failed, and says why.
+
+    `reply` is what was paid for, without its `raw` and reasoning; None where none came. `summary` is empty where the
+    reply can't be used. `tokens` are those of the context that was summed up, `seconds` what it took beside the work.
+    """
+
+    type: Literal["condensed"] = "condensed"
+    step: int
+    summary: str = ""
+    failure: str = ""
+    reply: Reply | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Rebuilt(Value):
+    """The context was built anew before the reply of `step`: the frozen head, then `window`.
+
+    `why`: it was `full`, or the model `refused` a request as too long. `parts` is what it has in it now, `before` the
+    tokens that it had; `limit` the most that it may have for `model`. `dropped` are the first and last step that left
+    the window by it, (0, 0) for none; `summed_up` is the last step that the summary in it covers, 0 without one.
+    `blocked_s` is how long the work waited for it.
+    """
+
+    type: Literal["rebuilt"] = "rebuilt"
+    step: int
+    why: Literal["full", "refused"]
+    window: Window
+    parts: tuple[Part, ...] = ()
+    before: int = 0
+    limit: int = 0
+    model: str = ""
+    dropped: tuple[int, int] = (0, 0)
+    summed_up: int = 0
+    blocked_s: float = 0.0
+
+
+Level = Literal["remind", "replan", "stop"]
+
+
+class Guarded(Value):
+    """After `step` the agent was found in a loop that goes on since the step `since`.
+
+    `level` is what was done about it: the model was told, it was told to make a new plan, the work was stopped.
+    """
+
+    type: Literal["guarded"] = "guarded"
+    step: int
+    kind: str
+    level: Level
+    reason: str
+    since: int
+
+
+class Rewound(Value):
+    """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
+
+    `why` is `lost` where nobody asked: the host with the later steps is gone, and they weren't on the remote yet.
+    `message` is what the model is told of it, `asked` the number of the request that this answers.
+    """
+
+    type: Literal["rewound"] = "rewound"
+    step: int
+    to: int
+    why: Literal["rewind", "undo", "redo", "lost"]
+    commit: str
+    tree: str
+    depth: int
+    shell: str = ""
+    message: str = ""
+    asked: int = 0
