@@ -55,7 +55,13 @@ def test_a_real_bug_is_repaired_and_its_journal_tells_how(stack: Stack, tmp_path
     assert Counter(note.state for note in notes if note.kind is NoteKind.TASK) == told.plan
     assert [event["kind"] for event in events if event["type"] == "guarded"] == list(told.guards)
 
-    shown = [one for event in events if event["type"] == "call_finished" for one in event["diagnostics"]]
+    finished = [event for event in events if event["type"] == "call_finished"]
+    calls = {event["call"]["id"]: event["call"]["name"] for event in events if event["type"] == "call_started"}
+    not_taken = [
+        event["result"]["call_id"] for event in finished if not event["result"]["ok"] and event["exit_code"] is None
+    ]
+    assert [calls[call_id] for call_id in not_taken] == list(told.not_taken)
+    shown = [one for event in finished for one in event["diagnostics"]]
     stories = stack.json("show", run_id, "--diagnostics")["diagnostics"]
     for error in told.errors:
         assert_told(error, shown, stories)

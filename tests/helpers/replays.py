@@ -37,13 +37,15 @@ class Error(Value):
 class Journal(Value):
     """What has to be in a run's journal: the line that is the fix, errors and guards, the proof.
 
-    `plan` counts the items of the plan by their last state, `weakened` names what was done to tests, and where.
+    `plan` counts the items of the plan by their last state, `not_taken` names the tools whose calls were no good,
+    `weakened` what was done to tests, and where.
     """
 
     fix: str
     errors: tuple[Error, ...]
     guards: tuple[str, ...] = ()
     plan: dict[str, int] = Field(default_factory=dict)
+    not_taken: tuple[str, ...] = ()
     weakened: tuple[str, ...] = ()
     verdicts: int = 1
 
