@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
 from orchestrator.errors import DreamdockError
+from orchestrator.events.paid import paid
 from orchestrator.models.prices import cost_usd
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
     `kind` says what for: the reply of a step, or a summary of the run up to and with it, to condense the context.
+    `agent` names the sub-agent whose step it is, empty for the run's own.
     """
 
     step: int
@@ -29,6 +31,7 @@ class ReplyCost(Value):
     usage: Usage
     cost_usd: float | None
     sent: Sent | None
+    agent: str = ""
 
 
 class Elsewhere(Value):
@@ -62,13 +65,16 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
         ReplyCost(
             step=body.step,
             kind="condense" if isinstance(body, e.Condensed) else "step",
-            model=body.reply.model or model,
-            usage=body.reply.usage,
-            cost_usd=body.reply.cost_usd,
-            sent=body.reply.sent,
+            model=reply.model or model,
+            usage=reply.usage,
+            cost_usd=reply.cost_usd,
+            sent=reply.sent,
+            agent="/".join(path),
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Condensed) and body.reply is not None
+        for body, path in (e.innermost(event.body),)
+        if isinstance(body, e.Replied | e.Condensed)
+        for reply in paid(body)
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -56,8 +57,13 @@ __all__ = [
     "CallStarted",
     "CancelRequested",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -83,6 +89,8 @@ __all__ = [
     "Steered",
     "Submitted",
     "Weakened",
+    "Within",
+    "innermost",
 ]
 
 FORMAT: Final = 3
@@ -108,6 +116,10 @@ Body = Annotated[
     | Guarded
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened

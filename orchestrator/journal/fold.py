@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
+from orchestrator.events.paid import paid
 from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from orchestrator.dialogue import Reply
     from orchestrator.events import Event
@@ -76,10 +77,12 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(reply=reply, step=step):
-            return {**_paid(view, reply), "doing": f"step {step}: replied"}
-        case e.Condensed(reply=reply) if reply is not None:
-            return _paid(view, reply)
+        case e.Replied(step=step) as body:
+            return {**_paid(view, paid(body)), "doing": f"step {step}: replied"}
+        case e.Condensed() as body:
+            return _paid(view, paid(body))
+        case e.Within() as body:
+            return {**_paid(view, paid(body)), **_within(body)}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -133,11 +136,23 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {}
 
 
-def _paid(view: RunView, reply: Reply) -> dict[str, Any]:
-    """Return what a run has used with one more reply; its cost is unknown once one of them is."""
-    known = view.cost_usd is not None and reply.cost_usd is not None
-    cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-    return {"usage": view.usage + reply.usage, "cost_usd": cost}
+def _paid(view: RunView, replies: Sequence[Reply]) -> dict[str, Any]:
+    """Return what a run has used with more replies; its cost is unknown once that of one is."""
+    usage, cost = view.usage, view.cost_usd
+    for reply in replies:
+        usage += reply.usage
+        cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
+    return {"usage": usage, "cost_usd": cost} if replies else {}
+
+
+def _within(body: e.Within) -> dict[str, Any]:
+    """Return what a sub-agent is doing."""
+    inner, path = e.innermost(body)
+    match inner:
+        case e.CallStarted(call=call):
+            return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
+        case _:
+            return {}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

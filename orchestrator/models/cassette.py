@@ -67,8 +67,11 @@ class ScriptedCall(Value):
 class ScriptedReply(Value):
     """One line of a script. Whatever a person wouldn't write by hand may be left out.
 
+    `agent` names the sub-agent that it belongs to, empty for the run's own; one of a sub-agent's is NAME/NAME.
     `step` counts from 1, and `request` is the key of what was asked; both are 0 and empty where nothing was recorded.
     """
+
+    agent: str = ""
 
     text: str = ""
     reasoning: str = ""
@@ -107,14 +110,14 @@ def parse_script(text: str, name: str) -> Script:
                     )
                 header = Header.model_validate_json(line)
             else:
-                replies.append(ScriptedReply.model_validate_json(line))
-                _check(replies[-1], len(replies), header.match)
+                replies.append(reply := ScriptedReply.model_validate_json(line))
+                _check(reply, sum(one.agent == reply.agent for one in replies), header.match)
         except ValidationError as error:
             raise _broken(f"line {number} of {name}: {reasons(error)}") from error
         except ValueError as error:
             raise _broken(f"line {number} of {name}: {error}", _RECORD) from error
-    if not replies:
-        raise _broken(f"{name} has no replies")
+    if all(reply.agent for reply in replies):
+        raise _broken(f"{name} has no replies" + " of the run's own agent" * bool(replies))
     return Script(tuple(replies), header)
 
 
