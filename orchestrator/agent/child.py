@@ -65,15 +65,10 @@ class ChildJournal:
 
     def __init__(self, journal: Journal, began: int, spec: RunSpec) -> None:
         """Take the journal of the agent above, and the place in it of the event that the sub-agent began with."""
-        started = journal.events[began]
-        if not isinstance(started.body, e.ChildStarted):
-            raise ValueError(f"event {started.seq} begins no sub-agent")  # noqa: TRY004  # A wrong value.
+        first, self._body, self.spec = _beginning(journal.events[began], spec)
         self._journal = journal
-        self._body = body = started.body
         self._taken = began + 1
-        self.spec = _own(spec, body)
-        """What it is to do, as the specification of a run."""
-        self._events = [started.model_copy(update={"body": e.Submitted(spec=self.spec)})]
+        self._events = [first]
         self._lock = threading.Lock()
         self.preview: Preview = NoPreview()
 
@@ -83,13 +78,7 @@ class ChildJournal:
         with self._lock:
             for event in self._journal.events[self._taken :]:
                 self._taken += 1
-                match event.body:
-                    case e.Within(child=self._body.child, body=body):
-                        self._events.append(event.model_copy(update={"body": body}))
-                    case body if isinstance(body, _SHARED):
-                        self._events.append(event)
-                    case _:
-                        pass
+                self._events += _unwrapped(event, self._body.child)
             return self._events
 
     @property
@@ -120,7 +109,26 @@ class ChildJournal:
         return self._journal.blob(data)
 
 
-def _own(spec: RunSpec, body: e.ChildStarted) -> RunSpec:
-    """Return the specification of a sub-agent's work. No command decides of it: the agent above does."""
+def own_events(events: Sequence[e.Event], began: int, spec: RunSpec) -> list[e.Event]:
+    """Return what of a journal's events is one sub-agent's, as `ChildJournal` shows it."""
+    first, body, _ = _beginning(events[began], spec)
+    return [first, *(own for event in events[began + 1 :] for own in _unwrapped(event, body.child))]
+
+
+def _unwrapped(event: e.Event, child: str) -> list[e.Event]:
+    """Return the event as that sub-agent's own; nothing where it's another's."""
+    if isinstance(event.body, e.Within) and event.body.child == child:
+        return [event.model_copy(update={"body": event.body.body})]
+    return [event] if isinstance(event.body, _SHARED) else []
+
+
+def _beginning(event: e.Event, spec: RunSpec) -> tuple[e.Event, e.ChildStarted, RunSpec]:
+    """Return the first event of a sub-agent's journal, what it stands for, and what the sub-agent is to do.
+
+    No command decides of that: the agent above does.
+    """
+    if not isinstance(body := event.body, e.ChildStarted):
+        raise ValueError(f"event {event.seq} begins no sub-agent")  # noqa: TRY004  # A wrong value, not a wrong type.
     repo = spec.repo.model_copy(update={"tree": body.tree})
-    return spec.model_copy(update={"task": body.task, "limits": body.limits, "accept": None, "repo": repo})
+    own = spec.model_copy(update={"task": body.task, "limits": body.limits, "accept": None, "repo": repo})
+    return event.model_copy(update={"body": e.Submitted(spec=own)}), body, own

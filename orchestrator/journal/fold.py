@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.events.paid import paid
-from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
+from orchestrator.runs import TRANSITIONS, Child, Outcome, RunView, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +31,8 @@ _REOPENED: Final[dict[str, Any]] = {
 
 _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 """What a call is told by, in one line."""
+_TASK: Final = 120
+"""Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
 """What is so of a run that nobody carries."""
 
@@ -82,7 +84,9 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.Condensed() as body:
             return _paid(view, paid(body))
         case e.Within() as body:
-            return {**_paid(view, paid(body)), **_within(body)}
+            return {**_paid(view, paid(body)), **_within(body), **_children(view, event)}
+        case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+            return _children(view, event)
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -153,6 +157,26 @@ def _within(body: e.Within) -> dict[str, Any]:
             return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
         case _:
             return {}
+
+
+def _children(view: RunView, event: Event) -> dict[str, Any]:
+    """Return a run's sub-agents with one that begins, ends or is merged."""
+    body, path = e.innermost(event.body)
+    if not isinstance(body, e.ChildStarted | e.ChildFinished | e.ChildMerged):
+        return {}
+    name = "/".join((*path, body.child))
+    if isinstance(body, e.ChildStarted):
+        new = Child(name=name, kind=body.kind, step=body.step, task=body.task.partition("\n")[0][:_TASK])
+        others = [one for one in view.children if (one.name, one.step) != (name, body.step)]
+        return {"children": (*others, new)}
+    told: dict[str, Any] = (
+        {"outcome": body.outcome, "files": len(body.files)}
+        if isinstance(body, e.ChildFinished)
+        else {"merged": body.merged}
+    )
+    mine = [(one.name, one.step) == (name, body.step) for one in view.children]
+    changed = (one.model_copy(update=told) if own else one for one, own in zip(view.children, mine, strict=True))
+    return {"children": tuple(changed)}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from working import SUBMIT, attempt, base, bash, box, lose, opened, script, start, work
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Kind
+from orchestrator.agent.ending import Kind
 from orchestrator.runs import Outcome
 from orchestrator.steering import More, Steering
 
