@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
 from orchestrator.errors import DreamdockError
-from orchestrator.events.paid import paid
 from orchestrator.models.prices import cost_usd
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
         for event in events
         for body, path in (e.innermost(event.body),)
         if isinstance(body, e.Replied | e.Condensed)
-        for reply in paid(body)
+        for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

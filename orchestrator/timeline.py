@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.dialogue import ToolCall, Value
 from orchestrator.errors import JournalError, NotFoundError, UsageError
-from orchestrator.events.paid import paid
 from sandbox.spec import FileChange
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ class Timeline:
             case e.Replied() as body:
                 self._reply, self._beside = body, 0.0
             case e.Within() as body:
-                self._beside = added(self._beside, *(reply.cost_usd for reply in paid(body)))
+                self._beside = added(self._beside, *(reply.cost_usd for reply in e.paid(body)))
             case e.Checkpointed() as body:
                 self._step(event, body)
             case e.Rewound() as body:

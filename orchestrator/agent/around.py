@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.models.port import Model
     from orchestrator.pushing import Copies
@@ -36,7 +37,8 @@ class Around:
     """What is there for an agent.
 
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
-    run's for another thread. Without one of them, what needs it isn't done. `has` tells whether a checkpoint of the run
+    run's for another thread. `budget` is the ledger that its requests are paid from; without one it's that of the
+    run's own limits. Without one of the others, what needs it isn't done. `has` tells whether a checkpoint of the run
     is still there; `notes` are for the system text.
     """
 
@@ -46,3 +48,4 @@ class Around:
     fork: Fork | None = None
     has: Callable[[str], bool] = lambda _commit: False
     notes: str = ""
+    budget: Budget | None = None

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
     LOOPED = "looped"  # The model goes in circles, whatever it's told.
     STEPS = "steps"
+    TOKENS = "tokens"
     MONEY = "money"
     TIME = "time"
 

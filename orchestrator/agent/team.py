@@ -7,9 +7,10 @@ than its own open step, and one that was done isn't asked again; what a rewind u
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypedDict
 
 from orchestrator import events as e
 from orchestrator.agent.arguments import MOST_AT_ONCE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from orchestrator.agent.arguments import Delegate, Given
     from orchestrator.agent.around import Around, Fork, Models
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.context import Context
     from orchestrator.agent.ending import Ending
     from orchestrator.agent.journal import Journal
@@ -50,9 +52,27 @@ class Working(Protocol):
     """Has an agent work until it's at its end; see `Agent.run`."""
 
     def __call__(
-        self, model: Model, box: Sandbox, journal: Journal, spec: RunSpec, stop: Stop, /, *, role: Role, name: str
+        self,
+        model: Model,
+        box: Sandbox,
+        journal: Journal,
+        spec: RunSpec,
+        stop: Stop,
+        /,
+        *,
+        budget: Budget,
+        role: Role,
+        name: str,
     ) -> Ending:
         """Return why it ended."""
+
+
+class _Who(TypedDict):
+    """What tells a sub-agent from the agent above it."""
+
+    budget: Budget
+    role: Role
+    name: str
 
 
 class Ways(NamedTuple):
@@ -89,6 +109,7 @@ class Team:
         stop: Stop,
         *,
         around: Around,
+        budget: Budget,
         name: str,
     ) -> None:
         """Take what has an agent work, and the parts of the agent above."""
@@ -100,6 +121,7 @@ class Team:
         self._stop = stop
         self._has = around.has
         self._ways = Ways(around.fork, around.models) if around.fork and around.models else None
+        self._budget = budget
         self._name = name
 
     def delegate(self, context: Context, call: str, arguments: Delegate, longest: int) -> Outcome:
@@ -149,13 +171,15 @@ class Team:
         return [member for member in map(self._known, wanted) if member is not None]
 
     def _limits(self, context: Context, given: Given, tasks: int, left: int) -> RunLimits:
-        """Return the limits of each of so many sub-agents. As much money as one of them has is kept for the rest."""
+        """Return the limits of each of so many sub-agents; of money and tokens it's as much as stays here."""
+        left_here = self._budget.left
         above, role = self._journal.view.limits, of_child(given.kind)
         depth = max(above.depth - 1, 0) if role.delegates else 0
         seconds = above.seconds - self._journal.view.spent_s(self._journal.now)
         share = {
             "steps": max(min(above.steps - context.depth, _MOST_STEPS), 1),
-            "money_usd": max((above.money_usd - context.spent_usd) / (tasks + 1), _LEAST_USD),
+            "money_usd": max(left_here.money_usd / (tasks + 1), _LEAST_USD),
+            "tokens": max(left_here.tokens // (tasks + 1), 1),
             "seconds": max(int(seconds * _TIME), 1),
             "children": (left - tasks) // tasks if depth else 0,
             "depth": depth,
@@ -202,8 +226,13 @@ class Team:
     def _finish(self, members: Sequence[_Member], ways: Ways) -> list[e.ChildFinished]:
         """Have all of them at their end; what isn't an end of one of them ends all, and is raised."""
         done = {one.started.child: one.finished for one in members if one.finished is not None}
-        with Below(self._stop) as stop, ThreadPoolExecutor(MOST_AT_ONCE, "sub-agent") as pool:
-            under_way = {pool.submit(self._carry, one, ways, stop): one for one in members if one.finished is None}
+        left = [one for one in members if one.finished is None]
+        with ExitStack() as shares, Below(self._stop) as stop, ThreadPoolExecutor(MOST_AT_ONCE, "sub-agent") as pool:
+            budgets = [shares.enter_context(self._budget.share(parts)) for parts in range(len(left), 0, -1)]
+            under_way = {
+                pool.submit(self._carry, one, ways, stop, budget): one
+                for one, budget in zip(left, budgets, strict=True)
+            }
             try:
                 for future in as_completed(under_way):
                     end = self._ended(under_way[future], *future.result())
@@ -214,19 +243,20 @@ class Team:
                 raise
         return [done[one.started.child] for one in members]
 
-    def _carry(self, member: _Member, ways: Ways, stop: Stop) -> tuple[str, str, str]:
+    def _carry(self, member: _Member, ways: Ways, stop: Stop, budget: Budget) -> tuple[str, str, str]:
         """Have one of them work, in a thread of its own; return how it ended, why, and its summary."""
         started, steps, ending = member.started, member.checkpoints, None
         at = (steps[-1].tree, steps[-1].shell) if steps else (started.tree, "")
         role, name = of_child(started.kind), f"{self._name}/{started.child}".lstrip("/")
-        spec = member.journal.spec
+        journal = member.journal
+        who: _Who = {"budget": budget, "role": role, "name": name}
         try:
             model = ways.models(self._model.name, agent=name)
             try:
                 with ways.fork(*at) as box:
                     forget = stop.on_set(box.kill)
                     try:
-                        ending = self._work(model, box, member.journal, spec, stop, role=role, name=name)
+                        ending = self._work(model, box, journal, journal.spec, stop, **who)
                     finally:
                         forget()
             finally:

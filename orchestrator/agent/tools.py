@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from orchestrator.agent.listing import Listing
     from orchestrator.dialogue import ToolCall
     from sandbox.open import Sandbox
 
@@ -74,8 +75,8 @@ class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
-    `history` is the run's past up to the last committed step. `names` are the tools that there are, `delegate` has
-    sub-agents work.
+    `history` is the run's past up to the last committed step, `listing` the files of the workspace. `names` are the
+    tools that there are, `delegate` has sub-agents work.
     """
 
     sandbox: Sandbox
@@ -83,6 +84,7 @@ class Hands:
     longest: int = LONGEST
     memory: WorkingMemory = _EMPTY
     history: past.History = field(default_factory=past.History)
+    listing: Listing | None = None
     names: Collection[str] = MAIN.tools
     delegate: Delegating = _nobody
 
@@ -108,7 +110,7 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PL
     sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s, longest)
+            return commands.bash(sandbox, arguments, longest_s, longest, hands.listing)
         case a.Read():
             return files.read(sandbox, arguments, longest)
         case a.Edit():

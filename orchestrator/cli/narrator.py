@@ -23,6 +23,7 @@ from orchestrator.cli.wording import (
     guarded,
     installs,
     judged,
+    landing,
     printed,
     reached,
     rebuilt,
@@ -32,7 +33,7 @@ from orchestrator.cli.wording import (
     weakened,
 )
 from orchestrator.dialogue import Usage
-from orchestrator.events.paid import paid
+from orchestrator.events import paid
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
@@ -202,6 +203,9 @@ class Narrator:
 
     def _guarded(self, _event: e.Event, body: e.Guarded) -> list[Line]:
         return [Line("guard", guarded(body), prose=True)]
+
+    def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
+        return [Line("limit", landing(body), prose=True)]
 
     def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
         self._children[body.child] = Narrator()

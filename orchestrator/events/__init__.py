@@ -24,6 +24,7 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
+from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
     CancelRequested,
     PauseRequested,
@@ -39,7 +40,9 @@ from orchestrator.events.work import (
     Checkpointed,
     Condensed,
     Guarded,
+    Landing,
     Level,
+    Limit,
     Prompted,
     Rebuilt,
     Replied,
@@ -71,7 +74,9 @@ __all__ = [
     "Forked",
     "Guarded",
     "Judged",
+    "Landing",
     "Level",
+    "Limit",
     "Parked",
     "PauseRequested",
     "PreemptRequested",
@@ -86,11 +91,15 @@ __all__ = [
     "RulesRead",
     "SandboxReady",
     "SetUp",
+    "Spent",
     "Steered",
     "Submitted",
     "Weakened",
     "Within",
     "innermost",
+    "paid",
+    "price_of",
+    "spent",
 ]
 
 FORMAT: Final = 3
@@ -114,6 +123,7 @@ Body = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | RewindRequested
     | Rewound
     | ChildStarted

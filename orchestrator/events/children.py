@@ -13,6 +13,7 @@ from orchestrator.events.work import (
     Checkpointed,
     Condensed,
     Guarded,
+    Landing,
     Prompted,
     Rebuilt,
     Replied,
@@ -97,6 +98,7 @@ Deed = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | Rewound
     | ChildStarted
     | Within

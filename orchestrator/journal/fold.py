@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.events.paid import paid
 from orchestrator.runs import TRANSITIONS, Child, Outcome, RunView, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
 
 
@@ -79,12 +77,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(step=step) as body:
-            return {**_paid(view, paid(body)), "doing": f"step {step}: replied"}
-        case e.Condensed() as body:
-            return _paid(view, paid(body))
+        case e.Replied(step=step):
+            return {**_paid(view, event), "doing": f"step {step}: replied"}
         case e.Within() as body:
-            return {**_paid(view, paid(body)), **_within(body), **_children(view, event)}
+            return {**_paid(view, event), **_within(body), **_children(view, event)}
         case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
             return _children(view, event)
         case e.CallStarted(call=call):
@@ -137,16 +133,18 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 **_resumed(view, event),
             }
         case _:
-            return {}
+            return _paid(view, event)
 
 
-def _paid(view: RunView, replies: Sequence[Reply]) -> dict[str, Any]:
-    """Return what a run has used with more replies; its cost is unknown once that of one is."""
+def _paid(view: RunView, event: Event) -> dict[str, Any]:
+    """Return what a run has used with the replies of one more event; its cost is unknown once one of theirs is."""
+    if not (replies := e.paid(event.body)):
+        return {}
     usage, cost = view.usage, view.cost_usd
     for reply in replies:
         usage += reply.usage
         cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
-    return {"usage": usage, "cost_usd": cost} if replies else {}
+    return {"usage": usage, "cost_usd": cost}
 
 
 def _within(body: e.Within) -> dict[str, Any]:
