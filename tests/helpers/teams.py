@@ -38,6 +38,7 @@ class Seat:
         self.root = root
         self.run_id = run_id
         self.forks: list[str] = []
+        self.lost = False  # As on another host, where nothing of the run's steps is.
         self.stop = Stop()
 
     @contextmanager
@@ -69,13 +70,13 @@ class Seat:
             return Agent(model, box, journal, spec, self.stop, around=around).run()
 
     def has(self, commit: str) -> bool:
-        return bool(self.store.leads_to(self.base.project, self.run_id, [commit]))
+        return not self.lost and bool(self.store.leads_to(self.base.project, self.run_id, [commit]))
 
     def read(self, journal: Writer, path: str) -> bytes | None:
         return self.store.read_file(self.base.project, journal.view.tree, path)
 
 
-def lines(main: list[Calls], **agents: list[Calls]) -> str:
+def lines(main: list[Calls], /, **agents: list[Calls]) -> str:
     """Return a script: the replies of the run's own agent, and of sub-agents by their names."""
     told = [("", calls) for calls in main]
     told += [(name, calls) for name, replies in agents.items() for calls in replies]

@@ -23,6 +23,7 @@ from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, 
 from orchestrator.models.scripted import ScriptedModel, read_script
 from orchestrator.notes import Window
 from orchestrator.runs import RunSpec, new_run_id
+from orchestrator.settings import RunLimits
 from orchestrator.stop import Stop
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
@@ -72,7 +73,7 @@ def extended(request: Request, reply: Reply, outputs: dict[str, str] = OUTPUTS) 
 
 
 def asked(task: str = "Mend it.", replies: Sequence[Reply] = (), outputs: dict[str, str] = OUTPUTS) -> Request:
-    request = Request(system=SYSTEM, tools=tools.specs(MAIN.tools), dialogue=(Turn(text=task),))
+    request = Request(system=SYSTEM, tools=tools.specs(MAIN.hands(RunLimits())), dialogue=(Turn(text=task),))
     for reply in replies:
         request = extended(request, reply, outputs)
     return request
