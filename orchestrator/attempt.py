@@ -15,7 +15,7 @@ from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import look_through, prove, why_failed
 from orchestrator.errors import (
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.ending import Ending
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -313,19 +314,26 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        return Around(
-            copies=self._copies,
-            opener=self._condensers(),
-            models=self._another_model,
-            fork=self._opened,
-            budget=Budget.of(self._journal, self._daily),
-        )
+        ways: dict[str, Any] = {"models": self._another_model, "fork": self._opened, "has": self._has}
+        budget = Budget.of(self._journal, self._daily)
+        return Around(copies=self._copies, opener=self._condensers(), notes=self._notes(), budget=budget, **ways)
 
-    def _another_model(self, name: str) -> Model:
-        """Return a model of the run for another thread; a scripted one follows the run's script."""
+    def _has(self, commit: str) -> bool:
+        """Whether a checkpoint of the run is in this host's store."""
+        return bool(self._store.leads_to(self._spec.repo.project, self._journal.view.id, [commit]))
+
+    def _notes(self) -> str:
+        """Return what the model's family wants in the system text."""
+        model = self._spec.model
+        if is_scripted(model):
+            return ""
+        return catalog(self._settings.families).choose(model, base_url=self._spec.base_url).family.notes
+
+    def _another_model(self, name: str, *, agent: str = "") -> Model:
+        """Return a model of the run for another thread; a scripted one follows the run's script for that sub-agent."""
         spec = self._spec
         if is_scripted(name):
-            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "")
+            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "", agent=agent)
         return self._opened_model(name)
 
     def _condensers(self) -> Opener | None:

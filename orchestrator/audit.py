@@ -34,7 +34,7 @@ _MOST: Final = 200
 class AuditEntry(Value):
     """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
 
-    `at` is unknown where the event can't be read.
+    `at` is unknown where the event can't be read. `agent` names the sub-agent that did it, empty for the run's own.
     """
 
     seq: int
@@ -44,6 +44,7 @@ class AuditEntry(Value):
     text: str
     exit_code: int | None = None
     duration_s: float | None = None
+    agent: str = ""
 
 
 class Audit(NamedTuple):
@@ -104,6 +105,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
+            case e.Within() | e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+                yield from _of_children(event)
             case e.CallStarted(step=step, call=call):
                 yield AuditEntry(**line, step=step, kind="call", text=_called(call))
             case e.CallFinished() as done:
@@ -156,6 +159,25 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _of_children(event: Event) -> Iterator[AuditEntry]:
+    """Yield what a sub-agent did as what a run's own agent does, under its name; and how it began and ended."""
+    inner, path = e.innermost(event.body)
+    if path:
+        told = audited([event.model_copy(update={"body": inner})])
+        yield from (entry.model_copy(update={"agent": "/".join((*path, entry.agent)).rstrip("/")}) for entry in told)
+        return
+    match inner:
+        case e.ChildStarted(child=child, kind=kind, task=task):
+            text = f"{child} ({kind}) begins: {task[:_MOST]!r}"
+        case e.ChildFinished(child=child, outcome=outcome):
+            text = f"{child} ends: {outcome}"
+        case e.ChildMerged(child=child, merged=merged, conflicts=conflicts, failure=failure):
+            text = f"{child} is merged" if merged else f"{child} isn't merged: {', '.join(conflicts) or failure}"
+        case _:
+            return
+    yield AuditEntry(seq=event.seq, at=event.at, step=inner.step, kind="sub-agent", text=text)
 
 
 def _prepared(body: e.Built | e.SetUp) -> str:

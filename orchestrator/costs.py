@@ -21,6 +21,7 @@ class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
     `kind` says what for: the reply of a step, or a summary of the run up to and with it, to condense the context.
+    `agent` names the sub-agent whose step it is, empty for the run's own.
     """
 
     step: int
@@ -29,6 +30,7 @@ class ReplyCost(Value):
     usage: Usage
     cost_usd: float | None
     sent: Sent | None
+    agent: str = ""
 
 
 class Elsewhere(Value):
@@ -66,9 +68,11 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
             usage=reply.usage,
             cost_usd=reply.cost_usd,
             sent=reply.sent,
+            agent="/".join(path),
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Condensed)
+        for body, path in (e.innermost(event.body),)
+        if isinstance(body, e.Replied | e.Condensed)
         for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}

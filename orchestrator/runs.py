@@ -190,6 +190,21 @@ class Weakness(Value):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Child(Value):
+    """A sub-agent of a run, as `show` names it. `outcome` is empty while it works.
+
+    `merged` says whether what it changed is in the workspace; None where there was nothing to merge.
+    """
+
+    name: str
+    kind: str
+    step: int
+    task: str
+    outcome: str = ""
+    files: int = 0
+    merged: bool | None = None
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
@@ -202,7 +217,7 @@ class RunView(Value):
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
     `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
     the next checkpoint. `pushed` is the last step that was known to be on the checkpoint remote when the last one was
-    committed, `push_failed` why it isn't a later one.
+    committed, `push_failed` why it isn't a later one. `children` are its sub-agents, those of undone steps too.
     """
 
     id: str
@@ -240,6 +255,7 @@ class RunView(Value):
     push_failed: str = ""
     verdicts: tuple[Verdict, ...] = ()
     weakened: tuple[Weakness, ...] = ()
+    children: tuple[Child, ...] = ()
     summary: str = ""
 
     @property

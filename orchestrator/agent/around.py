@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator.pushing import NoCopies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
+    from orchestrator.models.port import Model
     from orchestrator.pushing import Copies
     from sandbox.open import Sandbox
 
@@ -23,17 +25,27 @@ class Fork(Protocol):
         """Return it as a context. Raises SandboxError, Stopped."""
 
 
+class Models(Protocol):
+    """Opens a model of the run for the thread that calls it."""
+
+    def __call__(self, name: str, /, *, agent: str = "") -> Model:
+        """Return the model by its full name, to be asked for a sub-agent of that name; the caller closes it."""
+
+
 @dataclass(frozen=True)
 class Around:
     """What is there for an agent.
 
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
     run's for another thread. `budget` is the ledger that its requests are paid from; without one it's that of the
-    run's own limits. Without one of the others, what needs it isn't done.
+    run's own limits. Without one of the others, what needs it isn't done. `has` tells whether a checkpoint of the run
+    is still there; `notes` are for the system text.
     """
 
     copies: Copies = field(default_factory=NoCopies)
     opener: Opener | None = None
-    models: Opener | None = None
+    models: Models | None = None
     fork: Fork | None = None
+    has: Callable[[str], bool] = lambda _commit: False
+    notes: str = ""
     budget: Budget | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.role import MAIN, SUBMIT
 from orchestrator.agent.rules import behind
 from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.agent.guards.acts import Done
+    from orchestrator.agent.role import Role
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
     from orchestrator.runs import Verdict
@@ -81,7 +83,7 @@ class Context:
         dialogue, sight = self.dialogue, self.sight
         if dialogue and isinstance(head := dialogue[0], Turn) and sight.window.text:
             dialogue = (Turn(text=f"{head.text}\n\n{sight.window.text}"), *dialogue[sight.start :])
-        return Request(system=self.system, tools=tools.specs(), dialogue=dialogue, before=sight.left_out)
+        return Request(system=self.system, tools=tools.specs(sight.tools), dialogue=dialogue, before=sight.left_out)
 
     @property
     def tokens(self) -> int:
@@ -113,15 +115,16 @@ class Context:
         replies = (said for said in reversed(self.dialogue) if isinstance(said, Reply))
         results = self.dialogue[-1].results if self.dialogue and isinstance(self.dialogue[-1], Turn) else ()
         accepted = {result.call_id for result in results if result.ok}
-        submits = [call for call in next(replies, Reply()).calls if call.name == tools.SUBMIT and call.id in accepted]
+        submits = [call for call in next(replies, Reply()).calls if call.name == SUBMIT and call.id in accepted]
         return str(submits[-1].arguments.get("summary", "")) if submits else None
 
 
 class Projection:
-    """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
+    """Folds the journal of a run, or of a sub-agent, into its agent's context. Only committed steps are in it."""
 
-    def __init__(self, past: dict[int, Talk] | None = None) -> None:
-        """Take what was folded of this journal already, by the number of events that led to it."""
+    def __init__(self, role: Role = MAIN, *, past: dict[int, Talk] | None = None) -> None:
+        """Take the agent's role, and what was folded of this journal already, by the number of events up to there."""
+        self._role = role
         self._past = {} if past is None else past
         self._taken = 0
         self._talk = Talk()
@@ -167,7 +170,7 @@ class Projection:
         Rewinds lead to others: without what is known of them, each would take twice as long as the one before.
         """
         if (end := _end_of(body.to, events)) not in self._past:
-            then = Projection(self._past)
+            then = Projection(self._role, past=self._past)
             then.follow(events[:end])
             self._past[end] = then._talk  # Another of its own kind.
         self._talk = self._past[end].copy()
@@ -188,7 +191,7 @@ class Projection:
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
-                self._talk.memory = working.begin(spec.task)
+                self._talk.memory, self._talk.tools = working.begin(spec.task), self._role.hands(spec.limits)
             case e.Prompted() as body:
                 self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
@@ -205,6 +208,8 @@ class Projection:
                 self._results[body.result.call_id] = body
                 self._noted = self._seen(self._noted, body)
                 self._shown += estimate(body.result.content)
+            case e.Within(body=e.Checkpointed()):
+                self._lost = Counter()  # The call that its sub-agents work for comes nearer to its end each time.
             case e.AttemptLost() as body:
                 self._lost.update(self._running if body.to_blame else ())
                 self._running = set()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import states
+from orchestrator.cli.team import begun, merged, returned
 from orchestrator.cli.text import duration, first_line, lines, plural, tail, visible
 from orchestrator.cli.wording import (
     ACCEPTANCE_LINES,
@@ -69,6 +70,7 @@ class Narrator:
         self._open = False
         self._reused = False
         self._said: list[Said] = []
+        self._children: dict[str, Narrator] = {}
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
@@ -205,6 +207,26 @@ class Narrator:
     def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
         return [Line("limit", landing(body), prose=True)]
 
+    def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
+        self._children[body.child] = Narrator()
+        self._children[body.child].steps_limit = body.limits.steps
+        return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
+
+    def _within(self, event: e.Event, body: e.Within) -> list[Line]:
+        """Tell what a sub-agent does as what an agent does, under its name."""
+        child = self._children.setdefault(body.child, Narrator())
+        told = child.tell(event.model_copy(update={"body": body.body}))
+        self.doing = f"{visible(body.child)}: {child.doing}"
+        for reply in paid(body):
+            self._pay(reply)
+        return [_below(body.child, line) for line in told]
+
+    def _child_finished(self, _event: e.Event, body: e.ChildFinished) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), text)) for text in returned(body)]
+
+    def _child_merged(self, _event: e.Event, body: e.ChildMerged) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), merged(body)))]
+
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
@@ -314,6 +336,17 @@ class Narrator:
 
 def _note(text: Text) -> Line:
     return Line("", text)
+
+
+def _mark(child: str) -> Text:
+    """Return what stands before each line of a sub-agent."""
+    return Text(f"{visible(child)} │ ", "cyan")
+
+
+def _below(child: str, line: Line) -> Line:
+    """Return a sub-agent's line as one of the agent above: its label stands in it."""
+    label = Text(f"{line.label}: " if line.label else "", "dim")
+    return line._replace(label="", text=Text.assemble(_mark(child), label, line.text))
 
 
 def _warning(words: str) -> Line:

@@ -103,6 +103,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.cli.team import sub_agents
     from orchestrator.cli.waits import sentence
     from orchestrator.runs import State
 
@@ -139,6 +140,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     if remote := _remote(view):
         told.append(wording.Line("remote", Text(remote), prose=True))
+    told += sub_agents(view.children)
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -59,8 +60,13 @@ __all__ = [
     "CallStarted",
     "CancelRequested",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -89,6 +95,8 @@ __all__ = [
     "Steered",
     "Submitted",
     "Weakened",
+    "Within",
+    "innermost",
     "paid",
     "price_of",
     "spent",
@@ -118,6 +126,10 @@ Body = Annotated[
     | Landing
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
+from orchestrator.runs import TRANSITIONS, Child, Outcome, RunView, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +29,8 @@ _REOPENED: Final[dict[str, Any]] = {
 
 _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 """What a call is told by, in one line."""
+_TASK: Final = 120
+"""Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
 """What is so of a run that nobody carries."""
 
@@ -77,6 +79,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"heard": heard} if heard else {}
         case e.Replied(step=step):
             return {**_paid(view, event), "doing": f"step {step}: replied"}
+        case e.Within() as body:
+            return {**_paid(view, event), **_within(body), **_children(view, event)}
+        case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+            return _children(view, event)
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -139,6 +145,36 @@ def _paid(view: RunView, event: Event) -> dict[str, Any]:
         usage += reply.usage
         cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
     return {"usage": usage, "cost_usd": cost}
+
+
+def _within(body: e.Within) -> dict[str, Any]:
+    """Return what a sub-agent is doing."""
+    inner, path = e.innermost(body)
+    match inner:
+        case e.CallStarted(call=call):
+            return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
+        case _:
+            return {}
+
+
+def _children(view: RunView, event: Event) -> dict[str, Any]:
+    """Return a run's sub-agents with one that begins, ends or is merged."""
+    body, path = e.innermost(event.body)
+    if not isinstance(body, e.ChildStarted | e.ChildFinished | e.ChildMerged):
+        return {}
+    name = "/".join((*path, body.child))
+    if isinstance(body, e.ChildStarted):
+        new = Child(name=name, kind=body.kind, step=body.step, task=body.task.partition("\n")[0][:_TASK])
+        others = [one for one in view.children if (one.name, one.step) != (name, body.step)]
+        return {"children": (*others, new)}
+    told: dict[str, Any] = (
+        {"outcome": body.outcome, "files": len(body.files)}
+        if isinstance(body, e.ChildFinished)
+        else {"merged": body.merged}
+    )
+    mine = [(one.name, one.step) == (name, body.step) for one in view.children]
+    changed = (one.model_copy(update=told) if own else one for one, own in zip(view.children, mine, strict=True))
+    return {"children": tuple(changed)}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from working import (
 )
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Ending, Kind
+from orchestrator.agent.ending import Ending, Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.dialogue import Reply, Request, ToolCall
 from orchestrator.journal.live import Said
 from orchestrator.journal.stream import listen
