@@ -15,6 +15,7 @@ from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
+from orchestrator.endings import how
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -101,7 +102,8 @@ class Context:
     def done(self) -> tuple[Done, ...]:
         """The last committed steps since a person spoke, as the guards see them."""
         first = bisect_left(self.sight.places, self.spoken)
-        return trail(self.dialogue[self.spoken :], self.sight.steps[first:], first=self.sight.window.first)
+        steps, window = self.sight.steps[first:], self.sight.window
+        return trail(self.dialogue[self.spoken :], steps, first=window.first, errors=self.sight.errors)
 
     @property
     def summary(self) -> str | None:
@@ -307,8 +309,8 @@ class Projection:
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:
-            results = tuple(self._results[call.id].result for call in self._open.calls)
-            self._talk.commit(body.step, self._open, results)
+            ended = tuple(self._results[call.id] for call in self._open.calls)
+            self._talk.commit(body.step, self._open, ended)
             self._talk.memory = seen.committed(self._noted, body.files, body.step)
         self._step, self._depth, self._open = body.step, self._depth + 1, None
         self._again()
@@ -331,9 +333,9 @@ class Projection:
 
 def _told(verdict: Verdict) -> str:
     """Return what the acceptance command said, for the model: the end of it."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
+    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
     where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{how}{where}]"
+    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{end}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

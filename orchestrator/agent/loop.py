@@ -20,6 +20,7 @@ from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
+from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.dialogue import Reply, ToolResult
@@ -97,6 +98,7 @@ class Agent:
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
+        self._listing = Listing(sandbox)
         self._restarted = False
         self._crowded = False
 
@@ -187,7 +189,7 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
-            self._rules = Rules(self._sandbox)  # Other files, other rules.
+            self._rules, self._listing = Rules(self._sandbox), Listing(self._sandbox)  # Other files, other rules.
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
@@ -280,7 +282,7 @@ class Agent:
             self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), self._listing)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         self._restarted = False  # Once is enough: there may be hundreds of calls.
@@ -338,6 +340,7 @@ class Agent:
             )
         )
         self._copies.committed(step)
+        self._listing.committed(checkpoint.changes)
         self._restarted = False
 
     def _context(self) -> Context:

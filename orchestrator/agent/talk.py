@@ -11,13 +11,18 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent import tools
-from orchestrator.dialogue import Reply, ToolResult, Turn
+from orchestrator.agent.guards.acts import WINDOW
+from orchestrator.agent.guards.same import located
+from orchestrator.dialogue import Reply, Turn
 from orchestrator.memory import working
 from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orchestrator import events as e
+    from orchestrator.agent.guards.acts import Errors
     from orchestrator.dialogue import Part
 
 _AROUND: Final = 8
@@ -39,9 +44,10 @@ class Sight:
 
     `steps` are the numbers of all replies, `places` where they are in the dialogue, `left_out` is how many of them
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
-    the next request, as counted as can be, `most` what those may be at most; `ratio` is the
-    provider's count to our estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts`
-    what it had then. `tried_at` are the tokens that it had when it was summed up last, or built anew.
+    the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
+    estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts` what it had then.
+    `tried_at` are the tokens that it had when it was summed up last, or built anew. `errors` are those that commands
+    had, by step and call.
     """
 
     system: str = ""
@@ -58,6 +64,7 @@ class Sight:
     parts: tuple[Part, ...] = ()
     tried_at: int = 0
     summary: Summary = field(default_factory=Summary)
+    errors: Mapping[int, Errors] = field(default_factory=dict)
 
 
 class Talk:
@@ -81,6 +88,8 @@ class Talk:
         """The provider's count of tokens to our estimate, the last time that it could be believed."""
         self.tried_at = 0
         """Tokens of the context when it was summed up, or built anew, last."""
+        self.errors: Mapping[int, Errors] = {}
+        """Which errors the commands of a step had, by call: what the guards tell failures by."""
         self._counted: Span | None = None  # Tokens, and how much of the dialogue has them.
         self._told: int | None = None  # The same of the reply that is open.
         self._window_size = 0
@@ -110,6 +119,7 @@ class Talk:
             parts=self.parts,
             tried_at=self.tried_at,
             summary=self.summary,
+            errors=self.errors,
         )
 
     @property
@@ -170,8 +180,12 @@ class Talk:
             believed = _believed(usage.output_tokens, written)
             self._told = usage.input_tokens + (usage.output_tokens if believed else round(written * self.ratio))
 
-    def commit(self, step: int, reply: Reply, results: tuple[ToolResult, ...]) -> None:
+    def commit(self, step: int, reply: Reply, ended: Sequence[e.CallFinished]) -> None:
         """Add the reply of a committed step, with the results of its calls."""
+        results = tuple(one.result for one in ended)
+        if errors := {one.result.call_id: found for one in ended if (found := located(one.diagnostics))}:
+            last = list(self.errors.items())[1 - WINDOW :]
+            self.errors = dict([*last, (step, errors)])
         self.steps.append(step)
         self.places.append(len(self.dialogue))
         self._add(reply)
