@@ -209,7 +209,7 @@ class Narrator:
 
     def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
         self._children[body.child] = Narrator()
-        self._children[body.child].steps_limit = body.limits.steps
+        self._children[body.child].limits = self.limits.model_copy(update={"steps": body.limits.steps})
         return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
 
     def _within(self, event: e.Event, body: e.Within) -> list[Line]:
