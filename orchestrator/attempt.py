@@ -14,6 +14,7 @@ import structlog
 from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.around import Around
+from orchestrator.agent.budget import Budget
 from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import look_through, prove, why_failed
@@ -27,6 +28,7 @@ from orchestrator.errors import (
 )
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import redis_url
+from orchestrator.journal.daily import Daily
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
@@ -164,6 +166,7 @@ class Attempt:
         self._store = self._holdings.store
         self._copies = self._pushing()
         self._root = settings.state_dir / "workspaces"
+        self._daily = Daily(journal)
         self._layer: Layer | None = None
 
     def carry(self, claimed: e.Claimed) -> None:
@@ -312,7 +315,8 @@ class Attempt:
 
     def _around(self) -> Around:
         ways: dict[str, Any] = {"models": self._another_model, "fork": self._opened, "has": self._has}
-        return Around(copies=self._copies, opener=self._condensers(), notes=self._notes(), **ways)
+        paid: dict[str, Any] = {"opener": self._condensers(), "budget": Budget.of(self._journal, self._daily)}
+        return Around(copies=self._copies, notes=self._notes(), **ways, **paid)
 
     def _has(self, commit: str) -> bool:
         """Whether a checkpoint of the run is in this host's store."""
