@@ -315,8 +315,8 @@ class Attempt:
 
     def _around(self) -> Around:
         ways: dict[str, Any] = {"models": self._another_model, "fork": self._opened, "has": self._has}
-        budget = Budget.of(self._journal, self._daily)
-        return Around(copies=self._copies, opener=self._condensers(), notes=self._notes(), budget=budget, **ways)
+        paid: dict[str, Any] = {"opener": self._condensers(), "budget": Budget.of(self._journal, self._daily)}
+        return Around(copies=self._copies, notes=self._notes(), **ways, **paid)
 
     def _has(self, commit: str) -> bool:
         """Whether a checkpoint of the run is in this host's store."""

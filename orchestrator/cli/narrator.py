@@ -209,7 +209,7 @@ class Narrator:
 
     def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
         self._children[body.child] = Narrator()
-        self._children[body.child].limits = self.limits.model_copy(update={"steps": body.limits.steps})
+        self._children[body.child].limits = body.limits
         return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
 
     def _within(self, event: e.Event, body: e.Within) -> list[Line]:
@@ -217,8 +217,6 @@ class Narrator:
         child = self._children.setdefault(body.child, Narrator())
         told = child.tell(event.model_copy(update={"body": body.body}))
         self.doing = f"{visible(body.child)}: {child.doing}"
-        for reply in paid(body):
-            self._pay(reply)
         return [_below(body.child, line) for line in told]
 
     def _child_finished(self, _event: e.Event, body: e.ChildFinished) -> list[Line]:

@@ -197,7 +197,7 @@ def test_a_worker_that_dies_in_the_middle_costs_only_open_steps(start: Any, seat
     script = lines([[delegate(quick="task", slow="task")], SUBMIT], quick=quick, slow=slow)
     stop = threading.Thread(target=lambda: _stop_when(journal, seat, "slow", steps=1, ended="quick"))
     stop.start()
-    held = script.replace("echo waits;", "sleep 60;")
+    held = script.replace("echo waits;", "sleep 2;")
     with pytest.raises(Stopped):
         seat.work(journal, held)
     stop.join()
