@@ -16,7 +16,7 @@ from orchestrator import host
 from orchestrator.agent.around import Around
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import look_through, prove, why_failed
+from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
     FencedError,
@@ -309,7 +309,9 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        return Around(copies=self._copies, opener=self._condensers(), models=self._another_model, fork=self._opened)
+        court = Court(self._spec, self._journal, self._store, self._opened)
+        given: dict[str, Any] = {"opener": self._condensers(), "models": self._another_model, "fork": self._opened}
+        return Around(copies=self._copies, court=court, **given)
 
     def _another_model(self, name: str) -> Model:
         """Return a model of the run for another thread; a scripted one follows the run's script."""
@@ -324,15 +326,11 @@ class Attempt:
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""
-        if ending.kind != "submitted":
-            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-        look_through(self._spec, self._journal, self._store)
-        if self._spec.accept is None:
-            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
-        if all(verdict.passed for verdict in verdicts):
-            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
+        if ending.kind == "submitted":
+            return self._submitted(Outcome.SUCCEEDED, accepted(self._journal.view), ending.summary)
+        if ending.kind == "refused":
+            return self._submitted(Outcome.FAILED, ending.reason, ending.summary)
+        return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""

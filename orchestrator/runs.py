@@ -52,7 +52,7 @@ class Outcome(StrEnum):
     """How a finished run ended."""
 
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # The acceptance command fails on the final tree, or the agent gave up.
+    FAILED = "failed"  # What was submitted isn't accepted, or the agent gave up.
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"  # The wall-time limit.
     LIMIT = "limit"  # Steps, money, or a model that goes in circles; the work is kept.
@@ -64,7 +64,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.STARTING: frozenset({State.RUNNING, State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.WAITING: frozenset({State.QUEUED, State.DONE}),
-    State.FINISHING: frozenset({State.RUNNING, State.DONE, State.QUEUED, State.WAITING}),  # Running: it was talked to.
+    State.FINISHING: frozenset({State.RUNNING, State.DONE, State.QUEUED, State.WAITING}),  # Running: it goes on.
     State.DONE: frozenset({State.QUEUED}),  # Reopened by a rewind or a retry.
 }
 
@@ -141,7 +141,11 @@ class RunSpec(Value):
 
 
 class Verdict(Value):
-    """What the acceptance command said. `base_tests`: the second run, with the base's test files put back."""
+    """What the acceptance command said. `base_tests`: the second run, with the base's test files put back.
+
+    It ran `runs` times on that tree, and passed `passes` times of them; what most of them said counts, and is told
+    here. `flake` is the end of the output of one that failed although most passed.
+    """
 
     command: str
     exit_code: int | None
@@ -150,11 +154,19 @@ class Verdict(Value):
     duration_s: float
     tree: str
     base_tests: bool = False
+    runs: int = 1
+    passes: int = 0
+    flake: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the command ended with exit code 0."""
         return self.exit_code == 0 and not self.timed_out
+
+    @property
+    def flaky(self) -> str:
+        """How often it passed, in words, where it didn't always say the same of the same tree; else empty."""
+        return f"flaky: passed {self.passes} of {self.runs}" if 0 < self.passes < self.runs else ""
 
 
 class Weakening(StrEnum):
@@ -171,6 +183,7 @@ class Weakening(StrEnum):
     ACCEPTANCE = "acceptance changed"
     CONFIGURED = "test configuration changed"
     UNREAD = "not looked through"
+    NOTHING = "nothing changed"
 
 
 class Weakness(Value):
@@ -201,8 +214,8 @@ class RunView(Value):
     `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
     `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
-    the next checkpoint. `pushed` is the last step that was known to be on the checkpoint remote when the last one was
-    committed, `push_failed` why it isn't a later one.
+    the next checkpoint. `refusals` counts the submissions that weren't accepted. `pushed` is the last step that was
+    known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
     """
 
     id: str
@@ -238,6 +251,7 @@ class RunView(Value):
     preempting: str = ""
     pushed: int = 0
     push_failed: str = ""
+    refusals: int = 0
     verdicts: tuple[Verdict, ...] = ()
     weakened: tuple[Weakness, ...] = ()
     summary: str = ""

@@ -237,6 +237,12 @@ class Narrator:
         self._header = ""
         return weakened(body.found)
 
+    def _refused(self, _event: e.Event, body: e.Refused) -> list[Line]:
+        self.doing, self._header, self._unproven = "asking the model", "", True
+        again = "; nothing has changed since the last refusal" if body.again else ""
+        told = Text.assemble(("✗ ", "red"), visible(body.why), (f"{again} · the model was told", "dim"))
+        return [Line("refused", told, prose=True)]
+
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"
         return [Line("cancel", Text(f"asked for by {visible(event.who)}"))]

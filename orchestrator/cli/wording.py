@@ -113,7 +113,9 @@ def judged(verdict: Verdict) -> list[Text]:
     again = " · with the base's test files put back" if verdict.base_tests else ""
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
-    return [*told, Text.assemble(result, f" · {words}{again}")]
+    flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
+    flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
+    return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
 
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:
@@ -127,7 +129,7 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     ]
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
-    return [told[0]._replace(label="tests"), *told[1:]] if told else []
+    return [told[0]._replace(label="flagged"), *told[1:]] if told else []
 
 
 def built(body: e.Built) -> Text:

@@ -31,7 +31,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -71,6 +71,7 @@ __all__ = [
     "PreemptRequested",
     "Prompted",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
@@ -111,6 +112,7 @@ Body = Annotated[
     | FinishStarted
     | Judged
     | Weakened
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested

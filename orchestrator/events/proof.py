@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from orchestrator.diagnostic import Diagnostic
 from orchestrator.dialogue import Value
 from orchestrator.runs import Verdict, Weakness
 
@@ -17,10 +18,14 @@ class FinishStarted(Value):
 
 
 class Judged(Value):
-    """The acceptance command ran in a fresh sandbox."""
+    """The acceptance command ran in a fresh sandbox.
+
+    `diagnostics` are what the output of one that failed says of places in the code, at most MOST_KEPT of them.
+    """
 
     type: Literal["judged"] = "judged"
     verdict: Verdict
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Weakened(Value):
@@ -28,3 +33,15 @@ class Weakened(Value):
 
     type: Literal["weakened"] = "weakened"
     found: tuple[Weakness, ...]
+
+
+class Refused(Value):
+    """What was submitted with `step` isn't accepted: the model is told why, and goes on.
+
+    `again` says that nothing had changed since it was refused before, and so nothing was run anew.
+    """
+
+    type: Literal["refused"] = "refused"
+    step: int
+    why: str
+    again: bool = False
