@@ -14,6 +14,7 @@ import structlog
 from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.around import Around
+from orchestrator.agent.judging import LONGEST_S, Judge
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.court import Court, accepted
@@ -81,6 +82,7 @@ _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
 _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 """How long a summary is waited for; the work goes on meanwhile."""
+_JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -309,7 +311,9 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        court = Court(self._spec, self._journal, self._store, self._opened)
+        name, asks = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, asks, self._journal, self._stop) if name else None
+        court = Court(self._spec, self._journal, self._store, self._opened, judge)
         given: dict[str, Any] = {"opener": self._condensers(), "models": self._another_model, "fork": self._opened}
         return Around(copies=self._copies, court=court, **given)
 

@@ -133,6 +133,9 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 for one in found:
                     text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Ruled(step=step, ruling=ruling, seconds=took):
+                text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text, duration_s=took)
             case e.Refused(step=step, why=why, again=again):
                 text = f"{why}{' (nothing had changed)' if again else ''}"
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=text)

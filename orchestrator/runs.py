@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -114,7 +114,7 @@ class RunSpec(Value):
     `build` is the path of a Dockerfile in the base commit, where the image is built from one.
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
     input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
-    `judge` is the model that rules on what no command can check; empty for none.
+    `judge` is the model that rules on what no command can check, empty for none; `judge_always`: on all the rest, too.
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
@@ -135,6 +135,7 @@ class RunSpec(Value):
     setup: Commands = ()
     build: str = ""
     judge: str = ""
+    judge_always: bool = False
     approvals: Approvals = Approvals()
     priority: Priority = Priority.NORMAL
     requires: Requires = Requires()
@@ -167,6 +168,15 @@ class Verdict(Value):
     def flaky(self) -> str:
         """How often it passed, in words, where it didn't always say the same of the same tree; else empty."""
         return f"flaky: passed {self.passes} of {self.runs}" if 0 < self.passes < self.runs else ""
+
+
+class Ruling(Value):
+    """What a judge ruled on the evidence; `none` where it couldn't, and `why` then says why not."""
+
+    judge: str
+    verdict: Literal["pass", "fail", "none"]
+    unmet: tuple[str, ...] = ()
+    why: str = ""
 
 
 class Weakening(StrEnum):
@@ -254,6 +264,7 @@ class RunView(Value):
     refusals: int = 0
     verdicts: tuple[Verdict, ...] = ()
     weakened: tuple[Weakness, ...] = ()
+    ruling: Ruling | None = None
     summary: str = ""
 
     @property
@@ -276,5 +287,6 @@ class RunView(Value):
         """The state, or the outcome with its proof, in words."""
         if self.outcome is None:
             return self.state
-        unproven = self.outcome is Outcome.SUCCEEDED and not self.verdicts
-        return f"{self.outcome} (unproven)" if unproven else self.outcome
+        if self.outcome is not Outcome.SUCCEEDED or self.verdicts:
+            return self.outcome
+        return f"{self.outcome} ({'judged' if self.ruling else 'unproven'})"

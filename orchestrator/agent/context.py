@@ -225,6 +225,8 @@ class Projection:
                 self._ended = []
             case e.Judged(verdict=verdict):
                 self._ended.append(said(verdict))
+            case e.Ruled(reply=reply) if reply is not None:
+                self._spent += reply.cost_usd or 0.0
             case e.Refused():
                 self._refusals += 1
                 self._ended = []  # It's told, and the work goes on.

@@ -158,7 +158,7 @@ class Agent:
             if context.refusals + 1 >= most and not context.messages:
                 return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
             room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
-            told = refused(found, self._journal.events, self._sandbox, **room)
+            told = refused(found, self._journal, self._sandbox, **room)
             self._journal.append(found, e.Prompted(text=told))
             self._heed()
             ending = self._ending()

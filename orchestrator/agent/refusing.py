@@ -8,22 +8,27 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.diagnosed import block
 from orchestrator.agent.signal import signal
+from orchestrator.memory.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.events import Event
+    from orchestrator.journal.writer import Writer
     from orchestrator.runs import Verdict
     from sandbox.open import Sandbox
 
 _LONGEST: Final = 4_000
 """Characters of an acceptance command's output."""
+_POINT: Final = 500
 _AGAIN: Final = "Nothing has changed since it was refused last: what was said then holds."
 
 
-def refused(found: e.Refused, events: Sequence[Event], sandbox: Sandbox, *, count: int, most: int, longest: int) -> str:
+def refused(found: e.Refused, journal: Writer, sandbox: Sandbox, *, count: int, most: int, longest: int) -> str:
     """Return what the model is told. `sandbox` has the tree that was submitted, `longest` are the characters for it."""
-    told = _AGAIN if found.again else "\n\n".join(_failed(events, sandbox, longest))
+    ruling, failed = journal.view.ruling, _failed(journal.events, sandbox, longest)
+    unmet = [f"- {one_line(point, _POINT)}" for point in ruling.unmet] if ruling is not None and not failed else []
+    told = _AGAIN if found.again else "\n\n".join(failed) or "\n".join(unmet)
     return wording.fill("refused", why=found.why, count=str(count), most=str(most), told=told)
 
 

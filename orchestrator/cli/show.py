@@ -153,7 +153,8 @@ def _proof(view: RunView) -> list[Line]:
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
-    return told + wording.weakened(view.weakened)
+    told += wording.weakened(view.weakened)
+    return told + (wording.ruled(view.ruling) if view.ruling else [])
 
 
 def _remote(view: RunView) -> str:

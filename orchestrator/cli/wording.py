@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Requires, RunSpec, Verdict, Weakness
+    from orchestrator.runs import Requires, Ruling, RunSpec, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -116,6 +116,16 @@ def judged(verdict: Verdict) -> list[Text]:
     flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
     flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
     return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
+
+
+def ruled(ruling: Ruling, *, kept: bool = False) -> list[Line]:
+    """Return what a judge ruled, and each point that isn't met."""
+    look = states.LOOKS[{"pass": Outcome.SUCCEEDED, "fail": Outcome.FAILED, "none": Outcome.ERROR}[ruling.verdict]]
+    words = {"pass": "passed", "fail": "failed", "none": "no ruling"}[ruling.verdict]
+    by = f" by {visible(ruling.judge)}{', as before' if kept else ''}"
+    told = Text.assemble((f"{look.glyph} {words}", look.style), (by, "dim"), f": {first_line(ruling.why)}")
+    points = [Line("", Text(f"- {first_line(point)}"), prose=True) for point in ruling.unmet[:_WEAKENED]]
+    return [Line("judge", told, prose=True), *points]
 
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:

@@ -31,7 +31,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Refused, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -78,6 +78,7 @@ __all__ = [
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
@@ -112,6 +113,7 @@ Body = Annotated[
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
     | Refused
     | CancelRequested
     | PauseRequested

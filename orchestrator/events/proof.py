@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.diagnostic import Diagnostic
-from orchestrator.dialogue import Value
-from orchestrator.runs import Verdict, Weakness
+from orchestrator.dialogue import Reply, Value
+from orchestrator.runs import Ruling, Verdict, Weakness
 
 
 class FinishStarted(Value):
@@ -33,6 +33,21 @@ class Weakened(Value):
 
     type: Literal["weakened"] = "weakened"
     found: tuple[Weakness, ...]
+
+
+class Ruled(Value):
+    """A judge was asked once to rule on what `step` submitted, or ruled on the same before: then it is `kept`.
+
+    `evidence` is the digest of what it was asked with. `reply` is what was paid for, without its `raw` and reasoning.
+    """
+
+    type: Literal["ruled"] = "ruled"
+    step: int
+    evidence: str
+    ruling: Ruling
+    kept: bool = False
+    reply: Reply | None = None
+    seconds: float = 0.0
 
 
 class Refused(Value):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
 
 
-_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": ()}
+_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": (), "ruling": None}
 """What a run has that goes on: what was found of an earlier state of it proves nothing."""
 _REOPENED: Final[dict[str, Any]] = {
     "outcome": None,
@@ -94,11 +94,13 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             rewinding = view.rewinding if later else ""
             return {**_moment(view, body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):
-            return {"state": State.FINISHING, "doing": f"accept: {command}"}
+            return {"state": State.FINISHING, "doing": f"accept: {command}" if command else "judging"}
         case e.Judged(verdict=verdict):
             return {"verdicts": (*view.verdicts, verdict)}
         case e.Weakened(found=found):
             return {"weakened": found}
+        case e.Ruled(reply=reply, ruling=ruling):
+            return {"ruling": ruling, **(_paid(view, reply) if reply is not None else {})}
         case e.Refused():
             return {"state": State.RUNNING, "doing": "thinking", "refusals": view.refusals + 1}
         case e.CancelRequested():

@@ -16,7 +16,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
-from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict, Weakening, Weakness
+from orchestrator.runs import Acceptance, Outcome, Ruling, RunSpec, Verdict, Weakening, Weakness
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
@@ -254,6 +254,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
         e.Weakened(found=(Weakness(kind=Weakening.SKIPPED, path=HOSTILE, line=1, text=HOSTILE),)),
+        e.Ruled(step=2, evidence="", ruling=Ruling(judge=HOSTILE, verdict="fail", unmet=(HOSTILE,), why=HOSTILE)),
         e.Refused(step=2, why=HOSTILE),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),

@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from proving import CHECK, MEND, Proving, proving, refusals, told
 from working import SUBMIT, base, bash, box, kinds, lose, opened, results, script, start
 
 from orchestrator import events as e
-from orchestrator.agent.around import Around
-from orchestrator.agent.loop import Agent, Ending, Kind
+from orchestrator.agent.loop import Ending, Kind
 from orchestrator.court import Court, accepted
 from orchestrator.journal.fold import fold
-from orchestrator.models import open_script
 from orchestrator.runs import Acceptance, State, Weakening
 from orchestrator.settings import RunLimits
 from orchestrator.stop import Stop, Stopped
@@ -24,52 +23,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from redis import Redis
-    from working import Opened
 
     from orchestrator.agent.context import Context
     from orchestrator.journal.writer import Writer
     from sandbox.open import Sandbox
-    from sandbox.spec import Base
-    from sandbox.store import Store
 
-__all__ = ["base", "box", "opened", "start"]
+__all__ = ["base", "box", "opened", "proving", "start"]
 pytestmark = [pytest.mark.needs_redis, pytest.mark.needs_engine, pytest.mark.needs_root]
 
-CHECK = Acceptance(command="python3 -c 'import calc; assert calc.double(4) == 8, calc.double(4)'", origin="flag")
-MEND = ("edit", {"path": "calc.py", "old": " + 1\n", "new": "\n"})
-
 ONCE = RunLimits(submits=1)
-
-
-class Proving:
-    """An agent with a court on a run's journal; it counts how often a fresh sandbox was opened to prove something."""
-
-    def __init__(self, box: Sandbox, store: Store, opened: Opened) -> None:
-        self.box, self.store, self.fresh = box, store, 0
-        self._opened = opened
-
-    def open(self, tree: str, shell: str = "", /) -> AbstractContextManager[Sandbox]:
-        assert not shell
-        self.fresh += 1
-        return self._opened(tree)
-
-    def work(self, journal: Writer, text: str, *, court: Court | None = None, stop: Stop | None = None) -> Ending:
-        around = Around(court=court or Court(journal.view.spec, journal, self.store, self.open))
-        model = open_script("scripted", text)
-        return Agent(model, self.box, journal, journal.view.spec, stop or Stop(), around=around).run()
-
-
-@pytest.fixture
-def proving(box: Sandbox, base: tuple[Store, Base], opened: Opened) -> Proving:
-    return Proving(box, base[0], opened)
-
-
-def told(journal: Writer) -> list[str]:
-    return [event.body.text for event in journal.events if isinstance(event.body, e.Prompted) and not event.body.system]
-
-
-def refusals(journal: Writer) -> list[e.Refused]:
-    return [event.body for event in journal.events if isinstance(event.body, e.Refused)]
 
 
 def test_a_refused_submission_goes_on_in_the_same_sandbox_and_is_told_why(start: Any, proving: Proving) -> None:
@@ -162,7 +124,7 @@ def _until(journal: Writer, proving: Proving, replies: str, kind: str) -> Writer
         return proving.open(tree, shell)
 
     with pytest.raises(ChannelLost):
-        proving.work(journal, replies, court=Cut(journal.view.spec, journal, proving.store, breaks))
+        proving.work(journal, replies, court=Cut(journal.view.spec, journal, proving.store, breaks, None))
     assert journal.events[-1].body.type == kind
     return journal
 
@@ -176,7 +138,7 @@ def test_a_refusal_that_was_journalled_is_gone_on_from(start: Any, proving: Prov
             stop.set("lease lost")
             return super().refuses(context)
 
-    court = Stops(journal.view.spec, journal, proving.store, proving.open)
+    court = Stops(journal.view.spec, journal, proving.store, proving.open, None)
     replies = script(SUBMIT, [MEND], SUBMIT)
     with pytest.raises(Stopped):
         proving.work(journal, replies, court=court, stop=stop)
@@ -195,7 +157,7 @@ def test_what_a_person_says_meanwhile_is_heard_even_at_the_last_refusal(start: A
                 journal.append(e.Steered(text="look at calc.py"))
             return super().refuses(context)
 
-    court = Talks(journal.view.spec, journal, proving.store, proving.open)
+    court = Talks(journal.view.spec, journal, proving.store, proving.open, None)
     assert proving.work(journal, script(SUBMIT, [MEND], SUBMIT), court=court).kind is Kind.SUBMITTED
     assert any("look at calc.py" in text for text in told(journal))
 
@@ -216,7 +178,7 @@ def test_a_failure_is_run_again_and_flaky_where_they_differ(
                 box.run("touch /tmp/good-day")
             yield box
 
-    court = Court(journal.view.spec, journal, proving.store, some_days)
+    court = Court(journal.view.spec, journal, proving.store, some_days, None)
     ending = proving.work(journal, script([MEND], SUBMIT), court=court)
     [verdict] = journal.view.verdicts
     assert (ending.kind, proving.fresh, verdict.runs) == (kind, len(days), len(days))
