@@ -14,6 +14,7 @@ import structlog
 from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.around import Around
+from orchestrator.agent.budget import Budget
 from orchestrator.agent.judging import LONGEST_S, Judge
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
@@ -28,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import redis_url
+from orchestrator.journal.daily import Daily
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
@@ -90,6 +92,7 @@ _NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
+    "tokens": Outcome.LIMIT,
     "money": Outcome.LIMIT,
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
@@ -164,6 +167,7 @@ class Attempt:
         self._store = self._holdings.store
         self._copies = self._pushing()
         self._root = settings.state_dir / "workspaces"
+        self._daily = Daily(journal)
         self._layer: Layer | None = None
 
     def carry(self, claimed: e.Claimed) -> None:
@@ -311,11 +315,17 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        name, asks = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
-        judge = Judge(name, asks, self._journal, self._stop) if name else None
-        court = Court(self._spec, self._journal, self._store, self._opened, judge)
-        given: dict[str, Any] = {"opener": self._condensers(), "models": self._another_model, "fork": self._opened}
-        return Around(copies=self._copies, court=court, **given)
+        budget = Budget.of(self._journal, self._daily)
+        name, opener = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, opener, self._journal, self._stop, budget) if name else None
+        return Around(
+            copies=self._copies,
+            opener=self._condensers(),
+            models=self._another_model,
+            fork=self._opened,
+            budget=budget,
+            court=Court(self._spec, self._journal, self._store, self._opened, judge),
+        )
 
     def _another_model(self, name: str) -> Model:
         """Return a model of the run for another thread; a scripted one follows the run's script."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from orchestrator import events as e
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.agent.context import Context
     from orchestrator.pushing import Copies
@@ -36,8 +37,9 @@ class Around:
     """What is there for an agent.
 
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
-    run's for another thread. `court` decides whether a submission ends the work. Without one of them, what needs it
-    isn't done.
+    run's for another thread. `budget` is the ledger that its requests are paid from; without one it's that of the
+    run's own limits. `court` decides whether a submission ends the work. Without one of the others, what needs it isn't
+    done.
     """
 
     copies: Copies = field(default_factory=NoCopies)
@@ -45,3 +47,4 @@ class Around:
     models: Opener | None = None
     fork: Fork | None = None
     court: Court | None = None
+    budget: Budget | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from orchestrator import events as e
+from orchestrator.agent.budget import counted
 from orchestrator.dialogue import Value
 from orchestrator.errors import DreamdockError, ModelError
 from orchestrator.models.port import OutOfTime
@@ -23,6 +24,7 @@ from orchestrator.settings import reasons
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.agent.evidence import Evidence
     from orchestrator.dialogue import Reply
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 MOST_TRIES: Final = 3
 LONGEST_S: Final = 180.0
 """Seconds of one try."""
+LONGEST: Final = 16_384
+"""Tokens of an answer, with what the model thinks before it."""
 _KEPT: Final = 2_000
 """Characters of a reply that can't be used, for people."""
 _FENCE: Final = "```"
@@ -56,11 +60,12 @@ class Judge:
     opener: Opener
     journal: Writer
     stop: Stop
+    budget: Budget
 
     def rule(self, evidence: Evidence, step: int) -> Ruling:
         """Have it ruled on, or return what was ruled on the same evidence before. Each try is journalled.
 
-        Raises ModelError where there is no ruling, Stopped.
+        Raises ModelError where there is no ruling, OverBudget where nothing is left for one, Stopped.
         """
         digest = evidence.digest(self.name)
         about: dict[str, Any] = {"step": step, "evidence": digest}
@@ -83,7 +88,11 @@ class Judge:
         began, reply = time.monotonic(), None
         try:
             with closing(self.opener(self.name)) as model:
-                reply = model.ask(evidence.request(model.prompt_limit), self.stop, within_s=LONGEST_S)
+                request = evidence.request(model.prompt_limit)
+                with self.budget.reserve(counted(request), model) as reserved:
+                    most = min(filter(None, (reserved.most_tokens, model.reply_limit, LONGEST)))
+                    reply = model.ask(request, self.stop, within_s=LONGEST_S, most_tokens=most)
+                    reserved.settle(reply)
             ruling = parsed(reply.text, self.name)
         except OutOfTime:
             ruling = Ruling(judge=self.name, verdict="none", why=f"no answer after {LONGEST_S:.0f} s")

@@ -8,6 +8,7 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.diagnosed import block
 from orchestrator.agent.signal import signal
+from orchestrator.endings import how
 from orchestrator.memory.plain import one_line
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def refused(found: e.Refused, journal: Writer, sandbox: Sandbox, *, count: int, 
 
 def said(verdict: Verdict, longest: int = _LONGEST) -> str:
     """Return what an acceptance command said, cut to what it tells, and how it ended."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
-    more = filter(None, (how, "with the base's test files put back" if verdict.base_tests else "", verdict.flaky))
+    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
+    more = filter(None, (end, "with the base's test files put back" if verdict.base_tests else "", verdict.flaky))
     shown = signal(verdict.output.encode(), longest=longest).text
     return f"$ {verdict.command}\n{shown}\n[{', '.join(more)}]"
 

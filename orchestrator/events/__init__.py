@@ -23,6 +23,7 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
+from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
     CancelRequested,
     PauseRequested,
@@ -38,7 +39,9 @@ from orchestrator.events.work import (
     Checkpointed,
     Condensed,
     Guarded,
+    Landing,
     Level,
+    Limit,
     Prompted,
     Rebuilt,
     Replied,
@@ -65,7 +68,9 @@ __all__ = [
     "Forked",
     "Guarded",
     "Judged",
+    "Landing",
     "Level",
+    "Limit",
     "Parked",
     "PauseRequested",
     "PreemptRequested",
@@ -82,9 +87,13 @@ __all__ = [
     "RulesRead",
     "SandboxReady",
     "SetUp",
+    "Spent",
     "Steered",
     "Submitted",
     "Weakened",
+    "paid",
+    "price_of",
+    "spent",
 ]
 
 FORMAT: Final = 3
@@ -108,6 +117,7 @@ Body = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | RewindRequested
     | Rewound
     | FinishStarted

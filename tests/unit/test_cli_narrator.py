@@ -115,7 +115,7 @@ def test_quick_tools_take_one_line_and_say_why_they_failed() -> None:
         e.CallFinished(step=1, result=ToolResult(call_id="a", name="read", content="1 import os")),
         e.CallFinished(step=1, result=ToolResult(call_id="b", name="edit", content="error: not JSON", ok=False)),
     )
-    assert told == ["step 1/0|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
+    assert told == ["step 1/200|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
 
 
 def test_money_and_tokens_add_up_and_an_unknown_price_stays_unknown(spec: RunSpec) -> None:
@@ -261,6 +261,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
+        e.Landing(step=2, what="money", used=4.2, limit=5),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from working import SUBMIT, base, bash, box, lose, opened, script, start
 
 from orchestrator import events as e
+from orchestrator.agent.budget import Budget
 from orchestrator.agent.evidence import evidence
 from orchestrator.agent.judging import MOST_TRIES, Judge, parsed
 from orchestrator.agent.loop import Kind
@@ -38,13 +39,13 @@ PASS = chat(json.dumps({"verdict": "pass", "unmet": [], "why": "double doubles n
 FAIL = chat(json.dumps({"verdict": "fail", "unmet": ["double(4) is still 9"], "why": "the bug is there"}))
 
 
-def court(proving: Proving, journal: Writer, fake: FakeProvider) -> Court:
+def court(proving: Proving, journal: Writer, fake: FakeProvider, budget: Budget | None = None) -> Court:
     def opener(name: str, /) -> Model:
         choice = catalog({}).choose(name, base_url=f"{fake.url}/v1")
         return ApiModel(choice, SecretStr("k"), Patience(first_token_s=0.5, total_s=0.5, attempts=1))
 
     spec = journal.view.spec
-    judge = Judge(spec.judge, opener, journal, Stop()) if spec.judge else None
+    judge = Judge(spec.judge, opener, journal, Stop(), budget or Budget.of(journal)) if spec.judge else None
     return Court(spec, journal, proving.store, proving.open, judge)
 
 
@@ -169,3 +170,11 @@ def test_data_stays_behind_its_fence_and_what_is_cut_is_named(start: Any) -> Non
     body = text[text.index("diff --git a/a.py") : text.index("Left out for their length")]
     assert body.rstrip().endswith("````"), "the fence is longer than the one in the data"
     assert "diff --git a/a.py b/a.py: " in text.partition("Left out for their length")[2]
+
+
+def test_a_judge_that_the_run_cannot_pay_for_ends_it_at_its_limit(start: Any, proving: Proving) -> None:
+    journal = start(judge=JUDGE)
+    with FakeProvider() as fake:
+        poor = court(proving, journal, fake, Budget(1.0, 1_000))
+        ending = proving.work(journal, script([MEND], SUBMIT), court=poor)
+        assert (ending.kind, fake.asked, ruled(journal)) == (Kind.TOKENS, [], [])
