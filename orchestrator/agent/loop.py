@@ -23,6 +23,7 @@ from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.refusing import refused
 from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.agent.team import Team
@@ -102,7 +103,7 @@ class Agent:
         try:
             self._begin()
             self._heed()
-            while (ending := self._ending()) is None:
+            while (ending := self._proven(self._ending())) is None:
                 try:
                     self._step()
                 except OutOfTime:
@@ -136,7 +137,7 @@ class Agent:
     def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
         context = self._context()
-        if context.summary is not None and not context.messages:
+        if context.summary is not None and not context.messages and self._over is None:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
@@ -158,6 +159,28 @@ class Agent:
             Use("money", budget.spent.money_usd, budget.money_usd),
             Use("time", view.spent_s(self._journal.now), view.limits.seconds),
         )
+
+    def _proven(self, ending: Ending | None) -> Ending | None:
+        """Return the ending once it stands; a submission that the court refuses is none, but for the last one."""
+        court = self._around.court
+        while ending is not None and ending.kind is Kind.SUBMITTED and court is not None:
+            try:
+                found = court.refuses(self._context())
+            except OverBudget as over:  # Nothing is left for a judge, and what nobody ruled on isn't proven.
+                self._over = over
+                return self._ending()
+            self._journal.refresh()  # Proving takes its time: people may have spoken meanwhile.
+            if found is None:
+                break
+            context, most = self._context(), self._journal.view.limits.submits
+            if context.refusals + 1 >= most and not context.messages:
+                return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
+            room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
+            told = refused(found, self._journal, self._sandbox, **room)
+            self._journal.append(found, e.Prompted(text=told))
+            self._heed()
+            ending = self._ending()
+        return ending
 
     def _heed(self) -> None:
         """Do what is called for between steps: go back, end a loop, pause, give the worker up.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, noting, recalling
-from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.agent import commands, files, noting, recalling, submitting
+from orchestrator.agent.outcome import failed
 from orchestrator.agent.role import DELEGATE, MAIN, SUBMIT
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from orchestrator.agent.listing import Listing
+    from orchestrator.agent.outcome import Outcome
     from orchestrator.dialogue import ToolCall
     from sandbox.open import Sandbox
 
@@ -130,7 +131,7 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PL
         case a.Delegate():
             return hands.delegate(arguments, longest)
         case _:
-            return Outcome("submitted")
+            return submitting.submit(hands.memory)
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -82,12 +82,14 @@ __all__ = [
     "PreemptRequested",
     "Prompted",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
@@ -133,6 +135,8 @@ Body = Annotated[
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested

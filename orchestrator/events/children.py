@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.proof import Refused
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -100,6 +101,7 @@ Deed = Annotated[
     | Guarded
     | Landing
     | Rewound
+    | Refused
     | ChildStarted
     | Within
     | ChildFinished

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.events.children import Within
+from orchestrator.events.proof import Ruled
 from orchestrator.events.work import Condensed, Replied
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def paid(body: Body) -> tuple[Reply, ...]:
     match body:
         case Replied(reply=reply):
             return (reply,)
-        case Condensed(reply=reply) if reply is not None:
+        case Condensed(reply=reply) | Ruled(reply=reply) if reply is not None:
             return (reply,)
         case Within(body=inner):
             return paid(inner)
