@@ -145,8 +145,9 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
-            case e.Landing(step=step, what=what, used=used, limit=limit):
-                yield AuditEntry(**line, step=step, kind=event.body.type, text=Use(what, used, limit).words)
+            case e.Landing(what=what, used=used, limit=limit, ahead=ahead) as near:
+                text = Use(what, used, limit, ahead).words
+                yield AuditEntry(**line, step=near.step, kind=near.type, text=text)
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)

@@ -239,9 +239,12 @@ class Agent:
         context = self._context()
         if context.open_reply is not None or context.summary is not None or not context.system:
             return
-        near = [use for use in self._uses() if use.near and not use.reached and use.what not in context.landed]
+        ahead = self._budget.least(context.most_tokens, self._model)
+        kept = {"money": ahead.money_usd, "tokens": ahead.tokens}
+        uses = [use._replace(ahead=kept.get(use.what, 0.0)) for use in self._uses() if not use.reached]
+        near = [use for use in uses if use.near and use.what not in context.landed]
         if near:
-            told = [e.Landing(step=context.step, what=use.what, used=use.used, limit=use.limit) for use in near]
+            told = [e.Landing(step=context.step, **use._asdict()) for use in near]
             text = wording.fill("landing", used=" and ".join(use.words for use in near))
             self._journal.append(*told, e.Prompted(text=text))
 

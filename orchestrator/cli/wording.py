@@ -175,7 +175,7 @@ def guarded(body: e.Guarded) -> Text:
 
 def landing(body: e.Landing) -> Text:
     """Return which limit is near, in a line."""
-    used = Use(body.what, body.used, body.limit).words
+    used = Use(body.what, body.used, body.limit, body.ahead).words
     return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
 
 
