@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class _Arguments(BaseModel):
@@ -82,6 +84,16 @@ class History(_Arguments):
     query: str = Field("", description="Words, or an identifier.")
     step: int = Field(0, ge=0, description="Step to show instead.")
     offset: int = Field(0, ge=0, description="Character of the step to begin at.")
+
+
+class Ask(_Arguments):
+    """Ask a person, once in a reply. The work stops until there is an answer; without one in time `default` counts."""
+
+    question: str = Field(min_length=1, max_length=4000)
+    options: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=10, description="Answers to choose from; others may be given."
+    )
+    default: str = Field(min_length=1, max_length=1000, description="What you'll do if nobody answers.")
 
 
 class Submit(_Arguments):

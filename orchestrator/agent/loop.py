@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
-from orchestrator.agent import tools, wording
+from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
@@ -26,7 +26,7 @@ from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
-from orchestrator.stop import PAUSED, PREEMPTED, Stopped
+from orchestrator.stop import ASKED, PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
@@ -54,6 +54,7 @@ class Kind(StrEnum):
     STEPS = "steps"
     MONEY = "money"
     TIME = "time"
+    DENIED = "denied"  # A person said no, or nobody yes, to what it can't do without.
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Agent:
         Raises Stopped when the stop is set; what the model, the sandbox or the journal raise goes through.
         """
         try:
+            self._wait_for_people()  # Whoever committed the step may have been killed before it was parked.
             self._begin()
             self._heed()
             while (ending := self._ending()) is None:
@@ -127,15 +129,18 @@ class Agent:
             self._journal.append(e.Prompted(text=wording.fill("retried", **told)))
         elif context.step and (context.summary is None or context.messages):
             note = "forked" if context.forked else "restarted"
-            self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
+            parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
+            self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
-    def _ending(self) -> Ending | None:
+    def _ending(self) -> Ending | None:  # noqa: PLR0911  # One way to end each.
         """Return why it's over, or None. All of it is read from the journal."""
         context, limits = self._context(), self._journal.view.limits
         if context.summary is not None and not context.messages:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
+        if context.asking.ended:
+            return Ending(Kind.DENIED, reason=context.asking.ended)
         if context.depth >= limits.steps:
             return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
         if context.spent_usd >= limits.money_usd:
@@ -145,15 +150,16 @@ class Agent:
         return None
 
     def _heed(self) -> None:
-        """Do what is called for between steps: go back, end a loop, pause, give the worker up.
+        """Do what is called for between steps: go back, ask people, end a loop, pause, give the worker up.
 
-        Raises Stopped for the last two.
+        Raises Stopped for asking and the last two.
 
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
         self._fitting.settle()
         self._go_back()
+        self._wait_for_people()
         self._guard()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)
@@ -167,7 +173,7 @@ class Agent:
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
             self._rules = Rules(self._sandbox)  # Other files, other rules.
-            text = wording.fill("rewound", step=str(to.step))
+            text = wording.fill("denied" if asked.why == asking.DENIED else "rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
                     step=context.step + 1,
@@ -184,6 +190,15 @@ class Agent:
             self._copies.committed(context.step + 1)
             self._fitting.went_back()
             self._restarted = False
+
+    def _wait_for_people(self) -> None:
+        """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
+        found = parking.due(self._context(), self._spec.approvals, self._journal.now)
+        if found is None:
+            return
+        ending = self._ending()
+        if found.kind == "approval" or ending is None or ending.kind is Kind.SUBMITTED:
+            raise Stopped(ASKED)
 
     def _guard(self) -> None:
         """Judge the last steps: the model is told of a loop, and to plan anew if it goes on; then the work ends."""
@@ -243,7 +258,8 @@ class Agent:
             self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            people = (context.asking, self._spec.approvals)
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), *people)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         self._restarted = False  # Once is enough: there may be hundreds of calls.

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, noting, recalling
+from orchestrator.agent import asking, commands, files, noting, recalling
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import LONGEST
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import ToolSpec
 from orchestrator.memory import history as past
 from orchestrator.memory.working import NOTE
@@ -39,6 +40,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "processes": a.Processes,
     NOTE: a.Note,
     past.TOOL: a.History,
+    asking.ASK: a.Ask,
     SUBMIT: a.Submit,
 }
 _EMPTY: Final = WorkingMemory()
@@ -58,7 +60,8 @@ class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
-    `history` is the run's past up to the last committed step.
+    `history` is the run's past up to the last committed step. `asking` is what people were asked, and `approvals` how
+    many questions they take.
     """
 
     sandbox: Sandbox
@@ -66,6 +69,8 @@ class Hands:
     longest: int = LONGEST
     memory: WorkingMemory = _EMPTY
     history: past.History = field(default_factory=past.History)
+    asking: asking.Asking = field(default_factory=asking.Asking)
+    approvals: Approvals = field(default_factory=Approvals)
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -84,7 +89,7 @@ def carry_out(hands: Hands, call: ToolCall) -> Outcome:
         return failed(f"{problem.message}: {problem.cause}" if problem.cause else problem.message)
 
 
-def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911  # One each.
+def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PLR0911  # One each.
     sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
@@ -105,6 +110,8 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911 
             return noting.note(hands.memory, arguments)
         case a.History():
             return recalling.recall(hands.history, arguments, longest)
+        case a.Ask():
+            return asking.ask(hands.asking, hands.approvals, arguments)
         case _:
             return Outcome("submitted")
 

@@ -24,6 +24,8 @@ from orchestrator.events.life import (
     Submitted,
 )
 from orchestrator.events.people import (
+    Answered,
+    Asked,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -49,6 +51,8 @@ from orchestrator.events.work import (
 
 __all__ = [
     "FORMAT",
+    "Answered",
+    "Asked",
     "AttemptLost",
     "Body",
     "Built",
@@ -118,6 +122,8 @@ Body = Annotated[
     | ResumeRequested
     | Steered
     | RetryRequested
+    | Asked
+    | Answered
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

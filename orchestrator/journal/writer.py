@@ -230,7 +230,9 @@ class Writer:
         ]
         paid = (body.reply for body in bodies if isinstance(body, Replied | Condensed))
         cost = sum(reply.cost_usd or 0.0 for reply in paid if reply is not None)
-        more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
+        asked = view.question if operation == "park" else None
+        until = int(asked.deadline.timestamp() * 1000) if asked is not None else ""
+        more = [FORMAT, f"{cost:.9f}", until, len(self._blobs)]
         call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
         return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)
 
