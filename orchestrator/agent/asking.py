@@ -119,10 +119,10 @@ def ask(asking: Asking, rules: Approvals, arguments: Ask) -> Outcome:
     if asking.uttered is not None:
         return failed("one question in a reply; ask this one when the other is answered")
     if asking.questions >= rules.questions:
-        many = f"all {rules.questions} questions are asked" if rules.questions else "nobody takes questions here"
-        return failed(
-            f"{many}: decide yourself, by what you find out or as you said ({arguments.default}); say so at the end"
-        )
+        asked = f"{asking.questions} of {rules.questions} questions are asked"
+        many = asked if rules.questions else "nobody takes questions here"
+        how = f"by what you find out, or as you said: {arguments.default}"
+        return failed(f"{many}; decide yourself, {how}. Say in the summary what you decided.")
     return Outcome("asked; when this step is committed, the work waits for an answer")
 
 
