@@ -128,6 +128,8 @@ class Steering:
         said, journal = (_message(message),) if message else (), self._opened(run_id)
         for _ in range(_CROWDED):
             view = journal.view
+            if awaited := answering.awaited(view):
+                raise awaited
             if view.state is not State.DONE:
                 parked = view.state is State.WAITING
                 hint = f"dreamdock {'resume' if parked else 'logs -f'} {run_id}"

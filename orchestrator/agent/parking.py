@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent.approving import Spent, allows, reasons
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from orchestrator.agent.context import Context
     from orchestrator.approvals import Approvals
     from orchestrator.journal.writer import Writer
+
+_SHOWN: Final = 200
+"""Characters of what is asked, in a list of runs."""
 
 
 def due(context: Context, rules: Approvals, now: datetime) -> e.Asked | None:
@@ -77,6 +80,6 @@ def park(journal: Writer, rules: Approvals) -> None:
 
 
 def parked(asked: e.Asked) -> e.Parked:
-    """Return the event of a run that waits for a person."""
-    what = "an answer" if asked.kind == "question" else f"an approval of step {asked.step}"
-    return e.Parked(why=asked.kind, text=f"it waits for {what}")
+    """Return the event of a run that waits for a person: in a line, for lists."""
+    what = "asks" if asked.kind == "question" else f"step {asked.step} needs an approval"
+    return e.Parked(why=asked.kind, text=f"{what}: {' '.join(asked.text.split())[:_SHOWN]}")

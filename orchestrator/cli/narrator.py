@@ -259,7 +259,7 @@ class Narrator:
         self._calls.clear()
         self._said.clear()
         if body.why in {"question", "approval"}:
-            self.doing = visible(body.text)  # What, until when and what to type is told already.
+            self.doing = "waiting for a person"  # With what, until when and what to type is told already.
             return []
         told = f"{visible(body.text)}; no worker has it until `dreamdock resume`"
         return [Line("parked" if body.why == "lost" else "paused", Text.assemble(("‖ ", "yellow"), told), prose=True)]
@@ -270,9 +270,9 @@ class Narrator:
 
     def _answered(self, event: e.Event, body: e.Answered) -> list[Line]:
         self.doing = "queued"
-        by = visible(event.who) if body.by == "person" else "nobody in time: what was to be done then"
+        by = f"{visible(event.who)} says" if body.by == "person" else "nobody in time, so it is"
         why = f": {body.why}" if body.why else ""
-        said = Text(f"{visible(body.id)} by {by}: {first_line(f'{body.answer}{why}')}")
+        said = Text(f"{visible(body.id)}, {by}: {first_line(f'{body.answer}{why}')}")
         return [Line("answer", said, prose=True, limit=PROSE_LINES)]
 
     def _resume_requested(self, event: e.Event, _body: e.ResumeRequested) -> list[Line]:

@@ -39,6 +39,8 @@ def pause(screen: Screen, /, run: str, now: bool) -> int:
         view = _waiting(door, door.pause(run_id, now=now))
     short = screen.id(run_id)
     over = view.state is State.DONE  # It ended with the step.
+    if view.question is not None:
+        screen.say("it waits for a person's word already; when that has come, it waits on")
     _say(screen, view, f"dreamdock show {short}" if over else f"dreamdock resume {short}", f"dreamdock diff {short}")
     return 0 if view.state is State.WAITING else 1 if over else _PENDING
 
