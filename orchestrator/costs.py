@@ -62,13 +62,14 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
         ReplyCost(
             step=body.step,
             kind="condense" if isinstance(body, e.Condensed) else "step",
-            model=body.reply.model or model,
-            usage=body.reply.usage,
-            cost_usd=body.reply.cost_usd,
-            sent=body.reply.sent,
+            model=reply.model or model,
+            usage=reply.usage,
+            cost_usd=reply.cost_usd,
+            sent=reply.sent,
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Condensed) and body.reply is not None
+        if isinstance(body := event.body, e.Replied | e.Condensed)
+        for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

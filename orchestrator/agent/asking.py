@@ -36,9 +36,10 @@ class Asking:
     `open` is what the run waits for, or had its answer to last. `questions` counts the agent's own, `asked` all.
     `due` is the question of the last committed step, while it isn't asked; `uttered` that of the step under way.
     `step` is that last step, as long as the run is there, `looked` whether it had to be approved, and was asked for.
-    `unlooked` names what wasn't looked through for installs in steps before. `allowed_usd` is what may be spent with
-    the approvals so far; `refused` is why no more may be. `unattended` counts the approvals that nobody gave in time,
-    one step after the other. `unanswered` is what the model is to be told of a question that nobody answered.
+    `unlooked` names what wasn't looked through for installs in steps before. `spent_usd` is what replies of known price
+    cost, `allowed_usd` what may be spent with the approvals so far; `refused` is why no more may be. `unattended` is
+    how many approvals nobody gave in time, one step after the other. `unanswered` is what the model is to be told of a
+    question that nobody answered.
     """
 
     open: e.Asked | None = None
@@ -51,6 +52,7 @@ class Asking:
     looked: bool = False
     denied: bool = False
     unlooked: frozenset[str] = field(default_factory=frozenset)
+    spent_usd: float = 0.0
     allowed_usd: float = 0.0
     refused: str = ""
     unattended: int = 0
@@ -64,8 +66,13 @@ class Asking:
         none = f"{self.unattended} steps in a row needed an approval, and nobody gave one in time"
         return none if self.unattended >= MOST_UNATTENDED else ""
 
-    def take(self, event: Event) -> Asking:  # noqa: C901, PLR0911  # One case per kind of event.
+    def take(self, event: Event) -> Asking:
         """Return what it is after one more event."""
+        cost = e.price_of(*e.paid(event.body)).money_usd
+        told = self._take(event)
+        return replace(told, spent_usd=told.spent_usd + cost) if cost else told
+
+    def _take(self, event: Event) -> Asking:  # noqa: C901, PLR0911  # One case per kind of event.
         match event.body:
             case e.Forked(dialogue=dialogue):
                 return replace(self, due=_left_open(dialogue))

@@ -34,7 +34,7 @@ def due(context: Context, rules: Approvals, now: datetime) -> e.Asked | None:
     deadline = now + timedelta(seconds=rules.wait_seconds)
     if asking.step is not None and not asking.looked:
         # Who is done spends no more.
-        spent = Spent(context.spent_usd if context.summary is None else 0.0, asking.allowed_usd)
+        spent = Spent(asking.spent_usd if context.summary is None else 0.0, asking.allowed_usd)
         if found := reasons(asking.step, rules, asking.unlooked, spent):
             names = tuple(one.rule for one in found)
             return e.Asked(

@@ -26,6 +26,7 @@ from sandbox.errors import WorkspaceError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from orchestrator.agent.listing import Listing
     from orchestrator.dialogue import ToolCall
     from sandbox.open import Sandbox
 
@@ -60,8 +61,8 @@ class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
-    `history` is the run's past up to the last committed step. `asking` is what people were asked, and `approvals` how
-    many questions they take.
+    `history` is the run's past up to the last committed step, `listing` the files of the workspace. `asking` is what
+    people were asked, and `approvals` how many questions they take.
     """
 
     sandbox: Sandbox
@@ -69,6 +70,7 @@ class Hands:
     longest: int = LONGEST
     memory: WorkingMemory = _EMPTY
     history: past.History = field(default_factory=past.History)
+    listing: Listing | None = None
     asking: asking.Asking = field(default_factory=asking.Asking)
     approvals: Approvals = field(default_factory=Approvals)
 
@@ -93,7 +95,7 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PL
     sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s, longest)
+            return commands.bash(sandbox, arguments, longest_s, longest, hands.listing)
         case a.Read():
             return files.read(sandbox, arguments, longest)
         case a.Edit():

@@ -23,6 +23,7 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
+from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
     Answered,
     Asked,
@@ -40,7 +41,9 @@ from orchestrator.events.work import (
     Checkpointed,
     Condensed,
     Guarded,
+    Landing,
     Level,
+    Limit,
     Prompted,
     Rebuilt,
     Replied,
@@ -69,7 +72,9 @@ __all__ = [
     "Forked",
     "Guarded",
     "Judged",
+    "Landing",
     "Level",
+    "Limit",
     "Parked",
     "PauseRequested",
     "PreemptRequested",
@@ -84,9 +89,13 @@ __all__ = [
     "RulesRead",
     "SandboxReady",
     "SetUp",
+    "Spent",
     "Steered",
     "Submitted",
     "Weakened",
+    "paid",
+    "price_of",
+    "spent",
 ]
 
 FORMAT: Final = 3
@@ -110,6 +119,7 @@ Body = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | RewindRequested
     | Rewound
     | FinishStarted

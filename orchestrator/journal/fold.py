@@ -10,7 +10,6 @@ from orchestrator.runs import TRANSITIONS, Outcome, Question, RunView, State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
 
 
@@ -79,10 +78,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(reply=reply, step=step):
-            return {**_paid(view, reply), "doing": f"step {step}: replied"}
-        case e.Condensed(reply=reply) if reply is not None:
-            return _paid(view, reply)
+        case e.Replied(step=step):
+            return {**_paid(view, event), "doing": f"step {step}: replied"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -140,14 +137,18 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 **_resumed(view, event),
             }
         case _:
-            return {}
+            return _paid(view, event)
 
 
-def _paid(view: RunView, reply: Reply) -> dict[str, Any]:
-    """Return what a run has used with one more reply; its cost is unknown once one of them is."""
-    known = view.cost_usd is not None and reply.cost_usd is not None
-    cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-    return {"usage": view.usage + reply.usage, "cost_usd": cost}
+def _paid(view: RunView, event: Event) -> dict[str, Any]:
+    """Return what a run has used with the replies of one more event; its cost is unknown once one of theirs is."""
+    if not (replies := e.paid(event.body)):
+        return {}
+    usage, cost = view.usage, view.cost_usd
+    for reply in replies:
+        usage += reply.usage
+        cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
+    return {"usage": usage, "cost_usd": cost}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

@@ -198,10 +198,14 @@ class Dear:
     """A model each of whose replies costs the same."""
 
     name = "dear"
-    prompt_limit = 0
+    prompt_limit = reply_limit = 0
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
-        del request, listener, within_s
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        del prompt_tokens, reply_tokens
+        return 0.6
+
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, **how: Any) -> Reply:
+        del request, listener, how
         stop.check()
         call = ToolCall(id="c", name="bash", arguments={"command": "date >> dates.txt"})
         return Reply(model=self.name, calls=(call,), cost_usd=0.6)
