@@ -15,6 +15,7 @@ from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent import parking
 from orchestrator.agent.around import Around
+from orchestrator.agent.budget import Budget
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
 from orchestrator.delivery.acceptance import look_through, prove, why_failed
@@ -28,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import redis_url
+from orchestrator.journal.daily import Daily
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
@@ -165,6 +167,7 @@ class Attempt:
         self._store = self._holdings.store
         self._copies = self._pushing()
         self._root = settings.state_dir / "workspaces"
+        self._daily = Daily(journal)
         self._layer: Layer | None = None
 
     def carry(self, claimed: e.Claimed) -> None:
@@ -312,7 +315,13 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        return Around(copies=self._copies, opener=self._condensers(), models=self._another_model, fork=self._opened)
+        return Around(
+            copies=self._copies,
+            opener=self._condensers(),
+            models=self._another_model,
+            fork=self._opened,
+            budget=Budget.of(self._journal, self._daily),
+        )
 
     def _another_model(self, name: str) -> Model:
         """Return a model of the run for another thread; a scripted one follows the run's script."""

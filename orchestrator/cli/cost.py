@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -28,13 +29,14 @@ def cost(screen: Screen, /, run: str) -> None:
     tokens as the provider counted them; REQUEST is the size of what was sent in bytes, KEPT how much of the request
     before it that begins with: little, where the context was built anew (show --context).
     Replies of undone steps and summaries are in it: they were paid for.
-    The last lines say what it cost in all, and what other families would have cost at the same usage.
+    The last lines say what it cost in all, what other families would have cost at the same usage, and which limits of
+    the run are near.
     """
     from orchestrator.cli import document, layout, wording
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
-        told = door.costs(run_id)
+        told, view = door.costs(run_id), door.show(run_id).view
     if screen.json:
         document.cost(run_id, told)
         return
@@ -44,7 +46,7 @@ def cost(screen: Screen, /, run: str) -> None:
     for line in table(told):
         screen.line(line)
     screen.line()
-    layout.put(screen, wording.costs(told))
+    layout.put(screen, [*wording.costs(told), *wording.near(view, datetime.now(UTC))])
 
 
 def table(told: Costs) -> list[Text]:

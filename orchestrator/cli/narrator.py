@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.text import duration, first_line, lines, plural, tail, visible
 from orchestrator.cli.wording import (
     ACCEPTANCE_LINES,
     ORIGINS,
@@ -29,11 +29,14 @@ from orchestrator.cli.wording import (
     rebuilt,
     sealed,
     set_up,
+    spent,
     summary,
     weakened,
 )
 from orchestrator.dialogue import Usage
+from orchestrator.events import paid
 from orchestrator.runs import Outcome
+from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
     from orchestrator import events as e
@@ -56,7 +59,7 @@ class Narrator:
         self._run = run
         self.step = 0
         self.uncounted = 0
-        self.steps_limit = 0
+        self.limits = RunLimits()
         self.usage = Usage()
         self.cost_usd: float | None = 0.0
         self.doing = "queued"
@@ -73,14 +76,15 @@ class Narrator:
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
+        for reply in paid(event.body):
+            self._pay(reply)
         told: list[Line] = getattr(self, f"_{event.body.type}")(event, event.body)
         return told
 
     def spent(self, now: datetime | None = None) -> str:
-        """Return what it took so far: time, tokens, money."""
+        """Return what it took so far: time, tokens, money, and of how much where that is near."""
         seconds = ((now or datetime.now(UTC)) - self.began).total_seconds() if self.began else 0.0
-        tokens = count(self.usage.input_tokens + self.usage.output_tokens)
-        return f"{duration(max(seconds, 0))} · {tokens} tokens · {money(self.cost_usd)}"
+        return spent(max(seconds, 0), self.usage, self.cost_usd, self.limits)
 
     def status(self) -> Text:
         """Return the line of progress: steps of the limit, what was spent, and what is going on."""
@@ -104,7 +108,7 @@ class Narrator:
         return Text()
 
     def _submitted(self, event: e.Event, body: e.Submitted) -> list[Line]:
-        self.began, self.steps_limit, self._sets_up = event.at, body.spec.limits.steps, bool(body.spec.setup)
+        self.began, self.limits, self._sets_up = event.at, body.spec.limits, bool(body.spec.setup)
         self._builds = bool(body.spec.build)
         return describe(body.spec)
 
@@ -155,7 +159,6 @@ class Narrator:
         self._said.clear()
         self._open, self._reused = True, False
         self.step = body.step
-        self._pay(body.reply)
         self.doing = "running its calls"
         self._header = self._heading()
         said = " ".join(line.strip() for line in lines(body.reply.text) if line)
@@ -193,8 +196,6 @@ class Narrator:
         return self._under_header([_note(Text(f"rules: {visible(body.path)} counts from here on", "dim"))])
 
     def _condensed(self, _event: e.Event, body: e.Condensed) -> list[Line]:
-        if body.reply is not None:
-            self._pay(body.reply)
         if not body.failure:
             return []  # It's beside the work: the rebuild that takes it says so, and one of what was undone is nothing.
         return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure)), prose=True)]
@@ -228,7 +229,7 @@ class Narrator:
         self._open, self._reused = False, False
         self._said.clear()
         told = f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone"
-        counts = f"; {body.depth} of {self.steps_limit} steps count"
+        counts = f"; {body.depth} of {self.limits.steps} steps count"
         return [*lost, Line(f"step {body.step}", Text(f"{told}{counts}"), prose=True)]
 
     def _finish_started(self, _event: e.Event, body: e.FinishStarted) -> list[Line]:
@@ -288,7 +289,7 @@ class Narrator:
         ]
 
     def _retry_requested(self, event: e.Event, body: e.RetryRequested) -> list[Line]:
-        self.steps_limit = body.limits.steps if body.limits else self.steps_limit
+        self.limits = body.limits or self.limits
         return [Line("retry", Text(f"asked for by {visible(event.who)}"))]
 
     def _attempt_lost(self, _event: e.Event, body: e.AttemptLost) -> list[Line]:
@@ -307,12 +308,12 @@ class Narrator:
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""
         steps = plural(self.step, "step") if not self.uncounted else self._at()
-        spent = f"{steps} · {self.spent(event.at)}"
+        took = f"{steps} · {self.spent(event.at)}"
         outcome = states.mark(body.outcome, f"{body.outcome}{unproven}{reason}")
-        return [*summary(body.summary), Line("outcome", Text.assemble(outcome, (f" · {spent}", "dim")), prose=True)]
+        return [*summary(body.summary), Line("outcome", Text.assemble(outcome, (f" · {took}", "dim")), prose=True)]
 
     def _at(self) -> str:
-        return reached(self.step, self.step - self.uncounted, self.steps_limit)
+        return reached(self.step, self.step - self.uncounted, self.limits.steps)
 
     def _pay(self, reply: Reply) -> None:
         known = self.cost_usd is not None and reply.cost_usd is not None
@@ -321,7 +322,7 @@ class Narrator:
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""
-        return f"step {self.step}" if self.uncounted else f"step {self.step}/{self.steps_limit}"
+        return f"step {self.step}" if self.uncounted else f"step {self.step}/{self.limits.steps}"
 
     def _under_header(self, told: list[Line]) -> list[Line]:
         """Put the step's header on the first line that the step has to say."""

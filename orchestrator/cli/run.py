@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--setup", multiple=True, metavar="CMD", help="Command to run before, repeatable; dependencies, say.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")
+@click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens, in and out, cached ones too.")
 @click.option("--seconds", type=click.IntRange(min=1), metavar="N", help="Most time, in seconds.")
 @click.option("--image", metavar="IMAGE", help="Image of the sandbox; base, python, node, c are ours.  [default: base]")
 @click.option(

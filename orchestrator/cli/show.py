@@ -24,7 +24,9 @@ _USUAL: Final = 1
 @click.option("--memory", is_flag=True, help="Instead: its working memory, as of its last step.")
 @click.option("--context", is_flag=True, help="Instead: what is in the model's window, and what each rebuild dropped.")
 @click.option(
-    "--diagnostics", is_flag=True, help="Instead: each error that its commands showed, and what became of it."
+    "--diagnostics",
+    is_flag=True,
+    help="Instead: each error and warning that its commands showed, and what became of it.",
 )
 @with_screen
 def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostics: bool) -> None:
@@ -86,7 +88,7 @@ def _inside(screen: Screen, run: str, *, memory: bool) -> None:
 
 
 def _stories(screen: Screen, run: str) -> None:
-    """Show what became of each error that the run's commands showed."""
+    """Show what became of each error and warning that the run's commands showed."""
     from orchestrator.cli import document, layout, stories
     from orchestrator.cli.door import found
 
@@ -131,7 +133,7 @@ def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
     steps = wording.reached(view.step, view.depth, view.limits.steps)
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
-    told.append(wording.Line("spent", Text(spent)))
+    told += [wording.Line("spent", Text(spent)), *wording.near(view, now)]
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))
     if view.started_at:
         attempts = f"  ({text.ordinal(view.attempt)} attempt now)" if view.attempt > 1 else ""

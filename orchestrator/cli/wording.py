@@ -11,16 +11,18 @@ from rich.text import Text
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, moment, money, plural, tail, visible
 from orchestrator.endings import last
-from orchestrator.limits import Use
+from orchestrator.limits import Use, uses
 from orchestrator.runs import Outcome, Priority
+from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from orchestrator import events as e
     from orchestrator.costs import Costs
-    from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Question, Requires, RunSpec, Verdict, Weakness
+    from orchestrator.dialogue import ToolCall, Usage
+    from orchestrator.runs import Question, Requires, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -57,7 +59,8 @@ def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
-    limits = f"{plural(spec.limits.steps, 'step')} · {spendable} · {duration(spec.limits.seconds)}"
+    tokens = f" · {count(spec.limits.tokens)} tokens" if spec.limits.tokens < RunLimits().tokens else ""
+    limits = f"{plural(spec.limits.steps, 'step')}{tokens} · {spendable} · {duration(spec.limits.seconds)}"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
@@ -189,6 +192,21 @@ def landing(body: e.Landing) -> Text:
     """Return which limit is near, in a line."""
     used = Use(body.what, body.used, body.limit).words
     return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
+
+
+def spent(seconds: float, usage: Usage, cost_usd: float | None, limits: RunLimits) -> str:
+    """Return what a run took so far: time, tokens, money, and of how much where that is near."""
+    tokens = usage.input_tokens + usage.output_tokens
+    time = f" of {duration(limits.seconds)}" if Use("time", seconds, limits.seconds).near else ""
+    counted = f" of {count(limits.tokens)}" if Use("tokens", tokens, limits.tokens).near else ""
+    paid = f" of {money(limits.money_usd)}" if cost_usd and Use("money", cost_usd, limits.money_usd).near else ""
+    return f"{duration(seconds)}{time} · {count(tokens)}{counted} tokens · {money(cost_usd)}{paid}"
+
+
+def near(view: RunView, now: datetime) -> list[Line]:
+    """Return which limits of a run are near, or reached, each in a line."""
+    told = [Text.assemble(("! ", "yellow"), f"{use.words} are used") for use in uses(view, now) if use.near]
+    return [Line("" if number else "limit", text) for number, text in enumerate(told)]
 
 
 def _steps(first: int, last: int) -> str:

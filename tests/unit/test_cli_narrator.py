@@ -118,7 +118,7 @@ def test_quick_tools_take_one_line_and_say_why_they_failed() -> None:
         e.CallFinished(step=1, result=ToolResult(call_id="a", name="read", content="1 import os")),
         e.CallFinished(step=1, result=ToolResult(call_id="b", name="edit", content="error: not JSON", ok=False)),
     )
-    assert told == ["step 1/0|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
+    assert told == ["step 1/200|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
 
 
 def test_money_and_tokens_add_up_and_an_unknown_price_stays_unknown(spec: RunSpec) -> None:
