@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.asking import Asking, answered
 from orchestrator.agent.guards.acts import trail
 from orchestrator.agent.refusing import said
 from orchestrator.agent.role import MAIN, SUBMIT
@@ -45,7 +46,7 @@ class Context:
     `landed` are the limits near which it was told to land, as far as it may still know of that. `limits` are the tokens
     that models take which refused more, `accepted` the most that each has taken, and `refused` counts how often in a
     row one refused. `failures` is how many summaries in a row failed, `tries` how many were asked for since the context
-    was built anew.
+    was built anew. `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
@@ -73,6 +74,7 @@ class Context:
     refused: int = 0
     failures: int = 0
     tries: int = 0
+    asking: Asking = field(default_factory=Asking)
 
     @property
     def request(self) -> Request:
@@ -151,10 +153,12 @@ class Projection:
         self._refused = 0
         self._failures = 0
         self._tries = 0
+        self._asking = Asking()
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
         for number, event in enumerate(events[self._taken :], start=self._taken):
+            self._asking = self._asking.take(event)
             if isinstance(event.body, e.Rewound):
                 self._go_back(events[:number], event.body)
             else:
@@ -231,6 +235,9 @@ class Projection:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
                 self._messages[event.seq] = text
+            case e.Answered() as body if self._asking.open is not None:
+                if text := answered(self._asking.open, body):
+                    self._messages[event.seq] = text
             case e.Forked() as body:
                 self._talk.fork(body)
                 self._step = self._forked_at = body.step
@@ -277,6 +284,7 @@ class Projection:
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
+            asking=self._asking,
         )
 
     def _prompt(self, body: e.Prompted, *, by_person: bool) -> None:

@@ -22,6 +22,9 @@ from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x07\r\u202e\u2028\x9b"
+ASKED = e.Asked(
+    id=HOSTILE, kind="question", step=1, text=HOSTILE, options=(HOSTILE, HOSTILE), default=HOSTILE, deadline=BEGAN
+)
 
 
 class Terminal(StringIO):
@@ -299,6 +302,11 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.ResumeRequested(),
         e.Steered(text=HOSTILE),
         e.RetryRequested(),
+        ASKED,
+        ASKED.model_copy(update={"kind": "approval"}),
+        e.Parked(why="approval", text=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="person", why=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="deadline"),
         e.AttemptLost(attempt=1, reason=HOSTILE),
         e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),
     ]
