@@ -15,6 +15,7 @@ from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
+from orchestrator.events.paid import paid
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -46,7 +47,8 @@ class Context:
     calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
     those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
     `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
-    summaries in a row failed, `tries` how many were asked for since the context was built anew.
+    summaries in a row failed, `tries` how many were asked for since the context was built anew. `proposed` is the last
+    step that several replies were asked for.
     """
 
     system: str = ""
@@ -73,6 +75,7 @@ class Context:
     refused: int = 0
     failures: int = 0
     tries: int = 0
+    proposed: int = 0
 
     @property
     def request(self) -> Request:
@@ -143,6 +146,7 @@ class Projection:
         self._refused = 0
         self._failures = 0
         self._tries = 0
+        self._proposed = 0
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
@@ -178,6 +182,7 @@ class Projection:
 
     def _take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
+        self._spent += sum(reply.cost_usd or 0.0 for reply in paid(event.body))
         match event.body:
             case e.Submitted(spec=spec):
                 self._talk.memory = working.begin(spec.task)
@@ -188,7 +193,6 @@ class Projection:
                 self._accepted = self._accepted | {body.reply.model: taken}
                 self._begin_step(body.reply)
                 self._talk.hear(body.reply)
-                self._spent += body.reply.cost_usd or 0.0
                 self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
@@ -215,6 +219,8 @@ class Projection:
                 self._rebuild(body)
             case e.Guarded() as body:
                 self._guarded.append(body)
+            case e.Proposed(step=step):
+                self._proposed = step
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
@@ -260,6 +266,7 @@ class Projection:
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
+            proposed=self._proposed,
         )
 
     def _prompt(self, body: e.Prompted, *, by_person: bool) -> None:
@@ -306,7 +313,6 @@ class Projection:
         self._again()
 
     def _sum_up(self, body: e.Condensed) -> None:
-        self._spent += (body.reply.cost_usd or 0.0) if body.reply is not None else 0.0
         self._tries += 1
         self._failures = self._failures + 1 if body.failure else 0 if body.summary else self._failures
         self._talk.sum_up(body)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.around import Around
+from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.fitting import Fitting
@@ -89,6 +90,7 @@ class Agent:
         self._projection = Projection()
         condenser = Condenser(self._around.opener, stop) if self._around.opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._candidates = Candidates(self._around, journal, spec, stop)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
@@ -112,6 +114,7 @@ class Agent:
             raise
         finally:
             self._fitting.close()
+            self._candidates.close()
         return ending
 
     def _begin(self) -> None:
@@ -209,18 +212,20 @@ class Agent:
         self._stop.check()
         self._tell()
         if self._context().open_reply is None:
-            reply = self._ask()
-            self._journal.append(e.Replied(step=self._context().step + 1, reply=reply))
+            self._journal.append(*self._ask())
         return self._context().open_reply or Reply()
 
-    def _ask(self) -> Reply:
-        """Ask the model, with less where it takes no more."""
+    def _ask(self) -> tuple[e.Body, ...]:
+        """Ask the model, with less where it takes no more, and return what begins the step."""
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            if best := self._candidates.best(context, self._model.name, within_s):
+                return best
             hearing = Hearing(self._journal, context.step + 1)
             try:
-                return self._model.ask(context.request, self._stop, hearing, within_s=within_s)
+                reply = self._model.ask(context.request, self._stop, hearing, within_s=within_s)
+                return (e.Replied(step=context.step + 1, reply=reply),)
             except TooLongError as error:
                 self._fitting.refused(error)
 

@@ -17,12 +17,14 @@ from orchestrator.cli.wording import (
     built,
     call_line,
     changes,
+    chosen,
     describe,
     ended,
     guarded,
     installs,
     judged,
     printed,
+    proposed,
     reached,
     rebuilt,
     sealed,
@@ -31,6 +33,7 @@ from orchestrator.cli.wording import (
     weakened,
 )
 from orchestrator.dialogue import Usage
+from orchestrator.events.paid import paid
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
@@ -146,11 +149,20 @@ class Narrator:
         why = f": {failure.cause}" if failure.cause else ""
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
 
+    def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
+        self._pay(*paid(body))
+        self.doing = f"trying {len(body.candidates)} candidates"
+        return [Line("candidates", proposed(body), prose=True)]
+
+    def _chosen(self, _event: e.Event, body: e.Chosen) -> list[Line]:
+        self.doing = "asking the model"
+        return [Line("", row, prose=True) for row in chosen(body)]
+
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
         self._open, self._reused = True, False
         self.step = body.step
-        self._pay(body.reply)
+        self._pay(*paid(body))
         self.doing = "running its calls"
         self._header = self._heading()
         said = " ".join(line.strip() for line in lines(body.reply.text) if line)
@@ -188,8 +200,7 @@ class Narrator:
         return self._under_header([_note(Text(f"rules: {visible(body.path)} counts from here on", "dim"))])
 
     def _condensed(self, _event: e.Event, body: e.Condensed) -> list[Line]:
-        if body.reply is not None:
-            self._pay(body.reply)
+        self._pay(*paid(body))
         if not body.failure:
             return []  # It's beside the work: the rebuild that takes it says so, and one of what was undone is nothing.
         return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure)), prose=True)]
@@ -290,10 +301,11 @@ class Narrator:
     def _at(self) -> str:
         return reached(self.step, self.step - self.uncounted, self.steps_limit)
 
-    def _pay(self, reply: Reply) -> None:
-        known = self.cost_usd is not None and reply.cost_usd is not None
-        self.usage += reply.usage
-        self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
+    def _pay(self, *replies: Reply) -> None:
+        for reply in replies:
+            known = self.cost_usd is not None and reply.cost_usd is not None
+            self.usage += reply.usage
+            self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""

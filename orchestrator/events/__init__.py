@@ -35,16 +35,21 @@ from orchestrator.events.proof import FinishStarted, Judged, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
+    Candidate,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Level,
     Prompted,
+    Proposed,
+    Ran,
     Rebuilt,
     Replied,
     RequestFailed,
     Rewound,
     RulesRead,
+    Tried,
 )
 
 __all__ = [
@@ -55,7 +60,9 @@ __all__ = [
     "CallFinished",
     "CallStarted",
     "CancelRequested",
+    "Candidate",
     "Checkpointed",
+    "Chosen",
     "Claimed",
     "Condensed",
     "Dispatched",
@@ -70,6 +77,8 @@ __all__ = [
     "PauseRequested",
     "PreemptRequested",
     "Prompted",
+    "Proposed",
+    "Ran",
     "Rebuilt",
     "Replied",
     "RequestFailed",
@@ -82,6 +91,7 @@ __all__ = [
     "SetUp",
     "Steered",
     "Submitted",
+    "Tried",
     "Weakened",
 ]
 
@@ -98,6 +108,8 @@ Body = Annotated[
     | SandboxReady
     | Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished

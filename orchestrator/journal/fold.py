@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
+from orchestrator.events.paid import paid
 from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from orchestrator.dialogue import Reply
     from orchestrator.events import Event
@@ -76,10 +77,12 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(reply=reply, step=step):
-            return {**_paid(view, reply), "doing": f"step {step}: replied"}
-        case e.Condensed(reply=reply) if reply is not None:
-            return _paid(view, reply)
+        case e.Replied(step=step) as body:
+            return {**_paid(view, paid(body)), "doing": f"step {step}: replied"}
+        case e.Condensed() as body:
+            return _paid(view, paid(body))
+        case e.Proposed(step=step) as body:
+            return {**_paid(view, paid(body)), "doing": f"step {step}: trying {len(body.candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -133,11 +136,12 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {}
 
 
-def _paid(view: RunView, reply: Reply) -> dict[str, Any]:
-    """Return what a run has used with one more reply; its cost is unknown once one of them is."""
-    known = view.cost_usd is not None and reply.cost_usd is not None
-    cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-    return {"usage": view.usage + reply.usage, "cost_usd": cost}
+def _paid(view: RunView, replies: Sequence[Reply]) -> dict[str, Any]:
+    """Return what a run has used with some more replies; its cost is unknown once that of one of them is."""
+    costs = [view.cost_usd, *(reply.cost_usd for reply in replies)]
+    known = [cost for cost in costs if cost is not None]
+    usage = sum((reply.usage for reply in replies), view.usage)
+    return {"usage": usage, "cost_usd": sum(known) if len(known) == len(costs) else None}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

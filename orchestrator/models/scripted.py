@@ -1,7 +1,8 @@
 """A model that follows a script: no key, no network, the same replies each time. It never pretends to be a model.
 
 A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
-written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
+written by hand or recorded as a cassette, see `orchestrator.models.cassette`. Where several replies are asked for at
+once, those of `"candidates": [reply, …]` in that line are given in their order; without it all of them are the same.
 The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
 cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
 says how many tokens a prompt may have (`"prompt_limit": N`).
@@ -94,6 +95,7 @@ class ScriptedModel:
         stop.check()
         done = request.before + sum(isinstance(said, Reply) for said in request.dialogue)
         line = self._to(request) if self._header.match == "request" else self._at(done)
+        line = line.asked(request.candidate)
         calls = tuple(
             ToolCall(
                 id=call.id or f"call-{done + 1}-{number}",
