@@ -172,7 +172,7 @@ def chosen(body: e.Chosen) -> list[Text]:
     """Return what came of each candidate in its fork, and which one was taken."""
     rows = [Text.assemble(f"{one.candidate}: ", *_tried(one)) for one in body.tried]
     taken = f"{body.candidate} is taken" if body.candidate else "none is taken"
-    return [*rows, Text.assemble(taken, (f": {body.why}", "dim"))]
+    return [*rows, Text.assemble(taken, (f": {visible(body.why)}", "dim"))]
 
 
 def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
