@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
 from orchestrator.errors import DreamdockError
-from orchestrator.events.paid import paid
 from orchestrator.models.prices import cost_usd
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
         )
         for event in events
         if isinstance(body := event.body, e.Replied | e.Proposed | e.Condensed)
-        for reply in paid(body)
+        for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

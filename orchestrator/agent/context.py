@@ -15,7 +15,6 @@ from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
-from orchestrator.events.paid import paid
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -182,7 +181,7 @@ class Projection:
 
     def _take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
-        self._spent += sum(reply.cost_usd or 0.0 for reply in paid(event.body))
+        self._spent += sum(reply.cost_usd or 0.0 for reply in e.paid(event.body))
         match event.body:
             case e.Submitted(spec=spec):
                 self._talk.memory = working.begin(spec.task)

@@ -33,7 +33,7 @@ from orchestrator.cli.wording import (
     weakened,
 )
 from orchestrator.dialogue import Usage
-from orchestrator.events.paid import paid
+from orchestrator.events.paying import paid
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:

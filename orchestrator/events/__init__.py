@@ -23,6 +23,7 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
+from orchestrator.events.paying import paid
 from orchestrator.events.people import (
     CancelRequested,
     PauseRequested,
@@ -93,6 +94,7 @@ __all__ = [
     "Submitted",
     "Tried",
     "Weakened",
+    "paid",
 ]
 
 FORMAT: Final = 3

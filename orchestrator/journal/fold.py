@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.events.paid import paid
 from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
 
 if TYPE_CHECKING:
@@ -78,11 +77,11 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
         case e.Replied(step=step) as body:
-            return {**_paid(view, paid(body)), "doing": f"step {step}: replied"}
+            return {**_paid(view, e.paid(body)), "doing": f"step {step}: replied"}
         case e.Condensed() as body:
-            return _paid(view, paid(body))
+            return _paid(view, e.paid(body))
         case e.Proposed(step=step) as body:
-            return {**_paid(view, paid(body)), "doing": f"step {step}: trying {len(body.candidates)} candidates"}
+            return {**_paid(view, e.paid(body)), "doing": f"step {step}: trying {len(body.candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Rewound, Submitted
-from orchestrator.events.paid import paid
+from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Rewound, Submitted, paid
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, available, clock
