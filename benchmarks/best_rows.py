@@ -19,10 +19,11 @@ from benchmarks.cli import BARE, QUIET_SECONDS, own_redis, seconds
 from benchmarks.report import Row, row
 from orchestrator import events as e
 from orchestrator.agent.around import Around
+from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.choosing import by_results
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.seat import Hearing, Point, Seat
+from orchestrator.agent.lanes import Lane, Point
 from orchestrator.agent.trying import try_out
 from orchestrator.dialogue import Reply, ToolCall, ToolResult
 from orchestrator.journal.connection import connect
@@ -156,7 +157,7 @@ def one_by_one(ground: Ground, provider: FakeProvider) -> Took:
     """Do the same in turn, twice: ask, fork, carry out and check, one candidate after the other."""
     with ground.run() as journal:
         stop = Stop()
-        seats = [Seat(ground.model, ground.fork, stop) for _ in range(CANDIDATES)]
+        places = [(Asker(ground.model, stop), Lane(ground.fork, stop)) for _ in range(CANDIDATES)]
         took = []
         try:
             for _ in range(2):
@@ -164,16 +165,17 @@ def one_by_one(ground: Ground, provider: FakeProvider) -> Took:
                 view, context, began = journal.view, _context(journal), time.monotonic()
                 point, hearing = Point(view.checkpoint, view.tree, view.shell), Hearing(journal, context.step + 1)
                 tried = []
-                for place, seat in enumerate(seats, start=1):
-                    reply = seat.ask("best/fake", context.request, hearing, _WITHIN_S)
-                    box = seat.at(point)
+                for place, (asker, lane) in enumerate(places, start=1):
+                    reply = asker.ask("best/fake", context.request, hearing, _WITHIN_S)
+                    box = lane.take(point)
                     tried.append(try_out(box, place, reply.calls, _CHECK, stop=stop, within_s=_WITHIN_S))
                 choice = by_results(tried)
                 took.append(time.monotonic() - began)
                 _require(e.Chosen(step=1, candidate=choice.candidate, why=choice.why, tried=tuple(tried)))
         finally:
-            for seat in seats:
-                seat.close()
+            for asker, lane in places:
+                asker.close()
+                lane.close()
         return Took(*took)
 
 

@@ -7,55 +7,36 @@ calls and a checkpoint. Whatever goes wrong with a candidate loses that candidat
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
+from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
-from orchestrator.agent.seat import Hearing, Point, Seat
+from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
+from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
-from orchestrator.errors import DreamdockError
-from orchestrator.models.port import OutOfTime
 from orchestrator.redaction import mapped
-from orchestrator.stop import LOST, Stopped
-from sandbox.errors import SandboxError
+from orchestrator.stop import LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from orchestrator.agent.around import Around
     from orchestrator.agent.context import Context
-    from orchestrator.dialogue import Reply, Request
+    from orchestrator.dialogue import Reply
     from orchestrator.journal.writer import Writer
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
-    from sandbox.open import Sandbox
 
-_T = TypeVar("_T")
 _LEAST: Final = 2
 """Fewer candidates are none: the step is an ordinary one."""
-_PATIENCE_S: Final = 60.0
-_TIMES: Final = 3
-"""Once a candidate is done, the others have so many times as long as it took, and a minute."""
-_ENDING_S: Final = 5.0
-"""How long what was given up may take to end; then it's left to itself."""
+_MOST_THREADS: Final = 32
+"""One for each candidate and each lane, and as many for those that were given up and aren't over yet."""
 _LONGEST: Final = 65_536
 """Characters that the journal keeps of each text and argument of a candidate."""
-_TOO_LONG: Final = "it took much longer than the others"
 _OVER: Final = "the work is over"
-_MOST_THREADS: Final = 32
-"""Two for each candidate, and as many for those that were given up and aren't over yet."""
-
-
-class _Round(NamedTuple):
-    """What several replies are asked for at once: a step, until a time of the monotonic clock."""
-
-    step: int
-    model: str
-    seats: Sequence[Seat]
-    forks: Sequence[Future[Sandbox]]
-    until: float
 
 
 class Candidates:
@@ -67,7 +48,8 @@ class Candidates:
         self._journal = journal
         self._spec = spec
         self._stop = stop
-        self._seats: list[Seat] = []
+        self._askers: list[Asker] = []
+        self._lanes: list[Lane] = []
         self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="candidate")  # None is started yet.
 
     def best(self, context: Context, model: str, within_s: float) -> tuple[e.Body, ...]:
@@ -78,36 +60,36 @@ class Candidates:
         """
         if not hard(context) or (number := self._affordable()) < _LEAST:
             return ()
-        step, check, seats = context.step + 1, self._spec.accept, self._seated(number)
-        forks = self._forks(seats) if check is not None else []
-        now = _Round(step, model, seats, forks, time.monotonic() + within_s)
-        replies, candidates = self._asked(now, context.request)
-        firsts = [place for place, one in enumerate(candidates, start=1) if one.reply is not None and not one.same_as]
+        until, check = time.monotonic() + within_s, self._spec.accept
+        lanes = self._prepared(lanes_for(number)) if check is not None else None
+        replies = self._asked(context, model, number, within_s)
+        numbered = enumerate(zip(replies, same_as(replies), strict=True), start=1)
+        different = {place: reply for place, (reply, same) in numbered if reply is not None and not same}
         tried: list[e.Tried] = []
-        if check is not None and len(firsts) >= _LEAST:
-            tried = self._tried(now, {place: replies[place - 1] for place in firsts}, check.command)
+        if check is not None and lanes is not None and len(different) >= _LEAST:
+            tried = self._tried(different, lanes, check.command, until)
             choice = by_results(tried)
         else:
-            choice = by_agreement(candidates)
+            choice = by_agreement(replies)
         chosen = e.Chosen(
-            step=step,
+            step=context.step + 1,
             candidate=choice.candidate,
             why=choice.why,
             command=check.command if check is not None and tried else "",
             tried=tuple(tried),
         )
-        reply = replies[choice.candidate - 1] if choice.candidate else None
+        reply = different.get(choice.candidate)
         if reply is None:
             self._journal.append(chosen)
             return ()
-        return chosen, e.Replied(step=step, reply=reply, candidate=choice.candidate)
+        return chosen, e.Replied(step=context.step + 1, reply=reply, candidate=choice.candidate)
 
     def close(self) -> None:
         """End what is under way, and leave no fork and no thread behind."""
-        for seat in self._seats:
-            seat.give_up(_OVER)
-            self._threads.submit(seat.close)
-        self._seats = []
+        while self._askers:
+            self._give_up(self._askers.pop(), _OVER)
+        while self._lanes:
+            self._give_up(self._lanes.pop(), _OVER)
         self._threads.shutdown()
 
     def _affordable(self) -> int:
@@ -116,70 +98,68 @@ class Candidates:
             return 0
         return self._journal.view.limits.candidates
 
-    def _seated(self, number: int) -> list[Seat]:
-        if self._around.models is None or self._around.fork is None:
-            return []
-        while len(self._seats) < number:
-            self._seats.append(Seat(self._around.models, self._around.fork, self._stop))
-        return self._seats[:number]
-
-    def _forks(self, seats: Sequence[Seat]) -> list[Future[Sandbox]]:
-        """Have each fork be as the work is now, while the model is asked."""
+    def _prepared(self, number: int) -> Lanes:
+        """Have forks be as the work is now; they get there while the model is asked."""
         view = self._journal.view
         point = Point(view.checkpoint, view.tree, view.shell)
-        return [self._threads.submit(seat.at, point) for seat in seats]
+        while self._around.fork is not None and len(self._lanes) < number:
+            self._lanes.append(Lane(self._around.fork, self._stop))
+        for lane in self._lanes[:number]:
+            self._threads.submit(lane.prepare, point)  # What it raises, it raises again when it's taken.
+        return Lanes(self._lanes[:number], point)
 
-    def _asked(self, now: _Round, request: Request) -> tuple[list[Reply | None], tuple[e.Candidate, ...]]:
+    def _asked(self, context: Context, model: str, number: int, within_s: float) -> list[Reply | None]:
         """Ask for all replies at once, and journal what was paid for, whatever comes of it."""
-        began, hearing = time.monotonic(), Hearing(self._journal, now.step)
-        requests = [request.model_copy(update={"candidate": place}) for place in range(1, len(now.seats) + 1)]
-        asked = [
-            self._threads.submit(seat.ask, now.model, one, hearing, now.until - began)
-            for seat, one in zip(now.seats, requests, strict=True)
+        while self._around.models is not None and len(self._askers) < number:
+            self._askers.append(Asker(self._around.models, self._stop))
+        askers, began, hearing = self._askers[:number], time.monotonic(), Hearing(self._journal, context.step + 1)
+        requests = [context.request.model_copy(update={"candidate": place}) for place in range(1, number + 1)]
+        asked: list[Future[Reply]] = [
+            self._threads.submit(asker.ask, model, request, hearing, within_s)
+            for asker, request in zip(askers, requests, strict=True)
         ]
-        self._gather(asked, now.seats)
-        failures = [_failure(one) for one in asked]
-        replies = [None if failure else one.result() for one, failure in zip(asked, failures, strict=True)]
+
+        def give_up(place: int) -> None:
+            self._askers.remove(askers[place])
+            self._give_up(askers[place], TOO_LONG)
+
+        gather(asked, give_up)
+        lost = [failure(one) for one in asked]
+        replies = [None if why else one.result() for one, why in zip(asked, lost, strict=True)]
         candidates = tuple(
-            e.Candidate(reply=reply and kept(reply), failure=failure, same_as=same)
-            for reply, failure, same in zip(replies, failures, same_as(replies), strict=True)
+            e.Candidate(reply=reply and kept(reply), failure=why, same_as=same)
+            for reply, why, same in zip(replies, lost, same_as(replies), strict=True)
         )
         if self._stop.reason != LOST and (any(replies) or not self._stop.is_set):
-            self._journal.append(e.Proposed(step=now.step, candidates=candidates, seconds=time.monotonic() - began))
+            took = time.monotonic() - began
+            self._journal.append(e.Proposed(step=context.step + 1, candidates=candidates, seconds=took))
         self._stop.check()
-        return replies, candidates
+        return replies
 
-    def _tried(self, now: _Round, replies: Mapping[int, Reply | None], command: str) -> list[e.Tried]:
-        """Carry candidates out side by side, each in its fork, and run the check there."""
-        within_s = max(min(self._spec.sandbox.command_seconds, now.until - time.monotonic()), 1.0)
+    def _tried(self, replies: Mapping[int, Reply], lanes: Lanes, command: str, until: float) -> list[e.Tried]:
+        """Carry candidates out side by side, each in a fork of the same checkpoint, and run the check there."""
+        within_s = max(min(self._spec.sandbox.command_seconds, until - time.monotonic()), 1.0)
 
-        def try_one(place: int, reply: Reply | None) -> e.Tried:
-            box = now.forks[place - 1].result()
-            calls = reply.calls if reply is not None else ()
-            return try_out(box, place, calls, command, stop=self._stop, within_s=within_s)
+        def try_one(place: int, reply: Reply) -> e.Tried:
+            with lanes.taken() as box:
+                return try_out(box, place, reply.calls, command, stop=self._stop, within_s=within_s)
+
+        def give_up(_: int) -> None:
+            while self._lanes:
+                self._give_up(self._lanes.pop(), TOO_LONG)
 
         trying = [self._threads.submit(try_one, place, reply) for place, reply in replies.items()]
-        self._gather(trying, [now.seats[place - 1] for place in replies])
+        gather(trying, give_up)
         self._stop.check()
         return [
-            e.Tried(candidate=place, failure=failure) if (failure := _failure(one)) else one.result()
+            e.Tried(candidate=place, failure=why) if (why := failure(one)) else one.result()
             for place, one in zip(replies, trying, strict=True)
         ]
 
-    def _gather(self, futures: Sequence[Future[_T]], seats: Sequence[Seat]) -> None:
-        """Wait for all, but not much longer than for the first that came; who isn't there then is given up."""
-        began, until = time.monotonic(), None
-        left = set(futures)
-        while left and (until is None or time.monotonic() < until):
-            done, left = wait(left, until and max(until - time.monotonic(), 0.0), FIRST_COMPLETED)
-            if until is None and any(one.exception() is None for one in done):
-                until = time.monotonic() + _TIMES * (time.monotonic() - began) + _PATIENCE_S
-        for future, seat in zip(futures, seats, strict=True):
-            if future in left:
-                seat.give_up(_TOO_LONG)
-                self._seats.remove(seat)
-                future.add_done_callback(partial(_closed, seat))
-        wait(left, _ENDING_S)
+    def _give_up(self, one: Asker | Lane, why: str) -> None:
+        """End what is under way, and close it as soon as it has ended, which isn't waited for."""
+        one.give_up(why)
+        self._threads.submit(one.close)
 
 
 def kept(reply: Reply) -> Reply:
@@ -193,24 +173,3 @@ def kept(reply: Reply) -> Reply:
         for call in reply.calls
     )
     return reply.model_copy(update={"raw": "", "reasoning": "", "text": cut(reply.text), "calls": calls})
-
-
-def _closed(seat: Seat, _: object) -> None:
-    seat.close()
-
-
-def _failure(future: Future[Any]) -> str:
-    """Return why nothing came; empty where it did."""
-    if not future.done():
-        return _TOO_LONG
-    match future.exception():
-        case None:
-            return ""
-        case OutOfTime():
-            return "the run's time is up"
-        case DreamdockError() | SandboxError() as error:
-            return ": ".join(filter(None, (error.message, error.cause)))
-        case Stopped() as stopped:
-            return stopped.reason
-        case error:
-            return f"{type(error).__name__}: {error}"

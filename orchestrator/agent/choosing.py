@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from orchestrator.agent.context import Context
     from orchestrator.dialogue import Reply
-    from orchestrator.events import Candidate, Tried
+    from orchestrator.events import Tried
 
 
 def hard(context: Context) -> bool:
@@ -47,9 +47,10 @@ class Choice(NamedTuple):
 LOST = Choice(0, "every candidate was lost")
 
 
-def by_agreement(candidates: Sequence[Candidate]) -> Choice:
+def by_agreement(replies: Sequence[Reply | None]) -> Choice:
     """Return the first one of the largest group that asks for the same calls: there is no check to judge by."""
-    heads = [one.same_as or number for number, one in enumerate(candidates, start=1) if one.reply is not None]
+    numbered = enumerate(zip(replies, same_as(replies), strict=True), start=1)
+    heads = [same or number for number, (reply, same) in numbered if reply is not None]
     if not heads:
         return LOST
     best = max(heads, key=lambda head: (heads.count(head), -head))
