@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,6 +20,7 @@ from benchmarks.report import Row, row
 from orchestrator import events as e
 from orchestrator.agent.around import Around
 from orchestrator.agent.asker import Asker, Hearing
+from orchestrator.agent.budget import Budget
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.choosing import by_results
 from orchestrator.agent.context import Context, Projection
@@ -109,17 +110,17 @@ class Ground:
         with self.fork(self.base.tree) as box:
             ready = e.SandboxReady(image="i", image_id="i", container="c", tree=self.base.tree, policy={})
             journal.append(ready, e.Prompted(system="You mend code.", text="Mend it."))
-            begin = e.Replied(step=1, reply=Reply(calls=(ToolCall(id="c", name="bash", arguments={"command": "ls"}),)))
-            committed(journal, box, begin)
+            call = ToolCall(id="c", name="bash", arguments={"command": "ls"})
+            journal.append(e.Replied(step=1, reply=Reply(calls=(call,))))
+            committed(journal, box)
             yield journal
 
 
-def committed(journal: Writer, box: Sandbox, *begin: e.Body) -> None:
-    """Commit a step that did nothing, and have it be found to be in a loop."""
-    journal.append(*begin)
-    last = begin[-1]
-    step, calls = (last.step, last.reply.calls) if isinstance(last, e.Replied) else (1, ())
-    for call in calls:
+def committed(journal: Writer, box: Sandbox) -> None:
+    """Commit the step that was begun as one that did nothing, and have it be found to be in a loop."""
+    context = _context(journal)
+    step = context.step + 1
+    for call in context.open_reply.calls if context.open_reply is not None else ():
         result = ToolResult(call_id=call.id, name=call.name, content="[exit code 0]")
         journal.append(e.CallStarted(step=step, call=call), e.CallFinished(step=step, result=result))
     taken = box.checkpoint(note=journal.head)
@@ -137,17 +138,18 @@ def answers() -> list[Answer]:
 
 def side_by_side(ground: Ground, provider: FakeProvider) -> Took:
     """Have the harness propose, twice."""
-    with ground.run() as journal, ground.fork(ground.base.tree) as box:
-        candidates = Candidates(Around(models=ground.model, fork=ground.fork), journal, journal.view.spec, Stop())
+    with ground.run() as journal, ground.fork(ground.base.tree) as box, closing(ground.model("best/fake")) as model:
+        around, budget = Around(models=ground.model, fork=ground.fork), Budget.of(journal)
+        candidates = Candidates(around, journal, journal.view.spec, Stop(), budget)
         took = []
         try:
             for _ in range(2):
                 provider.answers += answers()
                 context, began = _context(journal), time.monotonic()
-                best = candidates.best(context, "best/fake", _WITHIN_S)
+                candidates.begun(context, model, _WITHIN_S)
                 took.append(time.monotonic() - began)
-                _require(best[0])
-                committed(journal, box, *best)
+                _require(journal.events[-2].body)
+                committed(journal, box)
         finally:
             candidates.close()
         return Took(*took)
@@ -190,6 +192,7 @@ def rows() -> list[Row]:
         FakeProvider() as provider,
     ):
         ground = Ground(Path(name), client, f"{provider.url}/v1")
+        ground.model("best/fake").close()  # As a worker does, who has loaded all of it before it takes a run.
         for _ in range(ROUNDS):
             floor.append(seconds(BARE, {}))
             together.append(side_by_side(ground, provider))

@@ -88,6 +88,7 @@ _NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
+    "tokens": Outcome.LIMIT,
     "money": Outcome.LIMIT,
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,

@@ -11,6 +11,7 @@ from orchestrator.dialogue import Value
 from orchestrator.journal import signing
 from orchestrator.journal.plain import require_plain
 from orchestrator.journal.verify import check, collect
+from orchestrator.limits import Use
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
+            case e.Landing(step=step, what=what, used=used, limit=limit):
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=Use(what, used, limit).words)
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)

@@ -10,6 +10,7 @@ from orchestrator.pushing import NoCopies
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.pushing import Copies
     from sandbox.open import Sandbox
@@ -27,10 +28,12 @@ class Around:
     """What is there for an agent.
 
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
-    run's for another thread. Without one of them, what needs it isn't done.
+    run's for another thread. `budget` is the ledger that its requests are paid from; without one it's that of the
+    run's own limits. Without one of the others, what needs it isn't done.
     """
 
     copies: Copies = field(default_factory=NoCopies)
     opener: Opener | None = None
     models: Opener | None = None
     fork: Fork | None = None
+    budget: Budget | None = None

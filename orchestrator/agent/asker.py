@@ -29,7 +29,7 @@ class Asker:
         self._model: Model | None = None
         self._asking = Lock()
 
-    def ask(self, name: str, request: Request, hearing: Hearing, within_s: float) -> Reply:
+    def ask(self, name: str, request: Request, hearing: Hearing, within_s: float, most_tokens: int = 0) -> Reply:
         """Return the reply of the model of this name; see `orchestrator.models.port.Model`."""
         with self._asking:
             self._stop.check()
@@ -38,7 +38,7 @@ class Asker:
                 self._model = None
             if self._model is None:
                 self._model = self._models(name)
-            return self._model.ask(request, self._stop, hearing, within_s=within_s)
+            return self._model.ask(request, self._stop, hearing, within_s=within_s, most_tokens=most_tokens)
 
     def give_up(self, why: str) -> None:
         """End what is under way at once."""

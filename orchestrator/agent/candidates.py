@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent.asker import Asker, Hearing
+from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
 from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
 from orchestrator.redaction import mapped
-from orchestrator.stop import LOST
+from orchestrator.stop import LOST, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
-    from orchestrator.agent.around import Around
+    from orchestrator.agent.around import Around, Fork
+    from orchestrator.agent.budget import Budget, Reservation
     from orchestrator.agent.context import Context
     from orchestrator.dialogue import Reply
     from orchestrator.journal.writer import Writer
+    from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
 
@@ -42,27 +46,33 @@ _OVER: Final = "the work is over"
 class Candidates:
     """Proposes for an attempt. Models and forks are opened when they are first needed, and kept until `close`."""
 
-    def __init__(self, around: Around, journal: Writer, spec: RunSpec, stop: Stop) -> None:
-        """Take what opens models and forks; without them nothing is ever proposed."""
+    def __init__(self, around: Around, journal: Writer, spec: RunSpec, stop: Stop, budget: Budget) -> None:
+        """Take what opens models and forks, without which nothing is ever proposed, and what replies are paid from."""
         self._around = around
         self._journal = journal
         self._spec = spec
         self._stop = stop
+        self._budget = budget
         self._askers: list[Asker] = []
         self._lanes: list[Lane] = []
         self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="candidate")  # None is started yet.
 
-    def best(self, context: Context, model: str, within_s: float) -> tuple[e.Body, ...]:
-        """Return what begins the step with the best of several replies; nothing where it is to be asked for as ever.
+    def begun(self, context: Context, model: Model, within_s: float) -> bool:
+        """Begin the step with the best of several replies; false where it is to be asked for as ever.
 
         `model` is the one to be asked, `within_s` the time that the run has left. Raises Stopped; what the journal
         raises goes through.
         """
-        if not hard(context) or (number := self._affordable()) < _LEAST:
-            return ()
-        until, check = time.monotonic() + within_s, self._spec.accept
-        lanes = self._prepared(lanes_for(number)) if check is not None else None
-        replies = self._asked(context, model, number, within_s)
+        if not hard(context) or self._around.models is None or self._around.fork is None:
+            return False
+        until, check, lanes = time.monotonic() + within_s, self._spec.accept, None
+        with ExitStack() as held:
+            reserved = self._reserved(context, model, held)
+            if len(reserved) < _LEAST:
+                return False
+            if check is not None:
+                lanes = self._prepared(self._around.fork, lanes_for(len(reserved)))
+            replies = self._asked(context, model.name, reserved, within_s)
         numbered = enumerate(zip(replies, same_as(replies), strict=True), start=1)
         different = {place: reply for place, (reply, same) in numbered if reply is not None and not same}
         tried: list[e.Tried] = []
@@ -81,8 +91,9 @@ class Candidates:
         reply = different.get(choice.candidate)
         if reply is None:
             self._journal.append(chosen)
-            return ()
-        return chosen, e.Replied(step=context.step + 1, reply=reply, candidate=choice.candidate)
+            return False
+        self._journal.append(chosen, e.Replied(step=context.step + 1, reply=reply, candidate=choice.candidate))
+        return True
 
     def close(self) -> None:
         """End what is under way, and leave no fork and no thread behind."""
@@ -92,31 +103,46 @@ class Candidates:
             self._give_up(self._lanes.pop(), _OVER)
         self._threads.shutdown()
 
-    def _affordable(self) -> int:
-        """Return how many candidates may be asked for."""
-        if self._around.models is None or self._around.fork is None:
-            return 0
-        return self._journal.view.limits.candidates
+    def _reserved(self, context: Context, model: Model, held: ExitStack) -> list[Reservation]:
+        """Put aside the dearest that each candidate can cost; of those that don't fit none is asked for.
 
-    def _prepared(self, number: int) -> Lanes:
+        One whose reply would have to be shorter than the first one's doesn't fit.
+        """
+        found: list[Reservation] = []
+        while len(found) < self._journal.view.limits.candidates:
+            try:
+                reservation = self._budget.reserve(context.most_tokens, model)
+            except (OverBudget, Stopped):  # One alone may still be paid for, and else it says so itself.
+                self._stop.check()
+                break
+            held.enter_context(reservation)
+            if found and reservation.most_tokens != found[0].most_tokens:
+                break
+            found.append(reservation)
+        return found
+
+    def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
         view = self._journal.view
         point = Point(view.checkpoint, view.tree, view.shell)
-        while self._around.fork is not None and len(self._lanes) < number:
-            self._lanes.append(Lane(self._around.fork, self._stop))
+        while len(self._lanes) < number:
+            self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:
             self._threads.submit(lane.prepare, point)  # What it raises, it raises again when it's taken.
         return Lanes(self._lanes[:number], point)
 
-    def _asked(self, context: Context, model: str, number: int, within_s: float) -> list[Reply | None]:
+    def _asked(
+        self, context: Context, model: str, reserved: Sequence[Reservation], within_s: float
+    ) -> list[Reply | None]:
         """Ask for all replies at once, and journal what was paid for, whatever comes of it."""
+        number = len(reserved)
         while self._around.models is not None and len(self._askers) < number:
             self._askers.append(Asker(self._around.models, self._stop))
         askers, began, hearing = self._askers[:number], time.monotonic(), Hearing(self._journal, context.step + 1)
         requests = [context.request.model_copy(update={"candidate": place}) for place in range(1, number + 1)]
         asked: list[Future[Reply]] = [
-            self._threads.submit(asker.ask, model, request, hearing, within_s)
-            for asker, request in zip(askers, requests, strict=True)
+            self._threads.submit(asker.ask, model, request, hearing, within_s, one.most_tokens)
+            for asker, request, one in zip(askers, requests, reserved, strict=True)
         ]
 
         def give_up(place: int) -> None:
@@ -126,6 +152,9 @@ class Candidates:
         gather(asked, give_up)
         lost = [failure(one) for one in asked]
         replies = [None if why else one.result() for one, why in zip(asked, lost, strict=True)]
+        for reservation, reply in zip(reserved, replies, strict=True):
+            if reply is not None:
+                reservation.settle(reply)
         candidates = tuple(
             e.Candidate(reply=reply and kept(reply), failure=why, same_as=same)
             for reply, why, same in zip(replies, lost, same_as(replies), strict=True)

@@ -15,6 +15,7 @@ from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
+from orchestrator.endings import how
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -43,8 +44,8 @@ class Context:
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
     person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
     step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
-    those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
+    calls how many attempts ended, to the run's blame, while it ran. `landed` are the limits near which it was told to
+    land, as far as it may still know of that. `limits` are the tokens that models take which refused more,
     `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
     summaries in a row failed, `tries` how many were asked for since the context was built anew. `proposed` is the last
     step that several replies were asked for.
@@ -68,7 +69,7 @@ class Context:
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    landed: frozenset[e.Limit] = frozenset()
     limits: dict[str, int] = field(default_factory=dict)
     accepted: dict[str, int] = field(default_factory=dict)
     refused: int = 0
@@ -90,6 +91,11 @@ class Context:
         return self.sight.tokens
 
     @property
+    def most_tokens(self) -> int:
+        """How many tokens the next request has at most: what is reserved for it."""
+        return self.sight.most
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """What the next request has in it, part by part."""
         return parts(self.sight)
@@ -98,7 +104,8 @@ class Context:
     def done(self) -> tuple[Done, ...]:
         """The last committed steps since a person spoke, as the guards see them."""
         first = bisect_left(self.sight.places, self.spoken)
-        return trail(self.dialogue[self.spoken :], self.sight.steps[first:], first=self.sight.window.first)
+        steps, window = self.sight.steps[first:], self.sight.window
+        return trail(self.dialogue[self.spoken :], steps, first=window.first, errors=self.sight.errors)
 
     @property
     def summary(self) -> str | None:
@@ -139,7 +146,7 @@ class Projection:
         """The rules of folders that are told behind the result of the call that runs."""
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
-        self._spent = 0.0
+        self._landed: frozenset[e.Limit] = frozenset()
         self._limits: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
         self._refused = 0
@@ -176,12 +183,12 @@ class Projection:
         if asked is not None and self._rewind is None and asked.message:
             self._talk.hear_person(asked.message, body.step)
         self._talk.memory = seen.renewed(self._talk.memory)
+        self._landed = frozenset()
         self._again()
         self._begin_anew()
 
     def _take(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
-        self._spent += sum(reply.cost_usd or 0.0 for reply in e.paid(event.body))
         match event.body:
             case e.Submitted(spec=spec):
                 self._talk.memory = working.begin(spec.task)
@@ -220,6 +227,8 @@ class Projection:
                 self._guarded.append(body)
             case e.Proposed(step=step):
                 self._proposed = step
+            case e.Landing(what=what):
+                self._landed |= {what}
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
@@ -236,6 +245,7 @@ class Projection:
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
             case e.RetryRequested():
                 self._retried, self._ended, self._refused = "\n\n".join(self._ended), [], 0
+                self._landed = frozenset()
             case _:
                 pass
 
@@ -259,7 +269,7 @@ class Projection:
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
-            spent_usd=self._spent,
+            landed=self._landed,
             limits=self._limits,
             accepted=self._accepted,
             refused=self._refused,
@@ -305,8 +315,8 @@ class Projection:
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:
-            results = tuple(self._results[call.id].result for call in self._open.calls)
-            self._talk.commit(body.step, self._open, results)
+            ended = tuple(self._results[call.id] for call in self._open.calls)
+            self._talk.commit(body.step, self._open, ended)
             self._talk.memory = seen.committed(self._noted, body.files, body.step)
         self._step, self._depth, self._open = body.step, self._depth + 1, None
         self._again()
@@ -318,6 +328,7 @@ class Projection:
 
     def _rebuild(self, body: e.Rebuilt) -> None:
         self._tries = 0
+        self._landed = frozenset()  # What it was told may have left its window.
         if body.why == "refused":
             self._refused += 1
             # Who refuses less than it took before meant something else, or miscounts: once is not always.
@@ -328,9 +339,9 @@ class Projection:
 
 def _told(verdict: Verdict) -> str:
     """Return what the acceptance command said, for the model: the end of it."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
+    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
     where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{how}{where}]"
+    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{end}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

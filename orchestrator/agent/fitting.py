@@ -107,9 +107,7 @@ class Fitting:
         condenser, context = self._condenser, self._context()
         if condenser is None or condenser.busy or not context.sight.steps or not may_be_asked(context):
             return
-        if context.spent_usd < self._journal.view.limits.money_usd and threshold(context.tokens, usable) > threshold(
-            context.sight.tried_at, usable
-        ):
+        if threshold(context.tokens, usable) > threshold(context.sight.tried_at, usable):
             condenser.begin(asked(context, self._model.name, summary_tokens(usable)))
 
     def _hopeless(self, least: int, usable: int) -> TooLongError:

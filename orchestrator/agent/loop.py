@@ -7,24 +7,26 @@ another worker, goes on where this one stopped.
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.around import Around
+from orchestrator.agent.budget import Budget, OverBudget
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
+from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
+from orchestrator.limits import Use
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
 from orchestrator.stop import PAUSED, PREEMPTED, Stopped
@@ -53,6 +55,7 @@ class Kind(StrEnum):
     GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
     LOOPED = "looped"  # The model goes in circles, whatever it's told.
     STEPS = "steps"
+    TOKENS = "tokens"
     MONEY = "money"
     TIME = "time"
 
@@ -88,12 +91,16 @@ class Agent:
         self._around = around or Around()
         self._copies = self._around.copies
         self._projection = Projection()
-        condenser = Condenser(self._around.opener, stop) if self._around.opener is not None else None
+        self._budget = self._around.budget or Budget.of(journal)
+        self._over: OverBudget | None = None
+        opener = self._around.opener
+        condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
-        self._candidates = Candidates(self._around, journal, spec, stop)
+        self._candidates = Candidates(self._around, journal, spec, stop, self._budget)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
+        self._listing = Listing(sandbox)
         self._restarted = False
         self._crowded = False
 
@@ -106,8 +113,12 @@ class Agent:
             self._begin()
             self._heed()
             while (ending := self._ending()) is None:
-                with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
+                try:
                     self._step()
+                except OutOfTime:
+                    pass  # Nothing is begun yet, and the ending says so.
+                except OverBudget as over:
+                    self._over = over  # As above.
                 self._heed()
         except ChannelLost:
             self._stop.check()
@@ -134,18 +145,29 @@ class Agent:
 
     def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
-        context, limits = self._context(), self._journal.view.limits
+        context = self._context()
         if context.summary is not None and not context.messages:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
-        if context.depth >= limits.steps:
-            return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
-        if context.spent_usd >= limits.money_usd:
-            return Ending(Kind.MONEY, reason=f"the limit of ${limits.money_usd:.2f} is reached")
-        if self._seconds_left() <= 0:
-            return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
+        uses = self._uses()
+        if (used_up := next((use for use in uses if use.reached), None)) is not None:
+            return Ending(Kind(used_up.what), reason=used_up.end)
+        if self._over is not None:
+            use = next(use for use in uses if use.what == self._over.kind)
+            reason = f"{use.end}: {use.words} are used, and the rest doesn't pay for a reply"
+            return Ending(Kind(use.what), reason=reason)
         return None
+
+    def _uses(self) -> tuple[Use, ...]:
+        """Return what is used of the limits: of those that this agent has, which may be a share of the run's."""
+        view, budget = self._journal.view, self._budget
+        return (
+            Use("steps", self._context().depth, view.limits.steps),
+            Use("tokens", budget.spent.tokens, budget.tokens),
+            Use("money", budget.spent.money_usd, budget.money_usd),
+            Use("time", view.spent_s(self._journal.now), view.limits.seconds),
+        )
 
     def _heed(self) -> None:
         """Do what is called for between steps: go back, end a loop, pause, give the worker up.
@@ -158,6 +180,7 @@ class Agent:
         self._fitting.settle()
         self._go_back()
         self._guard()
+        self._land()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)
         if self._journal.view.preempting and self._ending() is None:
@@ -169,7 +192,7 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
-            self._rules = Rules(self._sandbox)  # Other files, other rules.
+            self._rules, self._listing = Rules(self._sandbox), Listing(self._sandbox)  # Other files, other rules.
             text = wording.fill("rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
@@ -198,6 +221,17 @@ class Agent:
             told = () if found.level == "stop" else (e.Prompted(text=wording.guarded(found)),)
             self._journal.append(found, *told)
 
+    def _land(self) -> None:
+        """Tell the model, once, that a limit is near, so that it ends with something finished."""
+        context = self._context()
+        if context.open_reply is not None or context.summary is not None or not context.system:
+            return
+        near = [use for use in self._uses() if use.near and not use.reached and use.what not in context.landed]
+        if near:
+            told = [e.Landing(step=context.step, what=use.what, used=use.used, limit=use.limit) for use in near]
+            text = wording.fill("landing", used=" and ".join(use.words for use in near))
+            self._journal.append(*told, e.Prompted(text=text))
+
     def _step(self) -> None:
         """One reply with all its calls, in order, and the checkpoint that commits it."""
         reply = self._reply()
@@ -212,22 +246,27 @@ class Agent:
         self._stop.check()
         self._tell()
         if self._context().open_reply is None:
-            self._journal.append(*self._ask())
+            self._ask()
         return self._context().open_reply or Reply()
 
-    def _ask(self) -> tuple[e.Body, ...]:
-        """Ask the model, with less where it takes no more, and return what begins the step."""
+    def _ask(self) -> None:
+        """Ask the model, with less where it takes no more, once the dearest reply is paid for; journal what it says."""
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
-            if best := self._candidates.best(context, self._model.name, within_s):
-                return best
+            if self._candidates.begun(context, self._model, within_s):
+                return
             hearing = Hearing(self._journal, context.step + 1)
             try:
-                reply = self._model.ask(context.request, self._stop, hearing, within_s=within_s)
-                return (e.Replied(step=context.step + 1, reply=reply),)
+                with self._budget.reserve(context.most_tokens, self._model) as reserved:
+                    how: dict[str, Any] = {"within_s": within_s, "most_tokens": reserved.most_tokens}
+                    reply = self._model.ask(context.request, self._stop, hearing, **how)
+                    reserved.settle(reply)
+                    self._journal.append(e.Replied(step=context.step + 1, reply=reply))
             except TooLongError as error:
                 self._fitting.refused(error)
+            else:
+                return
 
     def _tell(self) -> None:
         """Tell the model what people said since its last reply."""
@@ -248,7 +287,7 @@ class Agent:
             self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), self._listing)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         self._restarted = False  # Once is enough: there may be hundreds of calls.
@@ -306,6 +345,7 @@ class Agent:
             )
         )
         self._copies.committed(step)
+        self._listing.committed(checkpoint.changes)
         self._restarted = False
 
     def _context(self) -> Context:

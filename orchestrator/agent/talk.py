@@ -7,16 +7,22 @@ from bisect import bisect_left
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent import tools
-from orchestrator.dialogue import Reply, ToolResult, Turn
+from orchestrator.agent.guards.acts import WINDOW
+from orchestrator.agent.guards.same import located
+from orchestrator.dialogue import Reply, Turn
 from orchestrator.memory import working
 from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orchestrator import events as e
+    from orchestrator.agent.guards.acts import Errors
     from orchestrator.dialogue import Part
 
 _AROUND: Final = 8
@@ -24,6 +30,9 @@ _AROUND: Final = 8
 _UNBELIEVABLE: Final = 4
 """A provider's count that is this many times more or less than the estimate isn't one."""
 _LEAST_RATIO, _MOST_RATIO = 0.5, 2.5
+
+_ON_TOP: Final = 1.25
+"""What is reserved for tokens that nobody has counted, to our estimate of them."""
 
 Span = tuple[int, int]
 """The first and the last of steps in a row."""
@@ -35,9 +44,10 @@ class Sight:
 
     `steps` are the numbers of all replies, `places` where they are in the dialogue, `left_out` is how many of them
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
-    the next request, as counted as can be; `ratio` is the provider's count to our estimate. `rebuilt` is the step
-    before whose reply the context was built anew, and `parts` what it had then. `tried_at` are the tokens that it had
-    when it was summed up last, or built anew.
+    the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
+    estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts` what it had then.
+    `tried_at` are the tokens that it had when it was summed up last, or built anew. `errors` are those that commands
+    had, by step and call.
     """
 
     system: str = ""
@@ -48,11 +58,13 @@ class Sight:
     window: Window = field(default_factory=Window)
     sums: tuple[int, ...] = (0,)
     tokens: int = 0
+    most: int = 0
     ratio: float = 1.0
     rebuilt: int = 0
     parts: tuple[Part, ...] = ()
     tried_at: int = 0
     summary: Summary = field(default_factory=Summary)
+    errors: Mapping[int, Errors] = field(default_factory=dict)
 
 
 class Talk:
@@ -76,6 +88,8 @@ class Talk:
         """The provider's count of tokens to our estimate, the last time that it could be believed."""
         self.tried_at = 0
         """Tokens of the context when it was summed up, or built anew, last."""
+        self.errors: Mapping[int, Errors] = {}
+        """Which errors the commands of a step had, by call: what the guards tell failures by."""
         self._counted: Span | None = None  # Tokens, and how much of the dialogue has them.
         self._told: int | None = None  # The same of the reply that is open.
         self._window_size = 0
@@ -99,11 +113,13 @@ class Talk:
             window=self.window,
             sums=tuple(self.sums),
             tokens=self.tokens,
+            most=self.most,
             ratio=self.ratio,
             rebuilt=self.rebuilt,
             parts=self.parts,
             tried_at=self.tried_at,
             summary=self.summary,
+            errors=self.errors,
         )
 
     @property
@@ -132,6 +148,15 @@ class Talk:
         return counted + round((self.sums[-1] - self.sums[place]) * max(self.ratio, 1.0))
 
     @property
+    def most(self) -> int:
+        """How many tokens the next request has at most: a quarter more than estimated of what nobody has counted."""
+        ratio = max(self.ratio, 1.0)
+        if self._counted is None:
+            return at_most(self.estimated * ratio)
+        counted, place = self._counted
+        return counted + at_most((self.sums[-1] - self.sums[place]) * ratio)
+
+    @property
     def _before(self) -> int:
         """Estimated tokens of the first turn, and of what the model doesn't see any more."""
         return self.sums[min(self.start, len(self.sums) - 1)]
@@ -155,8 +180,12 @@ class Talk:
             believed = _believed(usage.output_tokens, written)
             self._told = usage.input_tokens + (usage.output_tokens if believed else round(written * self.ratio))
 
-    def commit(self, step: int, reply: Reply, results: tuple[ToolResult, ...]) -> None:
+    def commit(self, step: int, reply: Reply, ended: Sequence[e.CallFinished]) -> None:
         """Add the reply of a committed step, with the results of its calls."""
+        results = tuple(one.result for one in ended)
+        if errors := {one.result.call_id: found for one in ended if (found := located(one.diagnostics))}:
+            last = list(self.errors.items())[1 - WINDOW :]
+            self.errors = dict([*last, (step, errors)])
         self.steps.append(step)
         self.places.append(len(self.dialogue))
         self._add(reply)
@@ -220,6 +249,11 @@ def size(said: Turn | Reply) -> int:
         return results + (_AROUND + estimate(said.text) if said.text else 0)
     calls = sum(_AROUND + estimate(call.name + (call.invalid or json.dumps(call.arguments))) for call in said.calls)
     return _AROUND + estimate(said.text) + estimate(said.reasoning) + calls
+
+
+def at_most(estimated: float) -> int:
+    """Return the tokens that something has at most of which so many were estimated."""
+    return ceil(estimated * _ON_TOP)
 
 
 @cache

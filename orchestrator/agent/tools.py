@@ -25,6 +25,7 @@ from sandbox.errors import WorkspaceError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from orchestrator.agent.listing import Listing
     from orchestrator.dialogue import ToolCall
     from sandbox.open import Sandbox
 
@@ -58,7 +59,7 @@ class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
-    `history` is the run's past up to the last committed step.
+    `history` is the run's past up to the last committed step, `listing` the files of the workspace.
     """
 
     sandbox: Sandbox
@@ -66,6 +67,7 @@ class Hands:
     longest: int = LONGEST
     memory: WorkingMemory = _EMPTY
     history: past.History = field(default_factory=past.History)
+    listing: Listing | None = None
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -88,7 +90,7 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911 
     sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
-            return commands.bash(sandbox, arguments, longest_s, longest)
+            return commands.bash(sandbox, arguments, longest_s, longest, hands.listing)
         case a.Read():
             return files.read(sandbox, arguments, longest)
         case a.Edit():

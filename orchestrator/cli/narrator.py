@@ -23,6 +23,7 @@ from orchestrator.cli.wording import (
     guarded,
     installs,
     judged,
+    landing,
     printed,
     proposed,
     reached,
@@ -210,6 +211,9 @@ class Narrator:
 
     def _guarded(self, _event: e.Event, body: e.Guarded) -> list[Line]:
         return [Line("guard", guarded(body), prose=True)]
+
+    def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
+        return [Line("limit", landing(body), prose=True)]
 
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.endings import last
+from orchestrator.limits import Use
 from orchestrator.runs import Outcome, Priority
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ ORIGINS: Final = {
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
 _WEAKENED: Final = 20
-_HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _TELLING: Final = ("kind", "id", "text", "query", "pattern", "path")
@@ -187,6 +188,12 @@ def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
     yield (f"{errors}{failed} · {plural(len(one.ran), 'call')} · {duration(one.seconds)}", "dim")
 
 
+def landing(body: e.Landing) -> Text:
+    """Return which limit is near, in a line."""
+    used = Use(body.what, body.used, body.limit).words
+    return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
+
+
 def _steps(first: int, last: int) -> str:
     return f"step {first}" if first == last else f"steps {first} to {last}"
 
@@ -261,8 +268,8 @@ def sealed(policy: Mapping[str, str]) -> str:
 
 def printed(content: str) -> str:
     """Return what a command printed: the result without the line on how it ended, which is told apart."""
-    ends = list(_HOW_IT_ENDED.finditer(content))
-    return content[: ends[-1].start()] + content[ends[-1].end() :].removeprefix("\n") if ends else content
+    end = last(content)
+    return content[: end.start] + content[end.end :].removeprefix("\n") if end else content
 
 
 def _word(value: Any) -> str:

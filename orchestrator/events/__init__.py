@@ -23,7 +23,7 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
-from orchestrator.events.paying import paid
+from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
     CancelRequested,
     PauseRequested,
@@ -41,7 +41,9 @@ from orchestrator.events.work import (
     Chosen,
     Condensed,
     Guarded,
+    Landing,
     Level,
+    Limit,
     Prompted,
     Proposed,
     Ran,
@@ -73,7 +75,9 @@ __all__ = [
     "Forked",
     "Guarded",
     "Judged",
+    "Landing",
     "Level",
+    "Limit",
     "Parked",
     "PauseRequested",
     "PreemptRequested",
@@ -90,11 +94,14 @@ __all__ = [
     "RulesRead",
     "SandboxReady",
     "SetUp",
+    "Spent",
     "Steered",
     "Submitted",
     "Tried",
     "Weakened",
     "paid",
+    "price_of",
+    "spent",
 ]
 
 FORMAT: Final = 3
@@ -120,6 +127,7 @@ Body = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | RewindRequested
     | Rewound
     | FinishStarted

@@ -224,6 +224,20 @@ class Guarded(Value):
     since: int
 
 
+Limit = Literal["steps", "tokens", "money", "time"]
+"""What a run has a limit of: model replies, tokens, US dollars, seconds."""
+
+
+class Landing(Value):
+    """After `step` 80 % of a limit were used: the agent was told to finish what is begun."""
+
+    type: Literal["landing"] = "landing"
+    step: int
+    what: Limit
+    used: float
+    limit: float
+
+
 class Rewound(Value):
     """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
 

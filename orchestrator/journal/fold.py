@@ -8,9 +8,8 @@ from orchestrator import events as e
 from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
 
 
@@ -76,12 +75,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(step=step) as body:
-            return {**_paid(view, e.paid(body)), "doing": f"step {step}: replied"}
-        case e.Condensed() as body:
-            return _paid(view, e.paid(body))
-        case e.Proposed(step=step) as body:
-            return {**_paid(view, e.paid(body)), "doing": f"step {step}: trying {len(body.candidates)} candidates"}
+        case e.Replied(step=step):
+            return {**_paid(view, event), "doing": f"step {step}: replied"}
+        case e.Proposed(step=step, candidates=candidates):
+            return {**_paid(view, event), "doing": f"step {step}: trying {len(candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
@@ -132,15 +129,18 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 **_resumed(view, event),
             }
         case _:
-            return {}
+            return _paid(view, event)
 
 
-def _paid(view: RunView, replies: Sequence[Reply]) -> dict[str, Any]:
-    """Return what a run has used with some more replies; its cost is unknown once that of one of them is."""
-    costs = [view.cost_usd, *(reply.cost_usd for reply in replies)]
-    known = [cost for cost in costs if cost is not None]
-    usage = sum((reply.usage for reply in replies), view.usage)
-    return {"usage": usage, "cost_usd": sum(known) if len(known) == len(costs) else None}
+def _paid(view: RunView, event: Event) -> dict[str, Any]:
+    """Return what a run has used with the replies of one more event; its cost is unknown once one of theirs is."""
+    if not (replies := e.paid(event.body)):
+        return {}
+    usage, cost = view.usage, view.cost_usd
+    for reply in replies:
+        usage += reply.usage
+        cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
+    return {"usage": usage, "cost_usd": cost}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:

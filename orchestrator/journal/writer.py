@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Rewound, Submitted, paid
+from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Rewound, Submitted, paid, price_of
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, available, clock
@@ -228,7 +228,7 @@ class Writer:
             *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.RUNS),
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
-        cost = sum(reply.cost_usd or 0.0 for body in bodies for reply in paid(body))
+        cost = price_of(*(reply for body in bodies for reply in paid(body))).money_usd
         more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
         call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
         return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)

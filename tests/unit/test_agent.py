@@ -221,13 +221,15 @@ def test_arguments_that_could_not_be_read_go_back_as_an_error(start: Any, box: S
         """The first reply is broken; then the model submits."""
 
         name = "once"
-        prompt_limit = 0
+        prompt_limit = reply_limit = 0
 
-        def ask(
-            self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None
-        ) -> Reply:
+        def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+            del prompt_tokens, reply_tokens
+            return 0.0
+
+        def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, **how: Any) -> Reply:
             stop.check()
-            del listener, within_s
+            del listener, how
             submit = ToolCall(id="c2", name="submit", arguments={"summary": "done"})
             return Reply(calls=(submit if len(request.dialogue) > 1 else broken,))
 

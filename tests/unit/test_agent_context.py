@@ -83,11 +83,6 @@ def test_attempts_lost_during_a_call_are_counted_where_the_run_is_to_blame() -> 
     assert folded(PROMPT, replied(1, "a"), *ran(1, "a"), lost).lost["a"] == 0
 
 
-def test_money_spent_on_undone_steps_is_spent() -> None:
-    lost = e.AttemptLost(attempt=1, reason="killed", void_step=1)
-    assert folded(PROMPT, replied(1, "a"), lost, replied(1, "a"), replied(2, "b", cost=None)).spent_usd == 1.0
-
-
 def test_a_submission_counts_once_committed_and_accepted() -> None:
     submit = (PROMPT, replied(1, "done", name=tools.SUBMIT))
     assert folded(*submit, *ran(1, "done")).summary is None

@@ -14,6 +14,7 @@ from working import SUBMIT, base, bash, lose, start
 
 from orchestrator import events as e
 from orchestrator.agent.around import Around
+from orchestrator.agent.context import Projection
 from orchestrator.agent.lanes import lanes_for
 from orchestrator.agent.loop import Agent, Ending, Kind
 from orchestrator.audit import audited
@@ -298,18 +299,29 @@ class Hanging:
     """A model whose first candidate is there at once; the others come when they are stopped."""
 
     name = "scripted"
-    prompt_limit = 0
+    prompt_limit = reply_limit = 0
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        return self._script.most_usd(prompt_tokens, reply_tokens)
 
     def __init__(self, text: str) -> None:
         self._script = open_script("scripted", text)
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
         if request.candidate > 1:
             stopped = threading.Event()
             stop.on_set(stopped.set)
             stopped.wait(30)
             stop.check()
-        return self._script.ask(request, stop, listener, within_s=within_s)
+        return self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
 
     def close(self) -> None:
         self._script.close()
@@ -341,17 +353,28 @@ class FailingModel:
     """A model whose replies but one fail."""
 
     name = "scripted"
-    prompt_limit = 0
+    prompt_limit = reply_limit = 0
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        return self._script.most_usd(prompt_tokens, reply_tokens)
 
     def __init__(self, text: str) -> None:
         self._script = open_script("scripted", text)
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
         if request.candidate in {1, 2}:
             raise ModelError("it said nonsense")
         if request.candidate == 3:
             raise RuntimeError("a bug")
-        return self._script.ask(request, stop, listener, within_s=within_s)
+        return self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
 
     def close(self) -> None:
         self._script.close()
@@ -376,3 +399,54 @@ def test_where_all_are_lost_the_step_is_an_ordinary_one(start: Any, forks: Forks
     assert (chosen.candidate, {one.failure for one in chosen.tried}) == (0, {"there is no fork today"})
     assert [body.candidate for body in of(journal, e.Replied) if body.step == 4] == [0]
     assert len([one for one in costs("s", journal.events, catalog({})).replies if one.step == 4]) == 3
+
+
+class Priced:
+    """A scripted model whose tokens cost: 10 US dollars per million, whichever way they go."""
+
+    name = "scripted"
+    prompt_limit = 0
+    reply_limit = 4_000
+
+    def __init__(self, text: str) -> None:
+        self._script = open_script("scripted", text)
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        return (prompt_tokens + reply_tokens) / 100_000
+
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
+        reply = self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
+        return reply.model_copy(update={"cost_usd": self.most_usd(reply.usage.input_tokens, reply.usage.output_tokens)})
+
+    def close(self) -> None:
+        self._script.close()
+
+
+@pytest.mark.parametrize(("fit", "asked"), [(2.5, 2), (1.5, 0)])
+def test_a_budget_that_has_room_for_fewer(start: Any, forks: Forks, fit: float, asked: int) -> None:
+    text = script(several(LONG, MEND, LOOK, otherwise=MEND), line(SUBMIT))
+    reply = {"input_tokens": 0, "output_tokens": 0}
+    text = text.replace('"calls"', f'"usage": {json.dumps(reply)}, "calls"')
+    first = begin(start)
+    work(first, forks, text)
+    tokens = Projection().follow(first.events[: at(first, e.Proposed)]).most_tokens
+    journal = begin(start, money_usd=fit * (tokens + Priced.reply_limit) / 100_000)
+    with forks() as box:
+        around = Around(models=lambda _: Priced(text), fork=forks)
+        ending = Agent(Priced(text), box, journal, journal.view.spec, Stop(), around=around).run()
+    assert ending.kind is Kind.SUBMITTED
+    assert [len(one.candidates) for one in of(journal, e.Proposed)] == ([asked] if asked else [])
+    assert (journal.view.cost_usd or 0) <= journal.view.limits.money_usd
+
+
+def at(journal: Writer, kind: type[Any]) -> int:
+    """Return how many events there were before the first one of this kind."""
+    return next(number for number, event in enumerate(journal.events) if isinstance(event.body, kind))

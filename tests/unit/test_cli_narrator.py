@@ -261,6 +261,7 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
+        e.Landing(step=2, what="money", used=4.2, limit=5),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),

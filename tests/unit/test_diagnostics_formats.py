@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.paths import Files
 from orchestrator.diagnostics.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OUTPUT = Path(__file__).parent / "tool_output"
 _LINTED = (
@@ -96,8 +100,11 @@ def test_each_place_that_a_tool_names_is_found_and_no_other(name: str) -> None:
     assert {f"{one.file}:{one.line}" for one in found if one.line} - warned == set(PLACES[name].split())
 
 
-def only(text: str, **known: object) -> Diagnostic:
-    (one,) = read(text, files=Files(**known))  # type: ignore[arg-type]  # Whatever Files takes.
+def only(text: str, *, known: Sequence[str] = (), cwd: str = "") -> Diagnostic:
+    def find(names: frozenset[str]) -> list[str]:
+        return [path for path in known if path.rpartition("/")[2] in names]
+
+    (one,) = read(text, files=Files(find, cwd=cwd))
     return one
 
 
@@ -195,6 +202,29 @@ def test_names_alone_are_found_among_the_known_files_where_only_one_has_them() -
     text = "--- FAIL: TestDiv (0.00s)\n    s_test.go:9: got 2\n"
     assert only(text, known=["go/sub/s_test.go", "go/sub/s.go"]).file == "go/sub/s_test.go"
     assert only(text, known=["a/s_test.go", "b/s_test.go"]).file == "s_test.go"
+
+
+def test_a_package_of_java_is_found_below_its_source_folder_and_a_librarys_is_none() -> None:
+    text = (
+        "java.lang.AssertionError: no\n\tat org.junit.Assert.fail(Assert.java:89)\n"
+        "\tat com.example.CalcTest.adds(CalcTest.java:12)\n"
+    )
+    one = only(text, known=["app/src/test/java/com/example/CalcTest.java", "other/CalcTest.java"])
+    assert (one.file, one.line) == ("app/src/test/java/com/example/CalcTest.java", 12)
+    assert [frame.ours for frame in one.frames] == [True, False]
+
+
+def test_only_names_that_say_too_little_are_asked_for_and_all_at_once() -> None:
+    asked = []
+
+    def find(names: frozenset[str]) -> tuple[str, ...]:
+        asked.append(sorted(names))
+        return ()
+
+    read("src/a.c:1:1: error: x\n/workspace/b.c:1:1: error: x\n", files=Files(find))
+    assert asked == []
+    read("c.c:1:1: error: x\nd.c:1:1: error: x\n\tat a.b.E.f(E.java:3)\nd.c:2:1: error: y\n", files=Files(find))
+    assert asked == [["c.c", "d.c"]]
 
 
 def test_paths_are_those_of_the_workspace() -> None:
