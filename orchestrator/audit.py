@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
@@ -115,6 +115,13 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(
                     **line, step=done.step, kind="result", text=text, exit_code=done.exit_code, duration_s=took
                 )
+            case e.Proposed(step=step, candidates=candidates):
+                for number, proposed in enumerate(candidates, start=1):
+                    for call in proposed.reply.calls if proposed.reply is not None else ():
+                        text = f"candidate {number}: {_called(call)}"
+                        yield AuditEntry(**line, step=step, kind="candidate", text=text)
+            case e.Chosen() as body:
+                yield from (AuditEntry(**line, step=body.step, **told) for told in _tried(body))
             case e.Checkpointed(step=step, files=files):
                 for file in files:
                     text = f"{file.status} {file.path} {file.extent}".rstrip()
@@ -201,6 +208,19 @@ def _prepared(body: e.Built | e.SetUp) -> str:
         return f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
     how = "failed" if body.failed else "from an earlier build" if body.cached else "built now"
     return f"{body.image} from {body.dockerfile} ({how})"
+
+
+def _tried(body: e.Chosen) -> Iterator[dict[str, Any]]:
+    """Yield what was run in forks, call by call, and what was taken."""
+    for one in body.tried:
+        for ran in one.ran:
+            what = {"exit_code": ran.exit_code, "duration_s": ran.duration_s}
+            refused = "" if ran.ok else " (refused)"
+            yield {"kind": "tried", "text": f"candidate {one.candidate}: {ran.call_id} in a fork{refused}", **what}
+        text = one.failure or f"$ {body.command} in the fork"
+        yield {"kind": "tried", "text": f"candidate {one.candidate}: {text}", "exit_code": one.exit_code}
+    taken = f"candidate {body.candidate} is taken" if body.candidate else "none is taken"
+    yield {"kind": body.type, "text": f"{taken}: {body.why}"}
 
 
 def _installs(body: e.Checkpointed | e.SetUp) -> Iterator[dict[str, str]]:

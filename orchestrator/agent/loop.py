@@ -15,6 +15,7 @@ from orchestrator import events as e
 from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget, OverBudget
+from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.ending import Ending, Kind
@@ -90,6 +91,7 @@ class Agent:
         opener = self._around.opener
         condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._candidates = Candidates(self._around, journal, spec, stop, self._budget)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
@@ -119,6 +121,7 @@ class Agent:
             raise
         finally:
             self._fitting.close()
+            self._candidates.close()
         return ending
 
     def _begin(self) -> None:
@@ -286,6 +289,8 @@ class Agent:
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            if self._candidates.begun(context, self._model, within_s):
+                return
             hearing = Hearing(self._journal, context.step + 1)
             try:
                 with self._budget.reserve(context.most_tokens, self._model) as reserved:

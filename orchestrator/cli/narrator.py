@@ -19,6 +19,7 @@ from orchestrator.cli.wording import (
     built,
     call_line,
     changes,
+    chosen,
     describe,
     ended,
     guarded,
@@ -26,6 +27,7 @@ from orchestrator.cli.wording import (
     judged,
     landing,
     printed,
+    proposed,
     reached,
     rebuilt,
     ruled,
@@ -158,6 +160,15 @@ class Narrator:
         self.doing = visible(f"waiting for {failure.instead or failure.model}")
         why = f": {failure.cause}" if failure.cause else ""
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
+
+    def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
+        self._pay(*paid(body))
+        self.doing = f"trying {len(body.candidates)} candidates"
+        return [Line("candidates", proposed(body), prose=True)]
+
+    def _chosen(self, _event: e.Event, body: e.Chosen) -> list[Line]:
+        self.doing = "asking the model"
+        return [Line("", row, prose=True) for row in chosen(body)]
 
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
@@ -348,10 +359,11 @@ class Narrator:
     def _at(self) -> str:
         return reached(self.step, self.step - self.uncounted, self.limits.steps)
 
-    def _pay(self, reply: Reply) -> None:
-        known = self.cost_usd is not None and reply.cost_usd is not None
-        self.usage += reply.usage
-        self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
+    def _pay(self, *replies: Reply) -> None:
+        for reply in replies:
+            known = self.cost_usd is not None and reply.cost_usd is not None
+            self.usage += reply.usage
+            self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""

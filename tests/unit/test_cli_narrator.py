@@ -285,6 +285,8 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Refused(step=2, why=HOSTILE),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
+        e.Proposed(step=2, candidates=(e.Candidate(failure=HOSTILE), e.Candidate(reply=Reply(text=HOSTILE)))),
+        e.Chosen(step=2, candidate=0, why=HOSTILE, tried=(e.Tried(candidate=2, failure=HOSTILE),)),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
