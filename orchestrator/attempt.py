@@ -14,9 +14,10 @@ import structlog
 from orchestrator import events as e
 from orchestrator import host
 from orchestrator.agent.around import Around
+from orchestrator.agent.judging import LONGEST_S, Judge
 from orchestrator.agent.loop import Agent, Ending
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import look_through, prove, why_failed
+from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
     FencedError,
@@ -81,6 +82,7 @@ _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
 _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 """How long a summary is waited for; the work goes on meanwhile."""
+_JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -309,7 +311,11 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        return Around(copies=self._copies, opener=self._condensers(), models=self._another_model, fork=self._opened)
+        name, asks = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, asks, self._journal, self._stop) if name else None
+        court = Court(self._spec, self._journal, self._store, self._opened, judge)
+        given: dict[str, Any] = {"opener": self._condensers(), "models": self._another_model, "fork": self._opened}
+        return Around(copies=self._copies, court=court, **given)
 
     def _another_model(self, name: str) -> Model:
         """Return a model of the run for another thread; a scripted one follows the run's script."""
@@ -324,15 +330,11 @@ class Attempt:
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""
-        if ending.kind != "submitted":
-            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-        look_through(self._spec, self._journal, self._store)
-        if self._spec.accept is None:
-            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
-        if all(verdict.passed for verdict in verdicts):
-            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
+        if ending.kind == "submitted":
+            return self._submitted(Outcome.SUCCEEDED, accepted(self._journal.view), ending.summary)
+        if ending.kind == "refused":
+            return self._submitted(Outcome.FAILED, ending.reason, ending.summary)
+        return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""

@@ -123,7 +123,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):
-                text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
+                how = filter(None, ("with the base's tests" if verdict.base_tests else "", verdict.flaky))
+                text = verdict.command + "".join(f" ({one})" for one in how)
                 took = verdict.duration_s
                 yield AuditEntry(
                     **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
@@ -132,6 +133,12 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 for one in found:
                     text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Ruled(step=step, ruling=ruling, seconds=took):
+                text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text, duration_s=took)
+            case e.Refused(step=step, why=why, again=again):
+                text = f"{why}{' (nothing had changed)' if again else ''}"
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
             case e.RewindRequested() | e.Rewound() | e.Forked():

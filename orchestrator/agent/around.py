@@ -10,7 +10,9 @@ from orchestrator.pushing import NoCopies
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from orchestrator import events as e
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.context import Context
     from orchestrator.pushing import Copies
     from sandbox.open import Sandbox
 
@@ -22,15 +24,24 @@ class Fork(Protocol):
         """Return it as a context. Raises SandboxError, Stopped."""
 
 
+class Court(Protocol):
+    """Rules on what was submitted, by the evidence: never by what the agent says of it."""
+
+    def refuses(self, context: Context, /) -> e.Refused | None:
+        """Return why it isn't accepted, None where it is. Raises SandboxError, Stopped, ModelError."""
+
+
 @dataclass(frozen=True)
 class Around:
     """What is there for an agent.
 
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
-    run's for another thread. Without one of them, what needs it isn't done.
+    run's for another thread. `court` decides whether a submission ends the work. Without one of them, what needs it
+    isn't done.
     """
 
     copies: Copies = field(default_factory=NoCopies)
     opener: Opener | None = None
     models: Opener | None = None
     fork: Fork | None = None
+    court: Court | None = None

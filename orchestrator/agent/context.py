@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.refusing import said
 from orchestrator.agent.rules import behind
-from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.agent.guards.acts import Done
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
-    from orchestrator.runs import Verdict
-
-_TOLD: Final = 4000
-"""Characters of an acceptance command's output that a retried run is told."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,13 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
-    step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
-    those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
-    `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
-    summaries in a row failed, `tries` how many were asked for since the context was built anew.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't
+    accepted. `open_reply` is a complete reply whose step isn't committed: its calls run (again); `shown` are the tokens
+    of their results. `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran.
+    `spent_usd` is what replies of known price cost, those of undone steps and summaries included. `limits` are the
+    tokens that models take which refused more, `accepted` the most that each has taken, and `refused` counts how often
+    in a row one refused. `failures` is how many summaries in a row failed, `tries` how many were asked for since the
+    context was built anew.
     """
 
     system: str = ""
@@ -64,6 +61,7 @@ class Context:
     retried: str = ""
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
+    refusals: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -129,6 +127,7 @@ class Projection:
         self._retried = ""
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
+        self._refusals = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -225,7 +224,12 @@ class Projection:
             case e.FinishStarted():
                 self._ended = []
             case e.Judged(verdict=verdict):
-                self._ended.append(_told(verdict))
+                self._ended.append(said(verdict))
+            case e.Ruled(reply=reply) if reply is not None:
+                self._spent += reply.cost_usd or 0.0
+            case e.Refused():
+                self._refusals += 1
+                self._ended = []  # It's told, and the work goes on.
             case e.Finished() as body:
                 self._rewind = None  # It came too late; who asked asks again.
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
@@ -251,6 +255,7 @@ class Projection:
             retried=self._retried,
             spoken=self._spoken,
             guarded=tuple(self._guarded),
+            refusals=self._refusals,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
@@ -278,7 +283,7 @@ class Projection:
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""
-        self._spoken, self._guarded = len(self._talk.dialogue), []
+        self._spoken, self._guarded, self._refusals = len(self._talk.dialogue), [], 0
 
     def _begin_step(self, reply: Reply | None) -> None:
         self._open, self._running, self._lost = reply, set(), Counter()
@@ -319,13 +324,6 @@ class Projection:
             least = max(body.limit, self._accepted.get(body.model, 0))
             self._limits = self._limits | {body.model: least}
         self._talk.rebuild(body)
-
-
-def _told(verdict: Verdict) -> str:
-    """Return what the acceptance command said, for the model: the end of it."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
-    where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{how}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

@@ -21,6 +21,7 @@ from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.refusing import refused
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
@@ -48,7 +49,8 @@ _NOT_RUN: Final = "not run"
 class Kind(StrEnum):
     """What ended the work."""
 
-    SUBMITTED = "submitted"  # The model says that the task is done, or can't be.
+    SUBMITTED = "submitted"  # The model says that the task is done, or can't be; where there is a court, it's accepted.
+    REFUSED = "refused"  # What the model submits isn't accepted, as often as it may be.
     GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
     LOOPED = "looped"  # The model goes in circles, whatever it's told.
     STEPS = "steps"
@@ -103,7 +105,7 @@ class Agent:
         try:
             self._begin()
             self._heed()
-            while (ending := self._ending()) is None:
+            while (ending := self._proven(self._ending())) is None:
                 with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
                     self._step()
                 self._heed()
@@ -143,6 +145,24 @@ class Agent:
         if self._seconds_left() <= 0:
             return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
         return None
+
+    def _proven(self, ending: Ending | None) -> Ending | None:
+        """Return the ending once it stands; a submission that the court refuses is none, but for the last one."""
+        court = self._around.court
+        while ending is not None and ending.kind is Kind.SUBMITTED and court is not None:
+            found = court.refuses(self._context())
+            self._journal.refresh()  # Proving takes its time: people may have spoken meanwhile.
+            if found is None:
+                break
+            context, most = self._context(), self._journal.view.limits.submits
+            if context.refusals + 1 >= most and not context.messages:
+                return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
+            room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
+            told = refused(found, self._journal, self._sandbox, **room)
+            self._journal.append(found, e.Prompted(text=told))
+            self._heed()
+            ending = self._ending()
+        return ending
 
     def _heed(self) -> None:
         """Do what is called for between steps: go back, end a loop, pause, give the worker up.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, noting, recalling
-from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.agent import commands, files, noting, recalling, submitting
+from orchestrator.agent.outcome import failed
 from orchestrator.agent.shown import LONGEST
 from orchestrator.dialogue import ToolSpec
 from orchestrator.memory import history as past
@@ -25,6 +25,7 @@ from sandbox.errors import WorkspaceError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from orchestrator.agent.outcome import Outcome
     from orchestrator.dialogue import ToolCall
     from sandbox.open import Sandbox
 
@@ -106,7 +107,7 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: PLR0911 
         case a.History():
             return recalling.recall(hands.history, arguments, longest)
         case _:
-            return Outcome("submitted")
+            return submitting.submit(hands.memory)
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from orchestrator.cli.wording import (
     printed,
     reached,
     rebuilt,
+    ruled,
     sealed,
     set_up,
     summary,
@@ -61,6 +62,7 @@ class Narrator:
         self._sets_up = False
         self._builds = False
         self._unproven = True
+        self._judged_by = False
         self._header = ""
         self._open = False
         self._reused = False
@@ -237,6 +239,18 @@ class Narrator:
         self._header = ""
         return weakened(body.found)
 
+    def _ruled(self, _event: e.Event, body: e.Ruled) -> list[Line]:
+        if body.reply is not None:
+            self._pay(body.reply)
+        self._judged_by = body.ruling.verdict == "pass"
+        return ruled(body.ruling, kept=body.kept)
+
+    def _refused(self, _event: e.Event, body: e.Refused) -> list[Line]:
+        self.doing, self._header, self._unproven, self._judged_by = "asking the model", "", True, False
+        again = "; nothing has changed since the last refusal" if body.again else ""
+        told = Text.assemble(("✗ ", "red"), visible(body.why), (f"{again} · the model was told", "dim"))
+        return [Line("refused", told, prose=True)]
+
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"
         return [Line("cancel", Text(f"asked for by {visible(event.who)}"))]
@@ -279,7 +293,8 @@ class Narrator:
 
     def _finished(self, event: e.Event, body: e.Finished) -> list[Line]:
         self.outcome = body.outcome
-        unproven = " (unproven)" if body.outcome is Outcome.SUCCEEDED and self._unproven else ""
+        bare = body.outcome is Outcome.SUCCEEDED and self._unproven
+        unproven = (" (judged)" if self._judged_by else " (unproven)") if bare else ""
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""
         steps = plural(self.step, "step") if not self.uncounted else self._at()

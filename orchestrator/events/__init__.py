@@ -31,7 +31,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -71,12 +71,14 @@ __all__ = [
     "PreemptRequested",
     "Prompted",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
@@ -111,6 +113,8 @@ Body = Annotated[
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
 
 
-_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": ()}
+_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": (), "ruling": None}
 """What a run has that goes on: what was found of an earlier state of it proves nothing."""
 _REOPENED: Final[dict[str, Any]] = {
     "outcome": None,
     "started_at": None,
     "ended_at": None,
     **_UNPROVEN,
+    "refusals": 0,
     "summary": "",
     "cancel_requested": False,
     "parked_s": 0.0,
@@ -84,20 +85,24 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
             remote = {"pushed": body.pushed, "push_failed": body.push_failed}
-            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking", **remote}
+            return {**_moment(view, body), "depth": view.depth + 1, "doing": "thinking", **remote}
         case e.RewindRequested(step=step, why=why):
             return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
             answered = body.asked or (0 if body.why == "lost" else view.rewind_at)
             later = view.rewind_at > answered  # Somebody asked for another one meanwhile.
             rewinding = view.rewinding if later else ""
-            return {**_moment(body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
+            return {**_moment(view, body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):
-            return {"state": State.FINISHING, "doing": f"accept: {command}"}
+            return {"state": State.FINISHING, "doing": f"accept: {command}" if command else "judging"}
         case e.Judged(verdict=verdict):
             return {"verdicts": (*view.verdicts, verdict)}
         case e.Weakened(found=found):
             return {"weakened": found}
+        case e.Ruled(reply=reply, ruling=ruling):
+            return {"ruling": ruling, **(_paid(view, reply) if reply is not None else {})}
+        case e.Refused():
+            return {"state": State.RUNNING, "doing": "thinking", "refusals": view.refusals + 1}
         case e.CancelRequested():
             return {"cancel_requested": True}
         case e.PauseRequested():
@@ -147,8 +152,9 @@ def _resumed(view: RunView, event: Event) -> dict[str, Any]:
     return {"parked_at": None, "parked_s": view.parked_s + max((event.at - view.parked_at).total_seconds(), 0.0)}
 
 
-def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
-    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
+def _moment(view: RunView, body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
+    unproven = _UNPROVEN if body.tree != view.tree else {}  # What was found of a tree holds as long as it's the run's.
+    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **unproven}
 
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ _VOUCHED: Final = (e.Claimed, e.Checkpointed, e.Rewound)
 """What a worker signs, whoever the event says that it's by."""
 _WORK: Final = (
     *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Replied),
-    *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged),
+    *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged, e.Ruled, e.Refused),
 )
 """What only a worker writes: under its fencing token, and unsigned until its step is committed."""
 _AT_ONCE: Final = 50

@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Condensed, Event, Replied, Rewound, Submitted
+from orchestrator.events import (
+    FORMAT,
+    Body,
+    Checkpointed,
+    Claimed,
+    Condensed,
+    Event,
+    Replied,
+    Rewound,
+    Ruled,
+    Submitted,
+)
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, available, clock
@@ -228,7 +239,7 @@ class Writer:
             *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.RUNS),
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
-        paid = (body.reply for body in bodies if isinstance(body, Replied | Condensed))
+        paid = (body.reply for body in bodies if isinstance(body, Replied | Condensed | Ruled))
         cost = sum(reply.cost_usd or 0.0 for reply in paid if reply is not None)
         more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
         call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
