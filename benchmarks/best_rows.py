@@ -93,7 +93,7 @@ class Ground:
         spec = SandboxSpec(image=base_image())
         return open_sandbox(spec, self.store, self.base, self.root, tree=tree, shell=shell)
 
-    def model(self, name: str, *, agent: str = "") -> Model:
+    def model(self, name: str, *, agent: str = "") -> Model:  # noqa: ARG002  # Sub-agents, there are none.
         """Open a model."""
         return open_model(self._known.choose(name), os.environ)
 

@@ -10,8 +10,8 @@ from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import FailedRequest, Reply, Request
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Kind, Model
 
 
@@ -56,7 +56,7 @@ class Asker:
 class Hearing:
     """Listens to one of several models: what fails is journalled, what is said isn't shown."""
 
-    def __init__(self, journal: Writer, step: int) -> None:
+    def __init__(self, journal: Journal, step: int) -> None:
         """Take the journal, and the step that is asked for."""
         self._journal = journal
         self._step = step

@@ -20,6 +20,7 @@ from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
 from orchestrator.redaction import mapped
 from orchestrator.stop import LOST, Stopped
+from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,8 +124,8 @@ class Candidates:
 
     def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
-        view = self._journal.view
-        point = Point(view.checkpoint, view.tree, view.shell)
+        now = Timeline(self._journal.events).now
+        point = Point(now.commit, now.tree, now.shell)
         while len(self._lanes) < number:
             self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:

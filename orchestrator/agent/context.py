@@ -40,14 +40,14 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't
-    accepted, the last one of step `refused_at`. `open_reply` is a complete reply whose step isn't committed: its calls run (again); `shown` are the tokens
-    of their results. `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran.
-    `landed` are the limits near which it was told to land, as far as it may still know of that. `limits` are the tokens
-    that models take which refused more, `accepted` the most that each has taken, and `refused` counts how often in a
-    row one refused. `failures` is how many summaries in a row failed, `tries` how many were asked for since the context
-    was built anew. `proposed` is the last step that several replies were asked for. `asking` is what people were asked,
-    and what they are to be.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't accepted,
+    the last one of step `refused_at`. `open_reply` is a complete reply whose step isn't committed: its calls run
+    (again); `shown` are the tokens of their results. `lost` counts for each of its calls how many attempts ended, to
+    the run's blame, while it ran. `landed` are the limits near which it was told to land, as far as it may still know
+    of that. `limits` are the tokens that models take which refused more, `accepted` the most that each has taken, and
+    `refused` counts how often in a row one refused. `failures` is how many summaries in a row failed, `tries` how many
+    were asked for since the context was built anew. `proposed` is the last step that several replies were asked for.
+    `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
