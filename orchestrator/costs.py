@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from orchestrator.models.families import Choice
 
 
-Kind = Literal["step", "candidate", "condense"]
-_KINDS: Final[dict[str, Kind]] = {"replied": "step", "proposed": "candidate", "condensed": "condense"}
+Kind = Literal["step", "candidate", "condense", "judge"]
+_KINDS: Final[dict[str, Kind]] = {"proposed": "candidate", "condensed": "condense", "ruled": "judge"}
 
 
 class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
-    `kind` says what for: the reply of a step, one of several that were asked for at once for it, or a summary of the
-    run up to and with it, to condense the context.
+    `kind` says what for: the reply of a step, one of several that were asked for at once for it, a summary of the run
+    up to and with it, to condense the context, or a ruling on what it submitted. `agent` names the sub-agent whose step
+    it is, empty for the run's own.
     """
 
     step: int
@@ -34,6 +35,7 @@ class ReplyCost(Value):
     usage: Usage
     cost_usd: float | None
     sent: Sent | None
+    agent: str = ""
 
 
 class Elsewhere(Value):
@@ -66,14 +68,16 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     replies = tuple(
         ReplyCost(
             step=body.step,
-            kind=_KINDS[body.type],
+            kind=_KINDS.get(body.type, "step"),
             model=reply.model or model,
             usage=reply.usage,
             cost_usd=reply.cost_usd,
             sent=reply.sent,
+            agent="/".join(path),
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Proposed | e.Condensed)
+        for body, path in (e.innermost(event.body),)
+        if isinstance(body, e.Replied | e.Proposed | e.Condensed | e.Ruled)
         for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}

@@ -15,7 +15,7 @@ from orchestrator import events as e
 from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
-from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
+from orchestrator.agent.lanes import Lane, Lanes, lanes_for, last_point
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
 from orchestrator.redaction import mapped
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from orchestrator.agent.around import Around, Fork
     from orchestrator.agent.budget import Budget, Reservation
     from orchestrator.agent.context import Context
+    from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import Reply
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
@@ -46,7 +46,7 @@ _OVER: Final = "the work is over"
 class Candidates:
     """Proposes for an attempt. Models and forks are opened when they are first needed, and kept until `close`."""
 
-    def __init__(self, around: Around, journal: Writer, spec: RunSpec, stop: Stop, budget: Budget) -> None:
+    def __init__(self, around: Around, journal: Journal, spec: RunSpec, stop: Stop, budget: Budget) -> None:
         """Take what opens models and forks, without which nothing is ever proposed, and what replies are paid from."""
         self._around = around
         self._journal = journal
@@ -123,8 +123,7 @@ class Candidates:
 
     def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
-        view = self._journal.view
-        point = Point(view.checkpoint, view.tree, view.shell)
+        point = last_point(self._journal.events)
         while len(self._lanes) < number:
             self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def hard(context: Context) -> bool:
-    """Whether the next step is one for several candidates: a guard found a loop after the last one.
+    """Whether the next step is one for several candidates: a guard found a loop after the last one, or it was refused.
 
     Once is enough: none were proposed since.
     """
-    found = bool(context.guarded) and context.guarded[-1].step == context.step and context.guarded[-1].level != "stop"
-    return found and context.proposed <= context.step
+    looped = bool(context.guarded) and context.guarded[-1].step == context.step and context.guarded[-1].level != "stop"
+    refused = 0 < context.sent_back == context.step
+    return (looped or refused) and context.proposed <= context.step
 
 
 def calls_of(reply: Reply) -> str:

@@ -11,16 +11,18 @@ from rich.text import Text
 from orchestrator.cli import states
 from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
 from orchestrator.endings import last
-from orchestrator.limits import Use
+from orchestrator.limits import Use, uses
 from orchestrator.runs import Outcome, Priority
+from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from orchestrator import events as e
     from orchestrator.costs import Costs
-    from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Requires, RunSpec, Verdict, Weakness
+    from orchestrator.dialogue import ToolCall, Usage
+    from orchestrator.runs import Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -56,7 +58,8 @@ def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
-    limits = f"{plural(spec.limits.steps, 'step')} · {spendable} · {duration(spec.limits.seconds)}"
+    tokens = f" · {count(spec.limits.tokens)} tokens" if spec.limits.tokens < RunLimits().tokens else ""
+    limits = f"{plural(spec.limits.steps, 'step')}{tokens} · {spendable} · {duration(spec.limits.seconds)}"
     if spec.limits.candidates > 1:
         limits += f" · {spec.limits.candidates} candidates for a hard step"
     told = [
@@ -116,7 +119,19 @@ def judged(verdict: Verdict) -> list[Text]:
     again = " · with the base's test files put back" if verdict.base_tests else ""
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
-    return [*told, Text.assemble(result, f" · {words}{again}")]
+    flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
+    flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
+    return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
+
+
+def ruled(ruling: Ruling, *, kept: bool = False) -> list[Line]:
+    """Return what a judge ruled, and each point that isn't met."""
+    look = states.LOOKS[{"pass": Outcome.SUCCEEDED, "fail": Outcome.FAILED, "none": Outcome.ERROR}[ruling.verdict]]
+    words = {"pass": "passed", "fail": "failed", "none": "no ruling"}[ruling.verdict]
+    by = f" by {visible(ruling.judge)}{', as before' if kept else ''}"
+    told = Text.assemble((f"{look.glyph} {words}", look.style), (by, "dim"), f": {first_line(ruling.why)}")
+    points = [Line("", Text(f"- {first_line(point)}"), prose=True) for point in ruling.unmet[:_WEAKENED]]
+    return [Line("judge", told, prose=True), *points]
 
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:
@@ -130,7 +145,7 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     ]
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
-    return [told[0]._replace(label="tests"), *told[1:]] if told else []
+    return [told[0]._replace(label="flagged"), *told[1:]] if told else []
 
 
 def built(body: e.Built) -> Text:
@@ -190,8 +205,23 @@ def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
 
 def landing(body: e.Landing) -> Text:
     """Return which limit is near, in a line."""
-    used = Use(body.what, body.used, body.limit).words
+    used = Use(body.what, body.used, body.limit, body.ahead).words
     return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
+
+
+def spent(seconds: float, usage: Usage, cost_usd: float | None, limits: RunLimits) -> str:
+    """Return what a run took so far: time, tokens, money, and of how much where that is near."""
+    tokens = usage.input_tokens + usage.output_tokens
+    time = f" of {duration(limits.seconds)}" if Use("time", seconds, limits.seconds).near else ""
+    counted = f" of {count(limits.tokens)}" if Use("tokens", tokens, limits.tokens).near else ""
+    paid = f" of {money(limits.money_usd)}" if cost_usd and Use("money", cost_usd, limits.money_usd).near else ""
+    return f"{duration(seconds)}{time} · {count(tokens)}{counted} tokens · {money(cost_usd)}{paid}"
+
+
+def near(view: RunView, now: datetime) -> list[Line]:
+    """Return which limits of a run are near, or reached, each in a line."""
+    told = [Text.assemble(("! ", "yellow"), f"{use.words} are used") for use in uses(view, now) if use.near]
+    return [Line("" if number else "limit", text) for number, text in enumerate(told)]
 
 
 def _steps(first: int, last: int) -> str:

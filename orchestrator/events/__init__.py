@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -32,7 +33,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -65,9 +66,14 @@ __all__ = [
     "CancelRequested",
     "Candidate",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
     "Chosen",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -85,12 +91,14 @@ __all__ = [
     "Proposed",
     "Ran",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
@@ -99,6 +107,8 @@ __all__ = [
     "Submitted",
     "Tried",
     "Weakened",
+    "Within",
+    "innermost",
     "paid",
     "price_of",
     "spent",
@@ -130,9 +140,15 @@ Body = Annotated[
     | Landing
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested

@@ -23,6 +23,7 @@ QUEUE: Final = "dd:queue"  # Hash: `paused` and `drain:HOST` to who asked for it
 PASSES: Final = "dd:pass"  # Hash: a user's virtual time, seconds by weight.
 ESTIMATE: Final = "dd:estimate"  # Hash: `seconds` that an attempt takes on average, and of how many `runs`.
 SPENT: Final = "dd:spent:"  # And a UTC day. Hash: US dollars by `user:NAME` and `team:NAME`; it expires.
+RESERVED: Final = "dd:reserved"  # Hash: as JSON `user`, and US dollars put aside, `held`, by name; by run.
 NUDGE: Final = "dd:nudge"  # Channel: somebody was put in line.
 RQ_QUEUE: Final = "rq:queue:runs:"  # And a worker's name: RQ's queue of that worker alone.
 RUN: Final = "dd:run:"  # And a run's id: see `record`.
@@ -31,8 +32,8 @@ RUN: Final = "dd:run:"  # And a run's id: see `record`.
 def record(run_id: str) -> str:
     """Return the key of the run's record: spec, view, head, seq, state, fence, attempt, lease_until.
 
-    For the queue: user, format, asks (JSON, see `journal.asks`), line (the id of the last one that it stood in), and
-    since (when it was put there, ms).
+    For the queue: user, format, asks (JSON, see `journal.asks`), line (the id of the last one that it stood in),
+    since (when it was put there, ms), and needs (US dollars without which it was refused a reply).
     """
     return f"{RUN}{run_id}"
 
