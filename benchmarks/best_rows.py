@@ -24,7 +24,7 @@ from orchestrator.agent.budget import Budget
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.choosing import by_results
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.lanes import Lane, Point
+from orchestrator.agent.lanes import Lane, last_point
 from orchestrator.agent.trying import try_out
 from orchestrator.dialogue import Reply, ToolCall, ToolResult
 from orchestrator.journal.connection import connect
@@ -93,8 +93,9 @@ class Ground:
         spec = SandboxSpec(image=base_image())
         return open_sandbox(spec, self.store, self.base, self.root, tree=tree, shell=shell)
 
-    def model(self, name: str, *, agent: str = "") -> Model:  # noqa: ARG002  # Sub-agents, there are none.
-        """Open a model."""
+    def model(self, name: str, /, *, agent: str = "") -> Model:
+        """Open a model; the run's agent is the only one."""
+        del agent
         return open_model(self._known.choose(name), os.environ)
 
     @contextmanager
@@ -164,8 +165,8 @@ def one_by_one(ground: Ground, provider: FakeProvider) -> Took:
         try:
             for _ in range(2):
                 provider.answers += answers()
-                view, context, began = journal.view, _context(journal), time.monotonic()
-                point, hearing = Point(view.checkpoint, view.tree, view.shell), Hearing(journal, context.step + 1)
+                context, began = _context(journal), time.monotonic()
+                point, hearing = last_point(journal.events), Hearing(journal, context.step + 1)
                 tried = []
                 for place, (asker, lane) in enumerate(places, start=1):
                     reply = asker.ask("best/fake", context.request, hearing, _WITHIN_S)

@@ -9,7 +9,7 @@ from orchestrator import events as e
 from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
-    from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.around import Models
     from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import FailedRequest, Reply, Request
     from orchestrator.models.port import Kind, Model
@@ -21,7 +21,7 @@ class Asker:
     `give_up` may be called from any, and ends what is under way; nothing but `close` is done with it after that.
     """
 
-    def __init__(self, models: Opener, stop: Stop) -> None:
+    def __init__(self, models: Models, stop: Stop) -> None:
         """Take what opens a model; what is under way ends with `stop`."""
         self._models = models
         self._stop = Stop()

@@ -15,12 +15,11 @@ from orchestrator import events as e
 from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
-from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
+from orchestrator.agent.lanes import Lane, Lanes, lanes_for, last_point
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
 from orchestrator.redaction import mapped
 from orchestrator.stop import LOST, Stopped
-from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,8 +123,7 @@ class Candidates:
 
     def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
-        now = Timeline(self._journal.events).now
-        point = Point(now.commit, now.tree, now.shell)
+        point = last_point(self._journal.events)
         while len(self._lanes) < number:
             self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:

@@ -19,7 +19,7 @@ def hard(context: Context) -> bool:
     Once is enough: none were proposed since.
     """
     looped = bool(context.guarded) and context.guarded[-1].step == context.step and context.guarded[-1].level != "stop"
-    refused = context.refused_at == context.step > 0
+    refused = 0 < context.sent_back == context.step
     return (looped or refused) and context.proposed <= context.step
 
 

@@ -41,7 +41,7 @@ class Context:
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
     person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't accepted,
-    the last one of step `refused_at`. `open_reply` is a complete reply whose step isn't committed: its calls run
+    the last one of step `sent_back`. `open_reply` is a complete reply whose step isn't committed: its calls run
     (again); `shown` are the tokens of their results. `lost` counts for each of its calls how many attempts ended, to
     the run's blame, while it ran. `landed` are the limits near which it was told to land, as far as it may still know
     of that. `limits` are the tokens that models take which refused more, `accepted` the most that each has taken, and
@@ -66,7 +66,7 @@ class Context:
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
     refusals: int = 0
-    refused_at: int = 0
+    sent_back: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -142,7 +142,7 @@ class Projection:
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
         self._refusals = 0
-        self._refused_at = 0
+        self._sent_back = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -254,7 +254,7 @@ class Projection:
                 self._ended.append(said(verdict))
             case e.Refused(step=step):
                 self._refusals += 1
-                self._refused_at = step
+                self._sent_back = step
                 self._ended = []  # It's told, and the work goes on.
             case e.Finished() as body:
                 self._rewind = None  # It came too late; who asked asks again.
@@ -283,7 +283,7 @@ class Projection:
             spoken=self._spoken,
             guarded=tuple(self._guarded),
             refusals=self._refusals,
-            refused_at=self._refused_at,
+            sent_back=self._sent_back,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,

@@ -12,13 +12,15 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from orchestrator import events as e
 from orchestrator.stop import Stop
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.agent.around import Fork
+    from orchestrator.events import Event
     from sandbox.open import Sandbox
 
 _LEAST: Final = 2
@@ -30,6 +32,17 @@ class Point(NamedTuple):
     commit: str
     tree: str
     shell: str
+
+
+def last_point(events: Sequence[Event]) -> Point:
+    """Return where the work is at the beginning of a step: there is one before it."""
+    for event in reversed(events):
+        match event.body:
+            case e.Checkpointed() | e.Rewound() | e.Forked() as body:
+                return Point(body.commit, body.tree, body.shell)
+            case _:
+                continue
+    raise LookupError("no step is committed yet")
 
 
 class Lane:

@@ -162,7 +162,6 @@ class Narrator:
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
 
     def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
-        self._pay(*paid(body))
         self.doing = f"trying {len(body.candidates)} candidates"
         return [Line("candidates", proposed(body), prose=True)]
 
@@ -359,11 +358,10 @@ class Narrator:
     def _at(self) -> str:
         return reached(self.step, self.step - self.uncounted, self.limits.steps)
 
-    def _pay(self, *replies: Reply) -> None:
-        for reply in replies:
-            known = self.cost_usd is not None and reply.cost_usd is not None
-            self.usage += reply.usage
-            self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
+    def _pay(self, reply: Reply) -> None:
+        known = self.cost_usd is not None and reply.cost_usd is not None
+        self.usage += reply.usage
+        self.cost_usd = (self.cost_usd or 0) + (reply.cost_usd or 0) if known else None
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""

@@ -14,7 +14,7 @@ from working import SUBMIT, base, bash, lose, start
 
 from orchestrator import events as e
 from orchestrator.agent.around import Around
-from orchestrator.agent.context import Projection
+from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.lanes import lanes_for
 from orchestrator.agent.loop import Agent, Ending, Kind
 from orchestrator.audit import audited
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.agent.around import Models
     from orchestrator.dialogue import Reply, Request
     from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
@@ -109,10 +110,10 @@ def work(
     text: str,
     *,
     stop: Stop | None = None,
-    models: Callable[[str], Model] | None = None,
+    models: Models | None = None,
     box: Sandbox | None = None,
 ) -> Ending:
-    around = Around(models=models or (lambda name: open_script(name, text)), fork=forks)
+    around = Around(models=models or scripted(text), fork=forks)
     stop = stop or Stop()
 
     def run(box: Sandbox) -> Ending:
@@ -123,6 +124,22 @@ def work(
         return run(box)
     with forks() as own:
         return run(own)
+
+
+class Opened:
+    """Opens models of one kind on a script."""
+
+    def __init__(self, kind: Callable[[str], Model], text: str) -> None:
+        self._kind = kind
+        self._text = text
+
+    def __call__(self, name: str, /, *, agent: str = "") -> Model:
+        assert (name, agent) == ("scripted", "")
+        return self._kind(self._text)
+
+
+def scripted(text: str) -> Opened:
+    return Opened(lambda text: open_script("scripted", text), text)
 
 
 def begin(start: Any, *, candidates: int = 4, check: str = CHECK, **limits: Any) -> Writer:
@@ -333,7 +350,7 @@ def test_replies_that_came_before_a_stop_are_paid_for(start: Any, forks: Forks) 
     killer = threading.Thread(target=when, args=(journal, e.Guarded, 3, lambda: (time.sleep(1), stop.set(CANCELLED))))
     killer.start()
     with pytest.raises(Stopped):
-        work(journal, forks, text, stop=stop, models=lambda _: Hanging(text))
+        work(journal, forks, text, stop=stop, models=Opened(Hanging, text))
     killer.join()
     [proposed] = of(journal, e.Proposed)
     assert [one.failure for one in proposed.candidates] == ["", CANCELLED, CANCELLED, CANCELLED]
@@ -384,7 +401,7 @@ def test_what_goes_wrong_loses_that_candidate_and_nothing_else(start: Any, forks
     text = script(several(LONG, LONG, LONG, MEND, LOOK), line(SUBMIT))
     journal = begin(start, candidates=5)
     forks.broken = {2}
-    assert work(journal, forks, text, models=lambda _: FailingModel(text)).kind is Kind.SUBMITTED
+    assert work(journal, forks, text, models=Opened(FailingModel, text)).kind is Kind.SUBMITTED
     failures = [one.failure for one in of(journal, e.Proposed)[0].candidates]
     assert failures == ["it said nonsense", "it said nonsense", "RuntimeError: a bug", "", ""]
     assert len(of(journal, e.Chosen)) == 1
@@ -440,7 +457,7 @@ def test_a_budget_that_has_room_for_fewer(start: Any, forks: Forks, fit: float, 
     tokens = Projection().follow(first.events[: at(first, e.Proposed)]).most_tokens
     journal = begin(start, money_usd=fit * (tokens + Priced.reply_limit) / 100_000)
     with forks() as box:
-        around = Around(models=lambda _: Priced(text), fork=forks)
+        around = Around(models=Opened(Priced, text), fork=forks)
         ending = Agent(Priced(text), box, journal, journal.view.spec, Stop(), around=around).run()
     assert ending.kind is Kind.SUBMITTED
     assert [len(one.candidates) for one in of(journal, e.Proposed)] == ([asked] if asked else [])
@@ -450,3 +467,26 @@ def test_a_budget_that_has_room_for_fewer(start: Any, forks: Forks, fit: float, 
 def at(journal: Writer, kind: type[Any]) -> int:
     """Return how many events there were before the first one of this kind."""
     return next(number for number, event in enumerate(journal.events) if isinstance(event.body, kind))
+
+
+class Refusing:
+    """A court that refuses the first submission."""
+
+    def __init__(self) -> None:
+        self._refused = False
+
+    def refuses(self, context: Context, /) -> e.Refused | None:
+        if self._refused:
+            return None
+        self._refused = True
+        return e.Refused(step=context.step, why="it isn't done")
+
+
+def test_behind_a_refused_submission_there_are_candidates_too(start: Any, forks: Forks) -> None:
+    journal = begin(start, candidates=2)
+    text = script(line(SUBMIT), several(LONG, MEND), line(SUBMIT), before=0)
+    with forks() as box:
+        around = Around(models=scripted(text), fork=forks, court=Refusing())
+        ending = Agent(open_script("scripted", text), box, journal, journal.view.spec, Stop(), around=around).run()
+    assert ending.kind is Kind.SUBMITTED
+    assert [(one.step, one.candidate) for one in of(journal, e.Chosen)] == [(2, 2)]
