@@ -32,7 +32,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks import budget_rows, guard_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
-from orchestrator.diagnostics.told import told
+from orchestrator.diagnostics.told import listed, told
 
 CASES: Final = Path(__file__).resolve().parents[2] / "shared" / "cases" / "diagnostics"
 RECALL: Final = 95.0
@@ -43,6 +43,7 @@ BYTES: Final = 2048.0
 _LOGS: Final = re.compile(r"Gcc|Clang|Javac|Maven|Lint|Ruff|Flake8|MyPy|ShellCheck|Clippy|CargoCheck|GoVet|Gosec")
 _MEGABYTE: Final = 1_000_000
 _ERRORS: Final = 40
+_MANY: Final = 2_000
 _ROUNDS: Final = 7
 
 
@@ -182,6 +183,10 @@ def rows(cases: Path) -> list[Row]:
     dense = "\n".join([*(case["input"] for case in formats), *(case["log"] for case in logs)]) + "\n"
     dense = (dense * (_MEGABYTE // len(dense) + 1))[:_MEGABYTE]
     block = told(read(log))
+    many = "".join(
+        f"some/way/down/to/module_{n % 97}/file_{n}.cpp:{n}:5: error: bad thing {n}\n" for n in range(1, _MANY + 1)
+    )
+    in_file = {place(one.file, one.line) for one in read(listed(read(many)))}
     return [
         at_least("recall errorformat", one.recall, RECALL),
         at_least("recall analysis-model", other.recall, RECALL_OF_LOGS),
@@ -190,6 +195,8 @@ def rows(cases: Path) -> list[Row]:
         at_most("1 MB of nothing but findings", milliseconds(dense), MILLISECONDS * 4, "ms"),
         at_most("bytes of it in the context", [len(block.encode())], BYTES, "B"),
         at_most("located errors lost", [lost(block, places)], 0, "errors"),
+        at_most(f"bytes of {_MANY} errors in the context", [len(told(read(many)).encode())], BYTES, "B"),
+        at_most(f"{_MANY} errors, lost in the file behind it", [len(found(many) - in_file)], 0, "errors"),
     ]
 
 

@@ -34,7 +34,7 @@ _MOST: Final = 200
 class AuditEntry(Value):
     """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
 
-    `at` is unknown where the event can't be read.
+    `at` is unknown where the event can't be read. `agent` names the sub-agent that did it, empty for the run's own.
     """
 
     seq: int
@@ -44,6 +44,7 @@ class AuditEntry(Value):
     text: str
     exit_code: int | None = None
     duration_s: float | None = None
+    agent: str = ""
 
 
 class Audit(NamedTuple):
@@ -104,6 +105,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
+            case e.Within() | e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+                yield from _of_children(event)
             case e.CallStarted(step=step, call=call):
                 yield AuditEntry(**line, step=step, kind="call", text=_called(call))
             case e.CallFinished() as done:
@@ -124,7 +127,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):
-                text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
+                how = filter(None, ("with the base's tests" if verdict.base_tests else "", verdict.flaky))
+                text = verdict.command + "".join(f" ({one})" for one in how)
                 took = verdict.duration_s
                 yield AuditEntry(
                     **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
@@ -133,6 +137,12 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 for one in found:
                     text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Ruled(step=step, ruling=ruling, seconds=took):
+                text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text, duration_s=took)
+            case e.Refused(step=step, why=why, again=again):
+                text = f"{why}{' (nothing had changed)' if again else ''}"
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
             case e.Landing(what=what, used=used, limit=limit, ahead=ahead) as near:
@@ -157,6 +167,25 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _of_children(event: Event) -> Iterator[AuditEntry]:
+    """Yield what a sub-agent did as what a run's own agent does, under its name; and how it began and ended."""
+    inner, path = e.innermost(event.body)
+    if path:
+        told = audited([event.model_copy(update={"body": inner})])
+        yield from (entry.model_copy(update={"agent": "/".join((*path, entry.agent)).rstrip("/")}) for entry in told)
+        return
+    match inner:
+        case e.ChildStarted(child=child, kind=kind, task=task):
+            text = f"{child} ({kind}) begins: {task[:_MOST]!r}"
+        case e.ChildFinished(child=child, outcome=outcome):
+            text = f"{child} ends: {outcome}"
+        case e.ChildMerged(child=child, merged=merged, conflicts=conflicts, failure=failure):
+            text = f"{child} is merged" if merged else f"{child} isn't merged: {', '.join(conflicts) or failure}"
+        case _:
+            return
+    yield AuditEntry(seq=event.seq, at=event.at, step=inner.step, kind="sub-agent", text=text)
 
 
 def _prepared(body: e.Built | e.SetUp) -> str:

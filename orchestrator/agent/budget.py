@@ -19,8 +19,8 @@ from orchestrator.events import Spent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import Reply, Request
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
 
 LEAST_REPLY: Final = 1024
@@ -102,7 +102,7 @@ class Budget:
         self._closed = False
 
     @classmethod
-    def of(cls, journal: Writer, day: Day | None = None) -> Budget:
+    def of(cls, journal: Journal, day: Day | None = None) -> Budget:
         """Return the ledger of a run as its journal tells it."""
         limits = journal.view.limits
         return cls(limits.money_usd, limits.tokens, spent=e.spent(journal.events), day=day)
@@ -211,4 +211,5 @@ class Budget:
 
 def counted(request: Request) -> int:
     """Return the tokens that a request has at most of which no provider has counted anything."""
-    return at_most(fixed(request.system) + sum(size(said) for said in request.dialogue))
+    names = frozenset(tool.name for tool in request.tools)
+    return at_most(fixed(request.system, names) + sum(size(said) for said in request.dialogue))

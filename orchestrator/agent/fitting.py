@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.agent.condenser import Condenser
     from orchestrator.agent.context import Context
-    from orchestrator.journal.writer import Writer
+    from orchestrator.agent.journal import Journal
     from orchestrator.models.port import Model
 
 MOST_REFUSED: Final = 3
@@ -35,7 +35,7 @@ class Fitting:
     """Looks after the window of one attempt. Nothing in it waits for a model."""
 
     def __init__(
-        self, model: Model, journal: Writer, context: Callable[[], Context], condenser: Condenser | None
+        self, model: Model, journal: Journal, context: Callable[[], Context], condenser: Condenser | None
     ) -> None:
         """Take the model that is asked, and what writes summaries, if anything does."""
         self._model = model

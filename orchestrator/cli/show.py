@@ -24,7 +24,9 @@ _USUAL: Final = 1
 @click.option("--memory", is_flag=True, help="Instead: its working memory, as of its last step.")
 @click.option("--context", is_flag=True, help="Instead: what is in the model's window, and what each rebuild dropped.")
 @click.option(
-    "--diagnostics", is_flag=True, help="Instead: each error that its commands showed, and what became of it."
+    "--diagnostics",
+    is_flag=True,
+    help="Instead: each error and warning that its commands showed, and what became of it.",
 )
 @with_screen
 def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostics: bool) -> None:
@@ -84,7 +86,7 @@ def _inside(screen: Screen, run: str, *, memory: bool) -> None:
 
 
 def _stories(screen: Screen, run: str) -> None:
-    """Show what became of each error that the run's commands showed."""
+    """Show what became of each error and warning that the run's commands showed."""
     from orchestrator.cli import document, layout, stories
     from orchestrator.cli.door import found
 
@@ -101,6 +103,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.cli.team import sub_agents
     from orchestrator.cli.waits import sentence
     from orchestrator.runs import State
 
@@ -137,11 +140,25 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     if remote := _remote(view):
         told.append(wording.Line("remote", Text(remote), prose=True))
+    told += sub_agents(view.children)
+    return told + _proof(view) + wording.summary(view.summary)
+
+
+def _proof(view: RunView) -> list[Line]:
+    """Return what was found of the run's present tree, and how often one before it was refused."""
+    from rich.text import Text
+
+    from orchestrator.cli import text, wording
+
+    told = []
+    if view.refusals:
+        many = f"{text.plural(view.refusals, 'submission')} of at most {view.limits.submits}"
+        told.append(wording.Line("refused", Text(many)))
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
     told += wording.weakened(view.weakened)
-    return told + wording.summary(view.summary)
+    return told + (wording.ruled(view.ruling) if view.ruling else [])
 
 
 def _remote(view: RunView) -> str:

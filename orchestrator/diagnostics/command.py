@@ -26,8 +26,8 @@ _HARMLESS: Final = re.compile(r"[0-9]?>&[0-9-]|[0-9&]?>{1,2}\s{0,9}/dev/null")
 _GOES_ON: Final = re.compile(r"(?:\\|(&&|\|\|?))[ \t]{0,99}\n")
 _OPERATOR: Final = re.compile(r"&&|\|\||\|&|;;|[<>&]{1,3}|[();|]")
 _SAYS_NO: Final = re.compile(
-    r"\b[1-9]\d{0,6} (?:failed|failing|errors?|failures?|problems?)\b|BUILD FAIL|\*\*\* \[|panicked at "
-    r"|^(?:FAILED|FAIL|--- FAIL|error|not ok|npm ERR!|npm error)(?![\w-])",
+    r"\b[1-9]\d{0,6} (?:tests? )?(?:failed|failing|errors?|failures?|problems?)\b|\bfail [1-9]|BUILD FAIL|\*\*\* \["
+    r"|^(?:FAILED|FAIL|FAILURES|Failed|--- FAIL|error|not ok|npm ERR!|npm error)(?![\w-])|panicked at ",
     re.MULTILINE,
 )
 _SAYS_YES: Final = re.compile(

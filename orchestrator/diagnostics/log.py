@@ -17,6 +17,8 @@ _LOOKS: Final = 200_000
 
 # Escape sequences whose first byte a log's keeper dropped, as they stand in stored logs.
 _MAIMED: Final = re.compile(r"(?<![\w\x1b])\[[0-9;]{0,12}m")
+# What a test's program printed itself, in the output of a runner that speaks TAP.
+_COMMENTS: Final = re.compile(r"^# ", re.MULTILINE)
 # A clock, a build tool's tag in brackets, MSBuild's project number, Android's compiler: what isn't the tool's own.
 _BEFORE: Final = re.compile(
     r"\s*(?:(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?Z?(?=\s)"
@@ -38,6 +40,8 @@ class Log:
             text = _MAIMED.sub("", text)
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if "TAP version 1" in text:
+            text = _COMMENTS.sub("", text)
         # The first line is empty, so that each begins behind a line's end.
         self.text = "\n" + text
         self.lines = self.text.split("\n")

@@ -73,7 +73,17 @@ def test_text_of_files_is_known_as_such(line: str) -> None:
     assert command(line) == Command(quotes=True)
 
 
-@pytest.mark.parametrize("text", ["3 failed, 1 passed", "a.c:1:2: error: x", "make: *** [all] Error 2", "FAIL\tx 0.1s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 failed, 1 passed",
+        "a.c:1:2: error: x",
+        "make: *** [all] Error 2",
+        "FAIL\tx 0.1s",
+        "2 tests failed out of 4",
+        "# fail 1",
+    ],
+)
 def test_an_output_says_that_something_failed(text: str) -> None:
     assert says_no(f"first\n{text}\nlast")
     assert not says_no("10 passed, 0 failed\n0 errors\nError handling is tested\nok")
