@@ -146,8 +146,7 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
             case e.Landing(what=what, used=used, limit=limit, ahead=ahead) as near:
-                text = Use(what, used, limit, ahead).words
-                yield AuditEntry(**line, step=near.step, kind=near.type, text=text)
+                yield AuditEntry(**line, step=near.step, kind=near.type, text=Use(what, used, limit, ahead).words)
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
