@@ -22,6 +22,7 @@ from orchestrator.audit import gather
 from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
+    EndlessError,
     FencedError,
     HeadMovedError,
     JournalError,
@@ -89,6 +90,8 @@ _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 _JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
+_LIMITS: Final = (TooLongError, EndlessError, QuotaFull, WorkspaceFull)
+"""Errors that more of something would have spared."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
 _NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
@@ -231,7 +234,7 @@ class Attempt:
             self._copies.settle(_SETTLE_SECONDS)
             hand_over(self._journal, ": ".join(filter(None, (error.message, error.cause))))
         else:
-            outcome = Outcome.LIMIT if isinstance(error, TooLongError | QuotaFull | WorkspaceFull) else Outcome.ERROR
+            outcome = Outcome.LIMIT if isinstance(error, _LIMITS) else Outcome.ERROR
             self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
 
     def _build(self) -> None:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.long_runs import MODEL, Ground, family, ground, task
 from orchestrator import attempt
 from orchestrator import events as e
+from orchestrator.errors import UsageError
+from orchestrator.journal import keys
 from orchestrator.journal.connection import connect
 from orchestrator.journal.fold import fold
 from orchestrator.journal.stream import read
 from orchestrator.journal.writer import create
-from orchestrator.runs import Outcome, RunSpec, new_run_id
+from orchestrator.queue import publish
+from orchestrator.runs import Outcome, RunSpec, State, new_run_id
 from orchestrator.settings import RunLimits, Settings
+from orchestrator.shares import QueueSettings, UserShare
+from orchestrator.steering import More, Steering
 from orchestrator.stop import Stop
 from tests.fakes.agent_script import LEDGER, Script
+from tests.fakes.billing_model import Biller, billing
 from tests.fakes.fake_agent_model import Plan, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis import Redis
+
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
+SCRIPT = Script(steps=400, lines=20)
 PRICE = [1.0, 0.1, 4.0]
 """US dollars per million tokens."""
 
@@ -35,18 +44,23 @@ def place() -> Iterator[Ground]:
 
 def worked(place: Ground, limits: RunLimits) -> tuple[str, list[e.Event]]:
     """Carry a run of more steps than it can pay for; return its id and journal."""
-    script = Script(steps=400, lines=20)
-    plan = Plan(script, window=65_536)
-    with served(plan) as service, connect(place.redis_url) as client:
+    run_id = new_run_id()
+    spec = RunSpec(task=task(SCRIPT), repo=place.base, model=MODEL, image="", limits=limits)
+    with connect(place.redis_url) as client:
+        create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        return run_id, worked_on(place, client, run_id, 1)
+
+
+def worked_on(place: Ground, client: Redis, run_id: str, number: int) -> list[e.Event]:
+    """Carry an attempt of a run, and return its journal."""
+    plan = Plan(SCRIPT, window=65_536)
+    with served(plan) as service:
         priced = family(service.url, plan.window)
         for model in priced["models"].values():
             model["price"] = PRICE
         settings = Settings(redis_url=place.redis_url, state_dir=place.state, families={"horizon": priced})
-        run_id = new_run_id()
-        spec = RunSpec(task=task(script), repo=place.base, model=MODEL, image="", limits=limits)
-        create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
-        attempt.carry(client, settings, run_id, 1, Stop())
-        return run_id, list(read(client, run_id))
+        attempt.carry(client, settings, run_id, number, Stop())
+    return list(read(client, run_id))
 
 
 @pytest.mark.parametrize(
@@ -76,3 +90,65 @@ def test_a_run_ends_at_its_limit_with_its_work_and_lands_before(place: Ground, l
     told = [event.body.text for event in events if isinstance(event.body, e.Prompted) and "used up" in event.body.text]
     assert len(told) == 1
     assert view.step > 5
+
+
+def delegating(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Have eight sub-agents look around first; each of them, and the agent then, goes on and on."""
+    said = len(body["messages"])
+    if all(message["role"] != "tool" for message in body["messages"]) and any(
+        tool["function"]["name"] == "delegate" for tool in body["tools"]
+    ):
+        tasks = [{"kind": "explore", "task": "Look around.", "name": f"child{number}"} for number in range(8)]
+        return "delegate", {"tasks": tasks}
+    return "bash", {"command": f"seq {said} {said + 300}"}
+
+
+@pytest.mark.parametrize("limits", [RunLimits(money_usd=0.6, seconds=600), RunLimits(tokens=500_000, seconds=600)])
+def test_eight_sub_agents_at_once_are_never_billed_more_than_the_limits(place: Ground, limits: RunLimits) -> None:
+    run_id = new_run_id()
+    with billing(Biller(longest=3_000, act=delegating)) as biller, connect(place.redis_url) as client:
+        priced = family(biller.url, 131_072)
+        for model in priced["models"].values():
+            model["price"] = [biller.prompt_usd, biller.prompt_usd, biller.reply_usd]
+        settings = Settings(redis_url=place.redis_url, state_dir=place.state, families={"horizon": priced})
+        spec = RunSpec(task="Look around.", repo=place.base, model=MODEL, image="", limits=limits)
+        create(client, run_id, "ann", [e.Submitted(spec=spec), e.Dispatched(attempt=1)])
+        attempt.carry(client, settings, run_id, 1, Stop())
+        events = list(read(client, run_id))
+    assert fold(run_id, events).outcome is Outcome.LIMIT
+    paid = {event.body.child for event in events if isinstance(event.body, e.Within) and e.paid(event.body)}
+    assert len(paid) == 8
+    assert e.spent(events) == pytest.approx((biller.usd, biller.tokens))
+    assert biller.usd <= limits.money_usd
+    assert biller.tokens <= limits.tokens
+    assert biller.usd > 0.5 * limits.money_usd or biller.tokens > 0.5 * limits.tokens
+
+
+def test_a_run_that_gets_more_goes_on_and_is_told_to_land_again(place: Ground) -> None:
+    run_id, events = worked(place, RunLimits(steps=5, seconds=600))
+    with connect(place.redis_url) as client:
+        steering = Steering(client, "ann")
+        with pytest.raises(UsageError, match="limit of steps"):
+            steering.retry(run_id, More(tokens=10_000))
+        view = steering.retry(run_id, More(steps=5, tokens=10**6))
+        assert view.limits.tokens == e.spent(events).tokens + 10**6
+        again = worked_on(place, client, run_id, 2)
+    assert [event.body.what for event in again if isinstance(event.body, e.Landing)] == ["steps", "steps"]
+    assert fold(run_id, again).depth == 10
+
+
+def test_a_run_whose_user_has_too_little_left_for_a_reply_asks_nothing_and_waits(place: Ground) -> None:
+    with connect(place.redis_url) as client:
+        publish(client, QueueSettings(users={"ann": UserShare(usd_per_day=0.004)}))
+        try:
+            run_id, events = worked(place, RunLimits(seconds=600))
+        finally:
+            publish(client, QueueSettings())
+        view = fold(run_id, events)
+        assert (view.state, view.reason) == (
+            State.QUEUED,
+            "what is left of the budget of ann for today doesn't pay for a reply",
+        )
+        assert [event.body.attempt for event in events if isinstance(event.body, e.Dispatched)] == [1, 2]
+        assert not any(isinstance(event.body, e.Replied) for event in events)
+        assert client.hgetall(keys.RESERVED) == {}

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _TOKEN_BYTES: Final = 4
 _PROSE: Final = "the reader of the ledger goes on with the next line and says what it has found there so far. "
@@ -34,6 +34,8 @@ class Biller:
     requests: int = 0
     tokens: int = 0
     usd: float = 0.0
+    act: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None] = lambda _body: None
+    """Which tool a reply to a request calls, and how."""
     capped: list[int] = field(default_factory=list)
     """The limits that replies were asked to keep."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,6 +48,7 @@ class Biller:
         prompt = len(json.dumps([body["messages"], body.get("tools", [])])) // _TOKEN_BYTES
         with self._lock:
             self.requests += 1
+            number = self.requests
             self.tokens += prompt + reply
             self.usd += (prompt * self.prompt_usd + reply * self.reply_usd) / 1_000_000
             self.capped += [cap] if cap else []
@@ -55,7 +58,12 @@ class Biller:
             {"choices": [{"index": 0, "delta": {"content": text[place : place + _PIECE]}, "finish_reason": None}]}
             for place in range(0, size, _PIECE)
         ]
-        deltas.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        if (called := self.act(body)) is not None:
+            function = {"name": called[0], "arguments": json.dumps(called[1])}
+            call = {"index": 0, "id": f"call-{number}", "type": "function", "function": function}
+            deltas.append({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]})
+        finish = "stop" if called is None else "tool_calls"
+        deltas.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         usage = {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}
         deltas.append({"choices": [], "usage": usage})
         base = {"id": "c", "created": 1_700_000_000, "model": "biller", "object": "chat.completion.chunk"}
