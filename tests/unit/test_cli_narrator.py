@@ -82,7 +82,7 @@ def test_what_a_sub_agent_does_stands_behind_its_name_and_counts_for_the_run() -
         "|one │ task: Mend a. … (+1 line)",
         "|one │ step 1/50: $ make",
         "|one │   ok",
-        "|one │   ✓ exit 0 · 0.8s",
+        "|one │ ✓ exit 0 · 0.8 s",
         "|one │ ✓ submitted · 1 step",
         "|one │ ! not merged: conflicts in a.py",
     ]
