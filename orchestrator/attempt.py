@@ -13,11 +13,13 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator import host
+from orchestrator.agent import parking
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget
+from orchestrator.agent.judging import LONGEST_S, Judge
 from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import look_through, prove, why_failed
+from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
     FencedError,
@@ -42,7 +44,7 @@ from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
+from orchestrator.stop import ASKED, CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from orchestrator.watching import watched
 from sandbox.errors import (
     ChannelLost,
@@ -84,6 +86,7 @@ _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
 _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 """How long a summary is waited for; the work goes on meanwhile."""
+_JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -96,6 +99,7 @@ _OUTCOMES: Final = {
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
     "looped": Outcome.LIMIT,
+    "denied": Outcome.LIMIT,
 }
 
 
@@ -314,9 +318,19 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        ways: dict[str, Any] = {"models": self._another_model, "fork": self._opened, "has": self._has}
-        paid: dict[str, Any] = {"opener": self._condensers(), "budget": Budget.of(self._journal, self._daily)}
-        return Around(copies=self._copies, notes=self._notes(), **ways, **paid)
+        budget = Budget.of(self._journal, self._daily)
+        name, opener = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, opener, self._journal, self._stop, budget) if name else None
+        return Around(
+            copies=self._copies,
+            opener=self._condensers(),
+            models=self._another_model,
+            fork=self._opened,
+            has=self._has,
+            notes=self._notes(),
+            budget=budget,
+            court=Court(self._spec, self._journal, self._store, self._opened, judge),
+        )
 
     def _has(self, commit: str) -> bool:
         """Whether a checkpoint of the run is in this host's store."""
@@ -342,15 +356,11 @@ class Attempt:
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""
-        if ending.kind != "submitted":
-            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-        look_through(self._spec, self._journal, self._store)
-        if self._spec.accept is None:
-            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
-        if all(verdict.passed for verdict in verdicts):
-            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
+        if ending.kind == "submitted":
+            return self._submitted(Outcome.SUCCEEDED, accepted(self._journal.view), ending.summary)
+        if ending.kind == "refused":
+            return self._submitted(Outcome.FAILED, ending.reason, ending.summary)
+        return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""
@@ -369,6 +379,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == ASKED:
+            parking.park(self._journal, self._spec.approvals)
         elif reason == PREEMPTED:
             hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         else:

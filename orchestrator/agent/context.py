@@ -5,18 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.asking import Asking, answered
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.refusing import said
 from orchestrator.agent.role import MAIN, SUBMIT
 from orchestrator.agent.rules import behind
-from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
-from orchestrator.endings import how
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from orchestrator.agent.role import Role
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
-    from orchestrator.runs import Verdict
-
-_TOLD: Final = 4000
-"""Characters of an acceptance command's output that a retried run is told."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,14 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
-    step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `landed` are the limits near which it was told to
-    land, as far as it may still know of that. `limits` are the tokens that models take which refused more,
-    `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
-    summaries in a row failed, `tries` how many were asked for since the context was built anew.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't accepted,
+    the last one of step `sent_back`. `open_reply` is a complete reply whose step isn't committed: its calls run
+    (again); `shown` are the tokens of their results. `lost` counts for each of its calls how many attempts ended, to
+    the run's blame, while it ran. `landed` are the limits near which it was told to land, as far as it may still know
+    of that. `limits` are the tokens that models take which refused more, `accepted` the most that each has taken, and
+    `refused` counts how often in a row one refused. `failures` is how many summaries in a row failed, `tries` how many
+    were asked for since the context was built anew. `proposed` is the last step that several replies were asked for.
+    `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
@@ -67,6 +65,8 @@ class Context:
     retried: str = ""
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
+    refusals: int = 0
+    sent_back: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -76,6 +76,8 @@ class Context:
     refused: int = 0
     failures: int = 0
     tries: int = 0
+    asking: Asking = field(default_factory=Asking)
+    proposed: int = 0
 
     @property
     def request(self) -> Request:
@@ -139,6 +141,8 @@ class Projection:
         self._retried = ""
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
+        self._refusals = 0
+        self._sent_back = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -153,10 +157,13 @@ class Projection:
         self._refused = 0
         self._failures = 0
         self._tries = 0
+        self._asking = Asking()
+        self._proposed = 0
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
         for number, event in enumerate(events[self._taken :], start=self._taken):
+            self._asking = self._asking.take(event)
             if isinstance(event.body, e.Rewound):
                 self._go_back(events[:number], event.body)
             else:
@@ -227,19 +234,28 @@ class Projection:
                 self._rebuild(body)
             case e.Guarded() as body:
                 self._guarded.append(body)
+            case e.Proposed(step=step):
+                self._proposed = step
             case e.Landing(what=what):
                 self._landed |= {what}
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
                 self._messages[event.seq] = text
+            case e.Answered() as body if self._asking.open is not None:
+                if text := answered(self._asking.open, body):
+                    self._messages[event.seq] = text
             case e.Forked() as body:
                 self._talk.fork(body)
                 self._step = self._forked_at = body.step
             case e.FinishStarted():
                 self._ended = []
             case e.Judged(verdict=verdict):
-                self._ended.append(_told(verdict))
+                self._ended.append(said(verdict))
+            case e.Refused(step=step):
+                self._refusals += 1
+                self._sent_back = step
+                self._ended = []  # It's told, and the work goes on.
             case e.Finished() as body:
                 self._rewind = None  # It came too late; who asked asks again.
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
@@ -266,6 +282,8 @@ class Projection:
             retried=self._retried,
             spoken=self._spoken,
             guarded=tuple(self._guarded),
+            refusals=self._refusals,
+            sent_back=self._sent_back,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
@@ -275,6 +293,8 @@ class Projection:
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
+            asking=self._asking,
+            proposed=self._proposed,
         )
 
     def _prompt(self, body: e.Prompted, *, by_person: bool) -> None:
@@ -293,7 +313,7 @@ class Projection:
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""
-        self._spoken, self._guarded = len(self._talk.dialogue), []
+        self._spoken, self._guarded, self._refusals = len(self._talk.dialogue), [], 0
 
     def _begin_step(self, reply: Reply | None) -> None:
         self._open, self._running, self._lost = reply, set(), Counter()
@@ -334,13 +354,6 @@ class Projection:
             least = max(body.limit, self._accepted.get(body.model, 0))
             self._limits = self._limits | {body.model: least}
         self._talk.rebuild(body)
-
-
-def _told(verdict: Verdict) -> str:
-    """Return what the acceptance command said, for the model: the end of it."""
-    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
-    where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{end}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

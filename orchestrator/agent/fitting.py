@@ -107,6 +107,8 @@ class Fitting:
         condenser, context = self._condenser, self._context()
         if condenser is None or condenser.busy or not context.sight.steps or not may_be_asked(context):
             return
+        if context.landed & {"money", "tokens"}:  # It's about to end: what is left is for the work.
+            return
         if threshold(context.tokens, usable) > threshold(context.sight.tried_at, usable):
             condenser.begin(asked(context, self._model.name, summary_tokens(usable)))
 

@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.agent import tools, wording
+from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget, OverBudget
+from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.ending import Ending, Kind
@@ -23,16 +24,18 @@ from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.refusing import refused
 from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.agent.team import Team
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.limits import Use
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
 from orchestrator.pushing import NoCopies
-from orchestrator.stop import PAUSED, PREEMPTED, Stopped
+from orchestrator.stop import ASKED, PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
@@ -75,6 +78,7 @@ class Agent:
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
+        self._approvals = Approvals(questions=0) if name else spec.approvals
         self._stop = stop
         self._around = around or Around()
         self._copies = self._around.copies
@@ -87,6 +91,7 @@ class Agent:
         opener = self._around.opener
         condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._candidates = Candidates(self._around, journal, spec, stop, self._budget)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
@@ -100,9 +105,10 @@ class Agent:
         Raises Stopped when the stop is set; what the model, the sandbox or the journal raise goes through.
         """
         try:
+            self._wait_for_people()  # Whoever committed the step may have been killed before it was parked.
             self._begin()
             self._heed()
-            while (ending := self._ending()) is None:
+            while (ending := self._proven(self._ending())) is None:
                 try:
                     self._step()
                 except OutOfTime:
@@ -115,6 +121,7 @@ class Agent:
             raise
         finally:
             self._fitting.close()
+            self._candidates.close()
         return ending
 
     def _begin(self) -> None:
@@ -131,15 +138,18 @@ class Agent:
             self._journal.append(e.Prompted(text=wording.fill("retried", **told)))
         elif context.step and (context.summary is None or context.messages):
             note = "forked" if context.forked else "restarted"
-            self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
+            parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
+            self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
-    def _ending(self) -> Ending | None:
+    def _ending(self) -> Ending | None:  # One way to end each.
         """Return why it's over, or None. All of it is read from the journal."""
         context = self._context()
-        if context.summary is not None and not context.messages:
+        if context.summary is not None and not context.messages and self._over is None:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
+        if context.asking.ended:
+            return Ending(Kind.DENIED, reason=context.asking.ended)
         uses = self._uses()
         if (used_up := next((use for use in uses if use.reached), None)) is not None:
             return Ending(Kind(used_up.what), reason=used_up.end)
@@ -159,16 +169,39 @@ class Agent:
             Use("time", view.spent_s(self._journal.now), view.limits.seconds),
         )
 
-    def _heed(self) -> None:
-        """Do what is called for between steps: go back, end a loop, pause, give the worker up.
+    def _proven(self, ending: Ending | None) -> Ending | None:
+        """Return the ending once it stands; a submission that the court refuses is none, but for the last one."""
+        court = self._around.court
+        while ending is not None and ending.kind is Kind.SUBMITTED and court is not None:
+            try:
+                found = court.refuses(self._context())
+            except OverBudget as over:  # Nothing is left for a judge, and what nobody ruled on isn't proven.
+                self._over = over
+                return self._ending()
+            self._journal.refresh()  # Proving takes its time: people may have spoken meanwhile.
+            if found is None:
+                break
+            context, most = self._context(), self._journal.view.limits.submits
+            if context.refusals + 1 >= most and not context.messages:
+                return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
+            room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
+            told = refused(found, self._journal, self._sandbox, **room)
+            self._journal.append(found, e.Prompted(text=told))
+            self._heed()
+            ending = self._ending()
+        return ending
 
-        Raises Stopped for the last two.
+    def _heed(self) -> None:
+        """Do what is called for between steps: go back, ask people, end a loop, pause, give the worker up.
+
+        Raises Stopped for asking and the last two.
 
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
         self._fitting.settle()
         self._go_back()
+        self._wait_for_people()
         self._guard()
         self._land()
         if self._journal.view.pausing:
@@ -183,7 +216,7 @@ class Agent:
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
             self._rules, self._listing = Rules(self._sandbox), Listing(self._sandbox)  # Other files, other rules.
-            text = wording.fill("rewound", step=str(to.step))
+            text = wording.fill("denied" if asked.why == asking.DENIED else "rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
                     step=context.step + 1,
@@ -201,6 +234,15 @@ class Agent:
             self._fitting.went_back()
             self._restarted = False
 
+    def _wait_for_people(self) -> None:
+        """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
+        found = parking.due(self._context(), self._approvals, self._journal.now)
+        if found is None:
+            return
+        ending = self._ending()
+        if found.kind == "approval" or ending is None or ending.kind is Kind.SUBMITTED:
+            raise Stopped(ASKED)
+
     def _guard(self) -> None:
         """Judge the last steps: the model is told of a loop, and to plan anew if it goes on; then the work ends."""
         context = self._context()
@@ -216,9 +258,12 @@ class Agent:
         context = self._context()
         if context.open_reply is not None or context.summary is not None or not context.system:
             return
-        near = [use for use in self._uses() if use.near and not use.reached and use.what not in context.landed]
+        ahead = self._budget.least(context.most_tokens, self._model)
+        kept = {"money": ahead.money_usd, "tokens": ahead.tokens}
+        uses = [use._replace(ahead=kept.get(use.what, 0.0)) for use in self._uses() if not use.reached]
+        near = [use for use in uses if use.near and use.what not in context.landed]
         if near:
-            told = [e.Landing(step=context.step, what=use.what, used=use.used, limit=use.limit) for use in near]
+            told = [e.Landing(step=context.step, **use._asdict()) for use in near]
             text = wording.fill("landing", used=" and ".join(use.words for use in near))
             self._journal.append(*told, e.Prompted(text=text))
 
@@ -244,6 +289,8 @@ class Agent:
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            if self._candidates.begun(context, self._model, within_s):
+                return
             hearing = Hearing(self._journal, context.step + 1)
             try:
                 with self._budget.reserve(context.most_tokens, self._model) as reserved:
@@ -277,6 +324,7 @@ class Agent:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             delegate = partial(self._team.delegate, context, call.id)
             about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
+            about |= {"asking": context.asking, "approvals": self._approvals}
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
@@ -339,8 +387,11 @@ class Agent:
         self._restarted = False
 
     def _sub_agent(self, *parts: Any, budget: Budget, role: Role, name: str) -> Ending:
-        """Have an agent like this one work on something of its own; nobody waits for copies of its steps."""
-        around = replace(self._around, copies=NoCopies(), budget=budget)
+        """Have an agent like this one work on something of its own.
+
+        Nobody waits for copies of its steps, proves what it submits, or is asked about it: this agent's step is judged.
+        """
+        around = replace(self._around, copies=NoCopies(), budget=budget, court=None)
         return Agent(*parts, around=around, role=role, name=name).run()
 
     def _context(self) -> Context:

@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.proof import Refused
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Landing,
     Prompted,
+    Proposed,
     Rebuilt,
     Replied,
     RequestFailed,
@@ -90,6 +93,8 @@ class ChildMerged(Value):
 Deed = Annotated[
     Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished
@@ -100,6 +105,7 @@ Deed = Annotated[
     | Guarded
     | Landing
     | Rewound
+    | Refused
     | ChildStarted
     | Within
     | ChildFinished

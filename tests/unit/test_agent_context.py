@@ -119,7 +119,9 @@ def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec
 
 def test_tools_are_told_in_a_frozen_order_and_small() -> None:
     specs = tools.specs(MAIN.hands(RunLimits()))
-    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "submit"]
+    names = [
+        *("bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "ask", "submit")
+    ]
     assert [spec.name for spec in specs] == names
     assert all(spec.parameters.get("required", ["some"]) for spec in specs), "an empty list isn't valid everywhere"
     assert sum(len(spec.model_dump_json()) for spec in specs) < 4_500
