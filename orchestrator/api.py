@@ -159,7 +159,7 @@ class Door(Reader):
     def _with_keys(self, spec: RunSpec) -> RunSpec:
         """Have a run require a worker with the keys that its models can't do without."""
         known = catalog(self._settings.families).families
-        asked = {model.partition("/")[0] for model in (spec.model, spec.fallback)} & known.keys()
+        asked = {model.partition("/")[0] for model in (spec.model, spec.fallback, spec.judge)} & known.keys()
         keys = sorted(name for name in asked if known[name].key and not known[name].key_optional)
         return spec.model_copy(update={"requires": spec.requires.model_copy(update={"keys": tuple(keys)})})
 

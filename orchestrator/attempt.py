@@ -16,9 +16,10 @@ from orchestrator import host
 from orchestrator.agent import parking
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.judging import LONGEST_S, Judge
+from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import look_through, prove, why_failed
+from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
     FencedError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.ending import Ending
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -84,6 +86,7 @@ _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
 _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 """How long a summary is waited for; the work goes on meanwhile."""
+_JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
@@ -315,19 +318,36 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
+        budget = Budget.of(self._journal, self._daily)
+        name, opener = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, opener, self._journal, self._stop, budget) if name else None
         return Around(
             copies=self._copies,
             opener=self._condensers(),
             models=self._another_model,
             fork=self._opened,
-            budget=Budget.of(self._journal, self._daily),
+            has=self._has,
+            notes=self._notes(),
+            budget=budget,
+            court=Court(self._spec, self._journal, self._store, self._opened, judge),
         )
 
-    def _another_model(self, name: str) -> Model:
-        """Return a model of the run for another thread; a scripted one follows the run's script."""
+    def _has(self, commit: str) -> bool:
+        """Whether a checkpoint of the run is in this host's store."""
+        return bool(self._store.leads_to(self._spec.repo.project, self._journal.view.id, [commit]))
+
+    def _notes(self) -> str:
+        """Return what the model's family wants in the system text."""
+        model = self._spec.model
+        if is_scripted(model):
+            return ""
+        return catalog(self._settings.families).choose(model, base_url=self._spec.base_url).family.notes
+
+    def _another_model(self, name: str, *, agent: str = "") -> Model:
+        """Return a model of the run for another thread; a scripted one follows the run's script for that sub-agent."""
         spec = self._spec
         if is_scripted(name):
-            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "")
+            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "", agent=agent)
         return self._opened_model(name)
 
     def _condensers(self) -> Opener | None:
@@ -336,15 +356,11 @@ class Attempt:
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""
-        if ending.kind != "submitted":
-            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-        look_through(self._spec, self._journal, self._store)
-        if self._spec.accept is None:
-            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
-        if all(verdict.passed for verdict in verdicts):
-            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
+        if ending.kind == "submitted":
+            return self._submitted(Outcome.SUCCEEDED, accepted(self._journal.view), ending.summary)
+        if ending.kind == "refused":
+            return self._submitted(Outcome.FAILED, ending.reason, ending.summary)
+        return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""

@@ -34,7 +34,7 @@ _MOST: Final = 200
 class AuditEntry(Value):
     """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
 
-    `at` is unknown where the event can't be read.
+    `at` is unknown where the event can't be read. `agent` names the sub-agent that did it, empty for the run's own.
     """
 
     seq: int
@@ -44,6 +44,7 @@ class AuditEntry(Value):
     text: str
     exit_code: int | None = None
     duration_s: float | None = None
+    agent: str = ""
 
 
 class Audit(NamedTuple):
@@ -99,11 +100,13 @@ def _unread(entry: Entry) -> AuditEntry:
     return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)
 
 
-def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912  # One case per kind of event.
+def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
     """Yield the journal's commands, file changes, installs and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
+            case e.Within() | e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+                yield from _of_children(event)
             case e.CallStarted(step=step, call=call):
                 yield AuditEntry(**line, step=step, kind="call", text=_called(call))
             case e.CallFinished() as done:
@@ -124,7 +127,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):
-                text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
+                how = filter(None, ("with the base's tests" if verdict.base_tests else "", verdict.flaky))
+                text = verdict.command + "".join(f" ({one})" for one in how)
                 took = verdict.duration_s
                 yield AuditEntry(
                     **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
@@ -133,23 +137,24 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 for one in found:
                     text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Ruled(step=step, ruling=ruling, seconds=took):
+                text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text, duration_s=took)
+            case e.Refused(step=step, why=why, again=again):
+                text = f"{why}{' (nothing had changed)' if again else ''}"
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
-            case e.Landing(step=step, what=what, used=used, limit=limit):
-                yield AuditEntry(**line, step=step, kind=event.body.type, text=Use(what, used, limit).words)
+            case e.Landing(what=what, used=used, limit=limit, ahead=ahead) as near:
+                text = Use(what, used, limit, ahead).words
+                yield AuditEntry(**line, step=near.step, kind=near.type, text=text)
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Steered(text=said):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
-            case e.Asked() as body:
-                rest = f" ({'; '.join(body.options)})" if body.options else ""
-                text = f"{body.id}: {body.text}{rest}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
-                yield AuditEntry(**line, step=body.step, kind=body.type, text=text)
-            case e.Answered() as body:
-                by = event.who if body.by == "person" else "nobody in time"
-                why = f": {body.why}" if body.why else ""
-                yield AuditEntry(**line, step=None, kind=body.type, text=f"{body.id}: {body.answer}{why}, by {by}")
+            case e.Asked() | e.Answered() as body:
+                yield AuditEntry(**line, step=None, kind=body.type, text=_asking(body, event.who))
             case e.Parked(text=why) | e.PreemptRequested(text=why):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
             case (
@@ -164,6 +169,34 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"by {event.who}")
             case _:
                 continue
+
+
+def _of_children(event: Event) -> Iterator[AuditEntry]:
+    """Yield what a sub-agent did as what a run's own agent does, under its name; and how it began and ended."""
+    inner, path = e.innermost(event.body)
+    if path:
+        told = audited([event.model_copy(update={"body": inner})])
+        yield from (entry.model_copy(update={"agent": "/".join((*path, entry.agent)).rstrip("/")}) for entry in told)
+        return
+    match inner:
+        case e.ChildStarted(child=child, kind=kind, task=task):
+            text = f"{child} ({kind}) begins: {task[:_MOST]!r}"
+        case e.ChildFinished(child=child, outcome=outcome):
+            text = f"{child} ends: {outcome}"
+        case e.ChildMerged(child=child, merged=merged, conflicts=conflicts, failure=failure):
+            text = f"{child} is merged" if merged else f"{child} isn't merged: {', '.join(conflicts) or failure}"
+        case _:
+            return
+    yield AuditEntry(seq=event.seq, at=event.at, step=inner.step, kind="sub-agent", text=text)
+
+
+def _asking(body: e.Asked | e.Answered, who: str) -> str:
+    """Return what a person was asked, or what the answer is."""
+    if isinstance(body, e.Answered):
+        why = f": {body.why}" if body.why else ""
+        return f"{body.id}: {body.answer}{why}, by {who if body.by == 'person' else 'nobody in time'}"
+    options = f" ({'; '.join(body.options)})" if body.options else ""
+    return f"{body.id}: {body.text}{options}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
 
 
 def _prepared(body: e.Built | e.SetUp) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from orchestrator.models.families import Choice
 
 
+Kind = Literal["step", "condense", "judge"]
+_KINDS: Final[dict[str, Kind]] = {"condensed": "condense", "ruled": "judge"}
+
+
 class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
-    `kind` says what for: the reply of a step, or a summary of the run up to and with it, to condense the context.
+    `kind` says what for: the reply of a step, a summary of the run up to and with it, to condense the context, or a
+    ruling on what it submitted. `agent` names the sub-agent whose step it is, empty for the run's own.
     """
 
     step: int
-    kind: Literal["step", "condense"] = "step"
+    kind: Kind = "step"
     model: str
     usage: Usage
     cost_usd: float | None
     sent: Sent | None
+    agent: str = ""
 
 
 class Elsewhere(Value):
@@ -61,14 +67,16 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     replies = tuple(
         ReplyCost(
             step=body.step,
-            kind="condense" if isinstance(body, e.Condensed) else "step",
+            kind=_KINDS.get(body.type, "step"),
             model=reply.model or model,
             usage=reply.usage,
             cost_usd=reply.cost_usd,
             sent=reply.sent,
+            agent="/".join(path),
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Condensed)
+        for body, path in (e.innermost(event.body),)
+        if isinstance(body, e.Replied | e.Condensed | e.Ruled)
         for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}

@@ -14,6 +14,7 @@ from orchestrator import events as e
 from orchestrator.agent import wording
 from orchestrator.agent.arguments import Ask
 from orchestrator.agent.outcome import Outcome, failed
+from orchestrator.agent.role import ASK
 from orchestrator.dialogue import Reply, Turn
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from orchestrator.dialogue import ToolCall
     from orchestrator.events import Event
 
-ASK: Final = "ask"
 DENIED: Final = "denied"
 MOST_UNATTENDED: Final = 3
 """Approvals that nobody gave in time, one step after the other: then the run ends, or it would ask for ever."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.asking import Asking, answered
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.refusing import said
+from orchestrator.agent.role import MAIN, SUBMIT
 from orchestrator.agent.rules import behind
-from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
-from orchestrator.endings import how
 from orchestrator.memory import seen, working
 from orchestrator.notes import WorkingMemory
 from orchestrator.tokens import estimate
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.agent.guards.acts import Done
+    from orchestrator.agent.role import Role
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
-    from orchestrator.runs import Verdict
-
-_TOLD: Final = 4000
-"""Characters of an acceptance command's output that a retried run is told."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +40,13 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
-    step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `landed` are the limits near which it was told to
-    land, as far as it may still know of that. `limits` are the tokens that models take which refused more,
-    `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
-    summaries in a row failed, `tries` how many were asked for since the context was built anew. `asking` is what people
-    were asked, and what they are to be.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't
+    accepted. `open_reply` is a complete reply whose step isn't committed: its calls run (again); `shown` are the tokens
+    of their results. `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran.
+    `landed` are the limits near which it was told to land, as far as it may still know of that. `limits` are the tokens
+    that models take which refused more, `accepted` the most that each has taken, and `refused` counts how often in a
+    row one refused. `failures` is how many summaries in a row failed, `tries` how many were asked for since the context
+    was built anew. `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
@@ -67,6 +64,7 @@ class Context:
     retried: str = ""
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
+    refusals: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -84,7 +82,7 @@ class Context:
         dialogue, sight = self.dialogue, self.sight
         if dialogue and isinstance(head := dialogue[0], Turn) and sight.window.text:
             dialogue = (Turn(text=f"{head.text}\n\n{sight.window.text}"), *dialogue[sight.start :])
-        return Request(system=self.system, tools=tools.specs(), dialogue=dialogue, before=sight.left_out)
+        return Request(system=self.system, tools=tools.specs(sight.tools), dialogue=dialogue, before=sight.left_out)
 
     @property
     def tokens(self) -> int:
@@ -116,15 +114,16 @@ class Context:
         replies = (said for said in reversed(self.dialogue) if isinstance(said, Reply))
         results = self.dialogue[-1].results if self.dialogue and isinstance(self.dialogue[-1], Turn) else ()
         accepted = {result.call_id for result in results if result.ok}
-        submits = [call for call in next(replies, Reply()).calls if call.name == tools.SUBMIT and call.id in accepted]
+        submits = [call for call in next(replies, Reply()).calls if call.name == SUBMIT and call.id in accepted]
         return str(submits[-1].arguments.get("summary", "")) if submits else None
 
 
 class Projection:
-    """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
+    """Folds the journal of a run, or of a sub-agent, into its agent's context. Only committed steps are in it."""
 
-    def __init__(self, past: dict[int, Talk] | None = None) -> None:
-        """Take what was folded of this journal already, by the number of events that led to it."""
+    def __init__(self, role: Role = MAIN, *, past: dict[int, Talk] | None = None) -> None:
+        """Take the agent's role, and what was folded of this journal already, by the number of events up to there."""
+        self._role = role
         self._past = {} if past is None else past
         self._taken = 0
         self._talk = Talk()
@@ -139,6 +138,7 @@ class Projection:
         self._retried = ""
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
+        self._refusals = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -172,7 +172,7 @@ class Projection:
         Rewinds lead to others: without what is known of them, each would take twice as long as the one before.
         """
         if (end := _end_of(body.to, events)) not in self._past:
-            then = Projection(self._past)
+            then = Projection(self._role, past=self._past)
             then.follow(events[:end])
             self._past[end] = then._talk  # Another of its own kind.
         self._talk = self._past[end].copy()
@@ -193,7 +193,7 @@ class Projection:
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
-                self._talk.memory = working.begin(spec.task)
+                self._talk.memory, self._talk.tools = working.begin(spec.task), self._role.hands(spec.limits)
             case e.Prompted() as body:
                 self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
@@ -210,6 +210,8 @@ class Projection:
                 self._results[body.result.call_id] = body
                 self._noted = self._seen(self._noted, body)
                 self._shown += estimate(body.result.content)
+            case e.Within(body=e.Checkpointed()):
+                self._lost = Counter()  # The call that its sub-agents work for comes nearer to its end each time.
             case e.AttemptLost() as body:
                 self._lost.update(self._running if body.to_blame else ())
                 self._running = set()
@@ -242,7 +244,10 @@ class Projection:
             case e.FinishStarted():
                 self._ended = []
             case e.Judged(verdict=verdict):
-                self._ended.append(_told(verdict))
+                self._ended.append(said(verdict))
+            case e.Refused():
+                self._refusals += 1
+                self._ended = []  # It's told, and the work goes on.
             case e.Finished() as body:
                 self._rewind = None  # It came too late; who asked asks again.
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
@@ -269,6 +274,7 @@ class Projection:
             retried=self._retried,
             spoken=self._spoken,
             guarded=tuple(self._guarded),
+            refusals=self._refusals,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
@@ -297,7 +303,7 @@ class Projection:
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""
-        self._spoken, self._guarded = len(self._talk.dialogue), []
+        self._spoken, self._guarded, self._refusals = len(self._talk.dialogue), [], 0
 
     def _begin_step(self, reply: Reply | None) -> None:
         self._open, self._running, self._lost = reply, set(), Counter()
@@ -338,13 +344,6 @@ class Projection:
             least = max(body.limit, self._accepted.get(body.model, 0))
             self._limits = self._limits | {body.model: least}
         self._talk.rebuild(body)
-
-
-def _told(verdict: Verdict) -> str:
-    """Return what the acceptance command said, for the model: the end of it."""
-    end = how(exit_code=verdict.exit_code, signal=None, timed_out=verdict.timed_out)
-    where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{end}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

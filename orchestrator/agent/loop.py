@@ -7,8 +7,8 @@ another worker, goes on where this one stopped.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
@@ -17,25 +17,31 @@ from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget, OverBudget
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.ending import Ending, Kind
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.refusing import refused
+from orchestrator.agent.role import ASK, MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
+from orchestrator.agent.team import Team
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.limits import Use
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
+from orchestrator.pushing import NoCopies
 from orchestrator.stop import ASKED, PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
+    from orchestrator.agent.journal import Journal
     from orchestrator.agent.outcome import Outcome
+    from orchestrator.agent.role import Role
     from orchestrator.dialogue import ToolCall, Turn
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
@@ -47,40 +53,23 @@ _NOT_RUN: Final = "not run"
 """What is told of hundreds of calls must fit, too: only the first is told why."""
 
 
-class Kind(StrEnum):
-    """What ended the work."""
-
-    SUBMITTED = "submitted"  # The model says that the task is done, or can't be.
-    GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
-    LOOPED = "looped"  # The model goes in circles, whatever it's told.
-    STEPS = "steps"
-    TOKENS = "tokens"
-    MONEY = "money"
-    TIME = "time"
-    DENIED = "denied"  # A person said no, or nobody yes, to what it can't do without.
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why the agent stopped working. `summary` is the model's own, `reason` ours."""
-
-    kind: Kind
-    summary: str = ""
-    reason: str = ""
-
-
 class Agent:
-    """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step."""
+    """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step.
+
+    Or one of its sub-agents, which is named `name`.
+    """
 
     def __init__(
         self,
         model: Model,
         sandbox: Sandbox,
-        journal: Writer,
+        journal: Journal,
         spec: RunSpec,
         stop: Stop,
         *,
         around: Around | None = None,
+        role: Role = MAIN,
+        name: str = "",
     ) -> None:
         """Take the parts, and what the attempt has for them."""
         self._model = model
@@ -90,9 +79,12 @@ class Agent:
         self._stop = stop
         self._around = around or Around()
         self._copies = self._around.copies
-        self._projection = Projection()
+        self._role = role
+        self._projection = Projection(role)
         self._budget = self._around.budget or Budget.of(journal)
         self._over: OverBudget | None = None
+        parts = (model, sandbox, journal, spec, stop)
+        self._team = Team(self._sub_agent, *parts, around=self._around, budget=self._budget, name=name)
         opener = self._around.opener
         condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
@@ -112,7 +104,7 @@ class Agent:
             self._wait_for_people()  # Whoever committed the step may have been killed before it was parked.
             self._begin()
             self._heed()
-            while (ending := self._ending()) is None:
+            while (ending := self._proven(self._ending())) is None:
                 try:
                     self._step()
                 except OutOfTime:
@@ -132,7 +124,8 @@ class Agent:
         context = self._context()
         if not context.system:
             notes = repo_notes(self._sandbox, self._fitting.longest(context))
-            self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
+            system = wording.system(self._role, self._around.notes)
+            self._journal.append(e.Prompted(system=system, text=wording.task(self._role, self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -143,10 +136,10 @@ class Agent:
             parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
             self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
-    def _ending(self) -> Ending | None:  # One way to end each.
+    def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
         context = self._context()
-        if context.summary is not None and not context.messages:
+        if context.summary is not None and not context.messages and self._over is None:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
@@ -170,6 +163,28 @@ class Agent:
             Use("money", budget.spent.money_usd, budget.money_usd),
             Use("time", view.spent_s(self._journal.now), view.limits.seconds),
         )
+
+    def _proven(self, ending: Ending | None) -> Ending | None:
+        """Return the ending once it stands; a submission that the court refuses is none, but for the last one."""
+        court = self._around.court
+        while ending is not None and ending.kind is Kind.SUBMITTED and court is not None:
+            try:
+                found = court.refuses(self._context())
+            except OverBudget as over:  # Nothing is left for a judge, and what nobody ruled on isn't proven.
+                self._over = over
+                return self._ending()
+            self._journal.refresh()  # Proving takes its time: people may have spoken meanwhile.
+            if found is None:
+                break
+            context, most = self._context(), self._journal.view.limits.submits
+            if context.refusals + 1 >= most and not context.messages:
+                return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
+            room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
+            told = refused(found, self._journal, self._sandbox, **room)
+            self._journal.append(found, e.Prompted(text=told))
+            self._heed()
+            ending = self._ending()
+        return ending
 
     def _heed(self) -> None:
         """Do what is called for between steps: go back, ask people, end a loop, pause, give the worker up.
@@ -216,6 +231,8 @@ class Agent:
 
     def _wait_for_people(self) -> None:
         """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
+        if ASK not in self._role.tools:
+            return  # What a sub-agent does is looked at once it's part of the agent's own step.
         found = parking.due(self._context(), self._spec.approvals, self._journal.now)
         if found is None:
             return
@@ -238,9 +255,12 @@ class Agent:
         context = self._context()
         if context.open_reply is not None or context.summary is not None or not context.system:
             return
-        near = [use for use in self._uses() if use.near and not use.reached and use.what not in context.landed]
+        ahead = self._budget.least(context.most_tokens, self._model)
+        kept = {"money": ahead.money_usd, "tokens": ahead.tokens}
+        uses = [use._replace(ahead=kept.get(use.what, 0.0)) for use in self._uses() if not use.reached]
+        near = [use for use in uses if use.near and use.what not in context.landed]
         if near:
-            told = [e.Landing(step=context.step, what=use.what, used=use.used, limit=use.limit) for use in near]
+            told = [e.Landing(step=context.step, **use._asdict()) for use in near]
             text = wording.fill("landing", used=" and ".join(use.words for use in near))
             self._journal.append(*told, e.Prompted(text=text))
 
@@ -297,8 +317,10 @@ class Agent:
             self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            past, people = self._past(context), (context.asking, self._spec.approvals)
-            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, past, self._listing, *people)
+            delegate = partial(self._team.delegate, context, call.id)
+            about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
+            about |= {"asking": context.asking, "approvals": self._spec.approvals}
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         self._restarted = False  # Once is enough: there may be hundreds of calls.
@@ -358,6 +380,11 @@ class Agent:
         self._copies.committed(step)
         self._listing.committed(checkpoint.changes)
         self._restarted = False
+
+    def _sub_agent(self, *parts: Any, budget: Budget, role: Role, name: str) -> Ending:
+        """Have an agent like this one work on something of its own; nobody waits for copies of its steps."""
+        around = replace(self._around, copies=NoCopies(), budget=budget)
+        return Agent(*parts, around=around, role=role, name=name).run()
 
     def _context(self) -> Context:
         return self._projection.follow(self._journal.events)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import states
+from orchestrator.cli.team import begun, merged, returned
 from orchestrator.cli.text import duration, first_line, lines, plural, tail, visible
 from orchestrator.cli.wording import (
     ACCEPTANCE_LINES,
@@ -27,6 +28,7 @@ from orchestrator.cli.wording import (
     printed,
     reached,
     rebuilt,
+    ruled,
     sealed,
     set_up,
     spent,
@@ -69,10 +71,12 @@ class Narrator:
         self._sets_up = False
         self._builds = False
         self._unproven = True
+        self._judged_by = False
         self._header = ""
         self._open = False
         self._reused = False
         self._said: list[Said] = []
+        self._children: dict[str, Narrator] = {}
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
@@ -209,6 +213,24 @@ class Narrator:
     def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
         return [Line("limit", landing(body), prose=True)]
 
+    def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
+        self._children[body.child] = Narrator()
+        self._children[body.child].limits = body.limits
+        return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
+
+    def _within(self, event: e.Event, body: e.Within) -> list[Line]:
+        """Tell what a sub-agent does as what an agent does, under its name."""
+        child = self._children.setdefault(body.child, Narrator())
+        told = child.tell(event.model_copy(update={"body": body.body}))
+        self.doing = f"{visible(body.child)}: {child.doing}"
+        return [_below(body.child, line) for line in told]
+
+    def _child_finished(self, _event: e.Event, body: e.ChildFinished) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), text)) for text in returned(body)]
+
+    def _child_merged(self, _event: e.Event, body: e.ChildMerged) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), merged(body)))]
+
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
@@ -247,6 +269,16 @@ class Narrator:
     def _weakened(self, _event: e.Event, body: e.Weakened) -> list[Line]:
         self._header = ""
         return weakened(body.found)
+
+    def _ruled(self, _event: e.Event, body: e.Ruled) -> list[Line]:
+        self._judged_by = body.ruling.verdict == "pass"
+        return ruled(body.ruling, kept=body.kept)
+
+    def _refused(self, _event: e.Event, body: e.Refused) -> list[Line]:
+        self.doing, self._header, self._unproven, self._judged_by = "asking the model", "", True, False
+        again = "; nothing has changed since the last refusal" if body.again else ""
+        told = Text.assemble(("✗ ", "red"), visible(body.why), (f"{again} · the model was told", "dim"))
+        return [Line("refused", told, prose=True)]
 
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"
@@ -304,7 +336,8 @@ class Narrator:
 
     def _finished(self, event: e.Event, body: e.Finished) -> list[Line]:
         self.outcome = body.outcome
-        unproven = " (unproven)" if body.outcome is Outcome.SUCCEEDED and self._unproven else ""
+        bare = body.outcome is Outcome.SUCCEEDED and self._unproven
+        unproven = (" (judged)" if self._judged_by else " (unproven)") if bare else ""
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""
         steps = plural(self.step, "step") if not self.uncounted else self._at()
@@ -334,6 +367,17 @@ class Narrator:
 
 def _note(text: Text) -> Line:
     return Line("", text)
+
+
+def _mark(child: str) -> Text:
+    """Return what stands before each line of a sub-agent."""
+    return Text(f"{visible(child)} │ ", "cyan")
+
+
+def _below(child: str, line: Line) -> Line:
+    """Return a sub-agent's line as one of the agent above: its label stands in it."""
+    label = Text(f"{line.label}: " if line.label else "", "dim")
+    return line._replace(label="", text=Text.assemble(_mark(child), label, line.text))
 
 
 def _warning(words: str) -> Line:

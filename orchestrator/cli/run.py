@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     "--price", metavar="IN,CACHED,OUT", help="Of an unpriced model, USD per million tokens; or 0, or unknown."
 )
 @click.option("--accept", metavar="CMD", help="Command that proves the work.  [default: dreamdock.toml's, or a guess]")
+@click.option(
+    "--judge", metavar="FAMILY/NAME|auto|off", help="Model that rules on what no command can check.  [default: auto]"
+)
 @click.option("--setup", multiple=True, metavar="CMD", help="Command to run before, repeatable; dependencies, say.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")

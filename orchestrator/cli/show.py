@@ -105,6 +105,7 @@ def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.cli.team import sub_agents
     from orchestrator.cli.waits import sentence
     from orchestrator.runs import State
 
@@ -142,11 +143,25 @@ def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     if remote := _remote(view):
         told.append(wording.Line("remote", Text(remote), prose=True))
+    told += sub_agents(view.children)
+    return told + _proof(view) + wording.summary(view.summary)
+
+
+def _proof(view: RunView) -> list[Line]:
+    """Return what was found of the run's present tree, and how often one before it was refused."""
+    from rich.text import Text
+
+    from orchestrator.cli import text, wording
+
+    told = []
+    if view.refusals:
+        many = f"{text.plural(view.refusals, 'submission')} of at most {view.limits.submits}"
+        told.append(wording.Line("refused", Text(many)))
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
     told += wording.weakened(view.weakened)
-    return told + wording.summary(view.summary)
+    return told + (wording.ruled(view.ruling) if view.ruling else [])
 
 
 def _asked(view: RunView, short: str) -> list[Line]:

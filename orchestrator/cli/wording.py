@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall, Usage
-    from orchestrator.runs import Question, Requires, RunSpec, RunView, Verdict, Weakness
+    from orchestrator.runs import Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -118,7 +118,19 @@ def judged(verdict: Verdict) -> list[Text]:
     again = " · with the base's test files put back" if verdict.base_tests else ""
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
-    return [*told, Text.assemble(result, f" · {words}{again}")]
+    flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
+    flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
+    return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
+
+
+def ruled(ruling: Ruling, *, kept: bool = False) -> list[Line]:
+    """Return what a judge ruled, and each point that isn't met."""
+    look = states.LOOKS[{"pass": Outcome.SUCCEEDED, "fail": Outcome.FAILED, "none": Outcome.ERROR}[ruling.verdict]]
+    words = {"pass": "passed", "fail": "failed", "none": "no ruling"}[ruling.verdict]
+    by = f" by {visible(ruling.judge)}{', as before' if kept else ''}"
+    told = Text.assemble((f"{look.glyph} {words}", look.style), (by, "dim"), f": {first_line(ruling.why)}")
+    points = [Line("", Text(f"- {first_line(point)}"), prose=True) for point in ruling.unmet[:_WEAKENED]]
+    return [Line("judge", told, prose=True), *points]
 
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:
@@ -132,7 +144,7 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     ]
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
-    return [told[0]._replace(label="tests"), *told[1:]] if told else []
+    return [told[0]._replace(label="flagged"), *told[1:]] if told else []
 
 
 def asked(question: Question, run: str) -> list[Line]:
@@ -190,7 +202,7 @@ def guarded(body: e.Guarded) -> Text:
 
 def landing(body: e.Landing) -> Text:
     """Return which limit is near, in a line."""
-    used = Use(body.what, body.used, body.limit).words
+    used = Use(body.what, body.used, body.limit, body.ahead).words
     return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
 
 

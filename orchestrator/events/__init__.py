@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -34,7 +35,7 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -63,8 +64,13 @@ __all__ = [
     "CallStarted",
     "CancelRequested",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -80,12 +86,14 @@ __all__ = [
     "PreemptRequested",
     "Prompted",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
@@ -93,6 +101,8 @@ __all__ = [
     "Steered",
     "Submitted",
     "Weakened",
+    "Within",
+    "innermost",
     "paid",
     "price_of",
     "spent",
@@ -122,9 +132,15 @@ Body = Annotated[
     | Landing
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.events.children import Within
+from orchestrator.events.proof import Ruled
 from orchestrator.events.work import Condensed, Replied
 
 if TYPE_CHECKING:
@@ -25,12 +27,14 @@ class Spent(NamedTuple):
 
 
 def paid(body: Body) -> tuple[Reply, ...]:
-    """Return the replies that an event was paid with: those of steps that are undone later, and summaries, too."""
+    """Return the replies that an event was paid with: of steps that are undone later, summaries, sub-agents, too."""
     match body:
         case Replied(reply=reply):
             return (reply,)
-        case Condensed(reply=reply) if reply is not None:
+        case Condensed(reply=reply) | Ruled(reply=reply) if reply is not None:
             return (reply,)
+        case Within(body=inner):
+            return paid(inner)
         case _:
             return ()
 

@@ -154,13 +154,17 @@ Limit = Literal["steps", "tokens", "money", "time"]
 
 
 class Landing(Value):
-    """After `step` 80 % of a limit were used: the agent was told to finish what is begun."""
+    """After `step` 80 % of a limit were used: the agent was told to finish what is begun.
+
+    Of money and tokens so much counts as used as the next reply can take at most: it's `ahead`.
+    """
 
     type: Literal["landing"] = "landing"
     step: int
     what: Limit
     used: float
     limit: float
+    ahead: float = 0.0
 
 
 class Rewound(Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.runs import TRANSITIONS, Outcome, Question, RunView, State
+from orchestrator.runs import TRANSITIONS, Child, Outcome, Question, RunView, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
 
 
-_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": ()}
+_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": (), "ruling": None}
 """What a run has that goes on: what was found of an earlier state of it proves nothing."""
 _REOPENED: Final[dict[str, Any]] = {
     "outcome": None,
     "started_at": None,
     "ended_at": None,
     **_UNPROVEN,
+    "refusals": 0,
     "summary": "",
     "cancel_requested": False,
     "parked_s": 0.0,
@@ -29,10 +30,12 @@ _REOPENED: Final[dict[str, Any]] = {
 
 _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 """What a call is told by, in one line."""
+_TASK: Final = 120
+"""Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
+"""What is so of a run that nobody carries."""
 _PARKED: Final = {"paused": "paused", "lost": "parked", "question": "question", "approval": "approval"}
 """What a parked run waits for, in a word."""
-"""What is so of a run that nobody carries."""
 
 
 def fold(run_id: str, events: Iterable[Event]) -> RunView:
@@ -80,11 +83,15 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"heard": heard} if heard else {}
         case e.Replied(step=step):
             return {**_paid(view, event), "doing": f"step {step}: replied"}
+        case e.Within() as body:
+            return {**_paid(view, event), **_within(body), **_children(view, event)}
+        case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+            return _children(view, event)
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
             remote = {"pushed": body.pushed, "push_failed": body.push_failed}
-            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking", **remote}
+            return {**_moment(view, body), "depth": view.depth + 1, "doing": "thinking", **remote}
         case e.RewindRequested(step=step, why=why):
             how = "denied: back" if why == "denied" else why
             return {"rewinding": f"{how} to step {step}", "rewind_at": event.seq}
@@ -92,13 +99,17 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             answered = body.asked or (0 if body.why == "lost" else view.rewind_at)
             later = view.rewind_at > answered  # Somebody asked for another one meanwhile.
             rewinding = view.rewinding if later else ""
-            return {**_moment(body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
+            return {**_moment(view, body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):
-            return {"state": State.FINISHING, "doing": f"accept: {command}"}
+            return {"state": State.FINISHING, "doing": f"accept: {command}" if command else "judging"}
         case e.Judged(verdict=verdict):
             return {"verdicts": (*view.verdicts, verdict)}
         case e.Weakened(found=found):
             return {"weakened": found}
+        case e.Ruled(ruling=ruling):
+            return {"ruling": ruling, **_paid(view, event)}
+        case e.Refused():
+            return {"state": State.RUNNING, "doing": "thinking", "refusals": view.refusals + 1}
         case e.CancelRequested():
             return {"cancel_requested": True}
         case e.PauseRequested():
@@ -151,6 +162,36 @@ def _paid(view: RunView, event: Event) -> dict[str, Any]:
     return {"usage": usage, "cost_usd": cost}
 
 
+def _within(body: e.Within) -> dict[str, Any]:
+    """Return what a sub-agent is doing."""
+    inner, path = e.innermost(body)
+    match inner:
+        case e.CallStarted(call=call):
+            return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
+        case _:
+            return {}
+
+
+def _children(view: RunView, event: Event) -> dict[str, Any]:
+    """Return a run's sub-agents with one that begins, ends or is merged."""
+    body, path = e.innermost(event.body)
+    if not isinstance(body, e.ChildStarted | e.ChildFinished | e.ChildMerged):
+        return {}
+    name = "/".join((*path, body.child))
+    if isinstance(body, e.ChildStarted):
+        new = Child(name=name, kind=body.kind, step=body.step, task=body.task.partition("\n")[0][:_TASK])
+        others = [one for one in view.children if (one.name, one.step) != (name, body.step)]
+        return {"children": (*others, new)}
+    told: dict[str, Any] = (
+        {"outcome": body.outcome, "files": len(body.files)}
+        if isinstance(body, e.ChildFinished)
+        else {"merged": body.merged}
+    )
+    mine = [(one.name, one.step) == (name, body.step) for one in view.children]
+    changed = (one.model_copy(update=told) if own else one for one, own in zip(view.children, mine, strict=True))
+    return {"children": tuple(changed)}
+
+
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:
     """Return what a run that was parked leaves behind: the time for which it was."""
     if view.parked_at is None:
@@ -158,8 +199,9 @@ def _resumed(view: RunView, event: Event) -> dict[str, Any]:
     return {"parked_at": None, "parked_s": view.parked_s + max((event.at - view.parked_at).total_seconds(), 0.0)}
 
 
-def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
-    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
+def _moment(view: RunView, body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
+    unproven = _UNPROVEN if body.tree != view.tree else {}  # What was found of a tree holds as long as it's the run's.
+    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **unproven}
 
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
 written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
+A line with `"agent": NAME` is a reply of the sub-agent of that name, others are the run's own agent's.
 The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
 cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
 says how many tokens a prompt may have (`"prompt_limit": N`).
@@ -75,11 +76,13 @@ class ScriptedModel:
     """Answers from a script; without one, from the built-in script that looks around and changes nothing.
 
     `accept` is the command that the built-in script's placeholder stands for; without it that reply is left out.
+    `agent` names the sub-agent whose replies it gives.
     """
 
-    def __init__(self, name: str, script: Script | None = None, *, accept: str = "") -> None:
+    def __init__(self, name: str, script: Script | None = None, *, accept: str = "", agent: str = "") -> None:
         self.name = name
-        self._replies, self._header = _built_in(accept) if script is None else script
+        replies, self._header = _built_in(accept) if script is None else script
+        self._replies = tuple(reply for reply in replies if reply.agent == agent)
         self.prompt_limit = self._header.prompt_limit
         self._recorded: defaultdict[str, list[ScriptedReply]] = defaultdict(list)
         self._played: Counter[str] = Counter()

@@ -6,10 +6,12 @@ from itertools import pairwise
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import behind
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Turn
 from orchestrator.notes import NoteKind
 from orchestrator.runs import Acceptance, RunSpec
+from orchestrator.settings import RunLimits
 
 PROMPT = e.Prompted(system="You are tested.", text="Do it.")
 
@@ -116,13 +118,14 @@ def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec
 
 
 def test_tools_are_told_in_a_frozen_order_and_small() -> None:
-    specs = tools.specs()
-    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "ask", "submit"]
+    specs = tools.specs(MAIN.hands(RunLimits()))
+    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate"]
+    names += ["ask", "submit"]
     assert [spec.name for spec in specs] == names
     assert all(spec.parameters.get("required", ["some"]) for spec in specs), "an empty list isn't valid everywhere"
     assert sum(len(spec.model_dump_json()) for spec in specs) < 4_500
     assert "title" not in str(specs)
-    assert tools.specs() is specs
+    assert tools.specs(MAIN.hands(RunLimits())) is specs
 
 
 def test_rules_of_a_folder_are_no_output_of_the_command_that_came_there() -> None:

@@ -16,7 +16,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
-from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict, Weakening, Weakness
+from orchestrator.runs import Acceptance, Outcome, Ruling, RunSpec, Verdict, Weakening, Weakness
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
@@ -257,6 +257,8 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
         e.Weakened(found=(Weakness(kind=Weakening.SKIPPED, path=HOSTILE, line=1, text=HOSTILE),)),
+        e.Ruled(step=2, evidence="", ruling=Ruling(judge=HOSTILE, verdict="fail", unmet=(HOSTILE,), why=HOSTILE)),
+        e.Refused(step=2, why=HOSTILE),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
@@ -316,7 +318,7 @@ def test_what_may_have_been_weakened_is_told_with_its_place() -> None:
     skipped = Weakness(kind=Weakening.SKIPPED, path="t.py", line=3, text="@skip")
     deleted = Weakness(kind=Weakening.DELETED, path="u.py", line=0, text="2 tests: a, b")
     told = tell(e.Weakened(found=(skipped, deleted)))
-    assert told == ["tests|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
+    assert told == ["flagged|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
     many = tell(e.Weakened(found=(skipped,) * 30))
     assert (len(many), many[-1]) == (21, "|  and 10 more: dreamdock audit")
 
@@ -345,3 +347,16 @@ def test_a_table_aligns_wide_characters_and_figures() -> None:
     rows = [[Text("日本"), Text("5"), Text("x")], [Text("a"), Text("100"), Text("y")]]
     lines = [line.plain for line in layout.table(rows, right=(1,))]
     assert lines == ["日本    5  x", "a     100  y"]
+
+
+def test_a_refused_submission_is_told_with_what_came_of_it() -> None:
+    assert tell(e.Refused(step=3, why="it fails")) == ["refused|✗ it fails · the model was told"]
+    [again] = tell(e.Refused(step=4, why="it fails", again=True))
+    assert again == "refused|✗ it fails; nothing has changed since the last refusal · the model was told"
+
+
+def test_a_flaky_acceptance_is_called_so() -> None:
+    flaky = verdict().model_copy(update={"runs": 3, "passes": 2, "flake": "FAILED test_clock\n"})
+    *rest, last = tell(e.Judged(verdict=flaky))
+    assert rest[-1] == "|  flaked: FAILED test_clock"
+    assert last.endswith(" · flaky: passed 2 of 3")
