@@ -15,6 +15,7 @@ from orchestrator import events as e
 from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget, OverBudget
+from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
 from orchestrator.agent.ending import Ending, Kind
@@ -24,9 +25,10 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
 from orchestrator.agent.refusing import refused
-from orchestrator.agent.role import ASK, MAIN
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.agent.team import Team
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.limits import Use
@@ -76,6 +78,7 @@ class Agent:
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
+        self._approvals = Approvals(questions=0) if name else spec.approvals
         self._stop = stop
         self._around = around or Around()
         self._copies = self._around.copies
@@ -88,6 +91,7 @@ class Agent:
         opener = self._around.opener
         condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._candidates = Candidates(self._around, journal, spec, stop, self._budget)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
@@ -117,6 +121,7 @@ class Agent:
             raise
         finally:
             self._fitting.close()
+            self._candidates.close()
         return ending
 
     def _begin(self) -> None:
@@ -231,9 +236,7 @@ class Agent:
 
     def _wait_for_people(self) -> None:
         """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
-        if ASK not in self._role.tools:
-            return  # What a sub-agent does is looked at once it's part of the agent's own step.
-        found = parking.due(self._context(), self._spec.approvals, self._journal.now)
+        found = parking.due(self._context(), self._approvals, self._journal.now)
         if found is None:
             return
         ending = self._ending()
@@ -286,6 +289,8 @@ class Agent:
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            if self._candidates.begun(context, self._model, within_s):
+                return
             hearing = Hearing(self._journal, context.step + 1)
             try:
                 with self._budget.reserve(context.most_tokens, self._model) as reserved:
@@ -319,7 +324,7 @@ class Agent:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             delegate = partial(self._team.delegate, context, call.id)
             about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
-            about |= {"asking": context.asking, "approvals": self._spec.approvals}
+            about |= {"asking": context.asking, "approvals": self._approvals}
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
@@ -382,8 +387,11 @@ class Agent:
         self._restarted = False
 
     def _sub_agent(self, *parts: Any, budget: Budget, role: Role, name: str) -> Ending:
-        """Have an agent like this one work on something of its own; nobody waits for copies of its steps."""
-        around = replace(self._around, copies=NoCopies(), budget=budget)
+        """Have an agent like this one work on something of its own.
+
+        Nobody waits for copies of its steps, proves what it submits, or is asked about it: this agent's step is judged.
+        """
+        around = replace(self._around, copies=NoCopies(), budget=budget, court=None)
         return Agent(*parts, around=around, role=role, name=name).run()
 
     def _context(self) -> Context:

@@ -19,6 +19,7 @@ from orchestrator.cli.wording import (
     built,
     call_line,
     changes,
+    chosen,
     describe,
     ended,
     guarded,
@@ -26,6 +27,7 @@ from orchestrator.cli.wording import (
     judged,
     landing,
     printed,
+    proposed,
     reached,
     rebuilt,
     ruled,
@@ -158,6 +160,14 @@ class Narrator:
         self.doing = visible(f"waiting for {failure.instead or failure.model}")
         why = f": {failure.cause}" if failure.cause else ""
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
+
+    def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
+        self.doing = f"trying {len(body.candidates)} candidates"
+        return [Line("candidates", proposed(body), prose=True)]
+
+    def _chosen(self, _event: e.Event, body: e.Chosen) -> list[Line]:
+        self.doing = "asking the model"
+        return [Line("", row, prose=True) for row in chosen(body)]
 
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()

@@ -16,7 +16,7 @@ from orchestrator.runs import Outcome, Priority
 from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from orchestrator import events as e
@@ -61,6 +61,8 @@ def describe(spec: RunSpec) -> list[Line]:
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
     tokens = f" · {count(spec.limits.tokens)} tokens" if spec.limits.tokens < RunLimits().tokens else ""
     limits = f"{plural(spec.limits.steps, 'step')}{tokens} · {spendable} · {duration(spec.limits.seconds)}"
+    if spec.limits.candidates > 1:
+        limits += f" · {spec.limits.candidates} candidates for a hard step"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
@@ -198,6 +200,34 @@ def guarded(body: e.Guarded) -> Text:
     return Text.assemble(
         ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
     )
+
+
+def proposed(body: e.Proposed) -> Text:
+    """Return how many replies were asked for at once, in a line."""
+    came = [one for one in body.candidates if one.reply is not None]
+    others = len({one.same_as or number for number, one in enumerate(body.candidates, start=1) if one in came})
+    lost = [f"{number}: {visible(one.failure)}" for number, one in enumerate(body.candidates, start=1) if one.failure]
+    told = f"{len(came)} replies at once for step {body.step}, {others} of them different"
+    return Text.assemble(told, (f" · {duration(body.seconds)}", "dim"), (f" · lost {'; '.join(lost)}" if lost else ""))
+
+
+def chosen(body: e.Chosen) -> list[Text]:
+    """Return what came of each candidate in its fork, and which one was taken."""
+    rows = [Text.assemble(f"{one.candidate}: ", *_tried(one)) for one in body.tried]
+    taken = f"{body.candidate} is taken" if body.candidate else "none is taken"
+    return [*rows, Text.assemble(taken, (f": {visible(body.why)}", "dim"))]
+
+
+def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
+    if one.failure:
+        yield ("✗ lost", "red")
+        yield (f": {visible(one.failure)}", "dim")
+        return
+    how = "timed out" if one.timed_out else f"exit code {one.exit_code}"
+    yield ("✓ the check passes", "green") if one.passed else (f"✗ the check fails: {how}", "red")
+    failed = f" · {plural(one.tests_failed, 'test')} failed" if one.tests_failed else ""
+    errors = f" · {plural(one.errors, 'error')}" if one.errors else ""
+    yield (f"{errors}{failed} · {plural(len(one.ran), 'call')} · {duration(one.seconds)}", "dim")
 
 
 def landing(body: e.Landing) -> Text:

@@ -39,18 +39,23 @@ from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Wea
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
+    Candidate,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Landing,
     Level,
     Limit,
     Prompted,
+    Proposed,
+    Ran,
     Rebuilt,
     Replied,
     RequestFailed,
     Rewound,
     RulesRead,
+    Tried,
 )
 
 __all__ = [
@@ -63,11 +68,13 @@ __all__ = [
     "CallFinished",
     "CallStarted",
     "CancelRequested",
+    "Candidate",
     "Checkpointed",
     "ChildFinished",
     "ChildKind",
     "ChildMerged",
     "ChildStarted",
+    "Chosen",
     "Claimed",
     "Condensed",
     "Deed",
@@ -85,6 +92,8 @@ __all__ = [
     "PauseRequested",
     "PreemptRequested",
     "Prompted",
+    "Proposed",
+    "Ran",
     "Rebuilt",
     "Refused",
     "Replied",
@@ -100,6 +109,7 @@ __all__ = [
     "Spent",
     "Steered",
     "Submitted",
+    "Tried",
     "Weakened",
     "Within",
     "innermost",
@@ -121,6 +131,8 @@ Body = Annotated[
     | SandboxReady
     | Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished

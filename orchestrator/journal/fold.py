@@ -87,6 +87,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {**_paid(view, event), **_within(body), **_children(view, event)}
         case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
             return _children(view, event)
+        case e.Proposed(step=step, candidates=candidates):
+            return {**_paid(view, event), "doing": f"step {step}: trying {len(candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
