@@ -150,14 +150,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Steered(text=said):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
-            case e.Asked() as body:
-                rest = f" ({'; '.join(body.options)})" if body.options else ""
-                text = f"{body.id}: {body.text}{rest}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
-                yield AuditEntry(**line, step=body.step, kind=body.type, text=text)
-            case e.Answered() as body:
-                by = event.who if body.by == "person" else "nobody in time"
-                why = f": {body.why}" if body.why else ""
-                yield AuditEntry(**line, step=None, kind=body.type, text=f"{body.id}: {body.answer}{why}, by {by}")
+            case e.Asked() | e.Answered() as body:
+                yield AuditEntry(**line, step=None, kind=body.type, text=_asking(body, event.who))
             case e.Parked(text=why) | e.PreemptRequested(text=why):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
             case (
@@ -191,6 +185,15 @@ def _of_children(event: Event) -> Iterator[AuditEntry]:
         case _:
             return
     yield AuditEntry(seq=event.seq, at=event.at, step=inner.step, kind="sub-agent", text=text)
+
+
+def _asking(body: e.Asked | e.Answered, who: str) -> str:
+    """Return what a person was asked, or what the answer is."""
+    if isinstance(body, e.Answered):
+        why = f": {body.why}" if body.why else ""
+        return f"{body.id}: {body.answer}{why}, by {who if body.by == 'person' else 'nobody in time'}"
+    options = f" ({'; '.join(body.options)})" if body.options else ""
+    return f"{body.id}: {body.text}{options}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
 
 
 def _prepared(body: e.Built | e.SetUp) -> str:

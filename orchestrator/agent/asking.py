@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from orchestrator.dialogue import ToolCall
     from orchestrator.events import Event
 
-
 DENIED: Final = "denied"
 MOST_UNATTENDED: Final = 3
 """Approvals that nobody gave in time, one step after the other: then the run ends, or it would ask for ever."""

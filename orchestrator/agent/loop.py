@@ -141,7 +141,7 @@ class Agent:
             parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
             self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
-    def _ending(self) -> Ending | None:  # One way to end each.
+    def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
         context = self._context()
         if context.summary is not None and not context.messages and self._over is None:

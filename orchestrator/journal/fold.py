@@ -33,9 +33,9 @@ _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 _TASK: Final = 120
 """Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
+"""What is so of a run that nobody carries."""
 _PARKED: Final = {"paused": "paused", "lost": "parked", "question": "question", "approval": "approval"}
 """What a parked run waits for, in a word."""
-"""What is so of a run that nobody carries."""
 
 
 def fold(run_id: str, events: Iterable[Event]) -> RunView:
