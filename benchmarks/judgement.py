@@ -1,6 +1,7 @@
 r"""How well output is read and loops are seen: `python -m benchmarks.judgement [--cases DIR] [--json]`.
 
-Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`.
+Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`; and of
+submits that cheat, see `benchmarks.proof_rows`, for which it takes root and an engine.
 DIR holds real output of real tools with known places: `errorformat.jsonl` (from reviewdog/errorformat) and
 `analysis-model.jsonl` (from jenkinsci/analysis-model); its README says more. It isn't part of the repository; by
 default it is looked for beside it.
@@ -28,7 +29,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks import guard_rows
+from benchmarks import guard_rows, proof_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
 from orchestrator.diagnostics.told import listed, told
@@ -224,7 +225,7 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    return present("judgement", [*rows(options.cases), *guard_rows.rows()], as_json=options.json)
+    return present("judgement", [*rows(options.cases), *guard_rows.rows(), *proof_rows.rows()], as_json=options.json)
 
 
 if __name__ == "__main__":
