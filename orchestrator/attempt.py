@@ -13,10 +13,11 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator import host
+from orchestrator.agent import parking
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget
 from orchestrator.agent.judging import LONGEST_S, Judge
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
 from orchestrator.court import Court, accepted
 from orchestrator.errors import (
@@ -43,7 +44,7 @@ from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
+from orchestrator.stop import ASKED, CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from orchestrator.watching import watched
 from sandbox.errors import (
     ChannelLost,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.ending import Ending
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -97,6 +99,7 @@ _OUTCOMES: Final = {
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
     "looped": Outcome.LIMIT,
+    "denied": Outcome.LIMIT,
 }
 
 
@@ -323,15 +326,28 @@ class Attempt:
             opener=self._condensers(),
             models=self._another_model,
             fork=self._opened,
+            has=self._has,
+            notes=self._notes(),
             budget=budget,
             court=Court(self._spec, self._journal, self._store, self._opened, judge),
         )
 
-    def _another_model(self, name: str) -> Model:
-        """Return a model of the run for another thread; a scripted one follows the run's script."""
+    def _has(self, commit: str) -> bool:
+        """Whether a checkpoint of the run is in this host's store."""
+        return bool(self._store.leads_to(self._spec.repo.project, self._journal.view.id, [commit]))
+
+    def _notes(self) -> str:
+        """Return what the model's family wants in the system text."""
+        model = self._spec.model
+        if is_scripted(model):
+            return ""
+        return catalog(self._settings.families).choose(model, base_url=self._spec.base_url).family.notes
+
+    def _another_model(self, name: str, *, agent: str = "") -> Model:
+        """Return a model of the run for another thread; a scripted one follows the run's script for that sub-agent."""
         spec = self._spec
         if is_scripted(name):
-            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "")
+            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "", agent=agent)
         return self._opened_model(name)
 
     def _condensers(self) -> Opener | None:
@@ -363,6 +379,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == ASKED:
+            parking.park(self._journal, self._spec.approvals)
         elif reason == PREEMPTED:
             hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         else:

@@ -14,20 +14,24 @@ NEAR: Final = 0.8
 """Share of a limit at which the agent is told to land."""
 
 
-_FIGURES: Final[dict[Limit, str]] = {"steps": ",.0f", "tokens": ",.0f", "money": ".2f", "time": ",.0f"}
+_UNITS: Final[dict[Limit, str]] = {"time": "s"}
 
 
 class Use(NamedTuple):
-    """What is used of one limit: model replies, tokens, US dollars or seconds."""
+    """What is used of one limit: model replies, tokens, US dollars or seconds.
+
+    `ahead` is what the next reply can take at most, of which there has to be so much left: nobody can land on that.
+    """
 
     what: Limit
     used: float
     limit: float
+    ahead: float = 0.0
 
     @property
     def near(self) -> bool:
         """Whether it's time to land."""
-        return self.used >= self.limit * NEAR
+        return self.used + self.ahead >= self.limit * NEAR
 
     @property
     def reached(self) -> bool:
@@ -37,13 +41,7 @@ class Use(NamedTuple):
     @property
     def most(self) -> str:
         """The limit, in words."""
-        match self.what:
-            case "money":
-                return f"${self.limit:.2f}"
-            case "time":
-                return f"{self.limit:,.0f} s"
-            case _:
-                return f"{self.limit:,.0f} {self.what}"
+        return self._worded(self.limit)
 
     @property
     def end(self) -> str:
@@ -53,7 +51,12 @@ class Use(NamedTuple):
     @property
     def words(self) -> str:
         """What is used of it, in words."""
-        return f"{'$' if self.what == 'money' else ''}{self.used:{_FIGURES[self.what]}} of {self.most}"
+        used = f"${self.used:.2f}" if self.what == "money" else f"{self.used:,.0f}"
+        ahead = self.used < self.limit * NEAR and self.ahead
+        return f"{used} of {self.most}" + (f" ({self._worded(self.ahead)} kept for the next reply)" if ahead else "")
+
+    def _worded(self, figure: float) -> str:
+        return f"${figure:.2f}" if self.what == "money" else f"{figure:,.0f} {_UNITS.get(self.what, self.what)}"
 
 
 def uses(view: RunView, now: datetime) -> tuple[Use, ...]:

@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MOST_AT_ONCE: Final = 8
+"""Sub-agents of one call."""
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name is short: lower-case letters, figures, - and _")
+    return name
+
+
+def _few(tasks: tuple[Given, ...]) -> tuple[Given, ...]:
+    if not 1 <= len(tasks) <= MOST_AT_ONCE:
+        raise ValueError(f"one call takes 1 to {MOST_AT_ONCE}")
+    return tasks
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it says nothing")
+    return text.strip()
+
+
+# Not as constraints of the schema: every request carries that.
+Name = Annotated[str, AfterValidator(_named)]
+Text = Annotated[str, AfterValidator(_said)]
 
 
 class _Arguments(BaseModel):
@@ -82,6 +112,33 @@ class History(_Arguments):
     query: str = Field("", description="Words, or an identifier.")
     step: int = Field(0, ge=0, description="Step to show instead.")
     offset: int = Field(0, ge=0, description="Character of the step to begin at.")
+
+
+class Given(_Arguments):
+    """A task for one sub-agent."""
+
+    kind: Literal["explore", "task"]
+    task: Text
+    name: Name
+
+
+class Delegate(_Arguments):
+    """Have sub-agents do parts, side by side, each on a copy of the workspace. They know only what task says.
+
+    explore only reports; what a task changes is merged, unless it conflicts.
+    """
+
+    tasks: Annotated[tuple[Given, ...], AfterValidator(_few)]
+
+
+class Ask(_Arguments):
+    """Ask a person, once in a reply. The work stops until there is an answer; without one in time `default` counts."""
+
+    question: str = Field(min_length=1, max_length=4000)
+    options: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=10, description="Answers to choose from; others may be given."
+    )
+    default: str = Field(min_length=1, max_length=1000, description="What you'll do if nobody answers.")
 
 
 class Submit(_Arguments):

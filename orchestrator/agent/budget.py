@@ -19,8 +19,8 @@ from orchestrator.events import Spent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import Reply, Request
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
 
 LEAST_REPLY: Final = 1024
@@ -102,7 +102,7 @@ class Budget:
         self._closed = False
 
     @classmethod
-    def of(cls, journal: Writer, day: Day | None = None) -> Budget:
+    def of(cls, journal: Journal, day: Day | None = None) -> Budget:
         """Return the ledger of a run as its journal tells it."""
         limits = journal.view.limits
         return cls(limits.money_usd, limits.tokens, spent=e.spent(journal.events), day=day)
@@ -122,9 +122,10 @@ class Budget:
             money = self.money_usd - self._spent.money_usd - held.money_usd
             return Spent(max(money, 0.0), max(self.tokens - self._spent.tokens - held.tokens, 0))
 
-    def reserve(self, prompt_tokens: int, model: Model) -> Reservation:
+    def reserve(self, prompt_tokens: int, model: Model, *, part: float = 1.0) -> Reservation:
         """Put aside what a request of so many tokens, at most, can cost; its reply may be asked to be short for it.
 
+        What is asked beside the work takes a `part` of what is left at most, so that the work itself isn't refused.
         Raises OverBudget where less is left than a reply of 1,024 tokens takes; Stopped where the user or the team has
         less left for today.
         """
@@ -140,10 +141,10 @@ class Budget:
 
         with self._lock:
             left = self.left
-            most = min(longest, left.tokens - prompt_tokens)
+            most = min(longest, int(left.tokens * part) - prompt_tokens)
             if most < least:
                 raise OverBudget("tokens")
-            most = within(left.money_usd, most)
+            most = within(left.money_usd * part, most)
             if most < least:
                 raise OverBudget("money")
             reservation = Reservation(Spent(usd(most), prompt_tokens + most), most, self._end)
@@ -157,6 +158,11 @@ class Budget:
             most = max(within(granted, most), least)
         reservation.most_tokens = 0 if most == model.reply_limit else most
         return reservation
+
+    def least(self, prompt_tokens: int, model: Model) -> Spent:
+        """Return what has to be left for a request of so many tokens to be made, with the shortest reply."""
+        reply = min(LEAST_REPLY, model.reply_limit or LEAST_REPLY)
+        return Spent(model.most_usd(prompt_tokens, reply), prompt_tokens + reply)
 
     @contextmanager
     def share(self, parts: int) -> Iterator[Budget]:
@@ -205,4 +211,5 @@ class Budget:
 
 def counted(request: Request) -> int:
     """Return the tokens that a request has at most of which no provider has counted anything."""
-    return at_most(fixed(request.system) + sum(size(said) for said in request.dialogue))
+    names = frozenset(tool.name for tool in request.tools)
+    return at_most(fixed(request.system, names) + sum(size(said) for said in request.dialogue))

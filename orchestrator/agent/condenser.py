@@ -35,6 +35,8 @@ MOST_FAILURES: Final = 3
 _LONGEST_S: Final = 240.0
 _WORDS_PER_TOKEN: Final = 0.6
 _TIMES_TOO_LONG: Final = 2
+_PART: Final = 0.5
+"""Of what is left of the budget: the work goes on meanwhile, and pays from the same."""
 _KEPT: Final = 2_000
 """Characters of a reply that can't be used, for people."""
 _LEAVE_S: Final = 0.5
@@ -140,7 +142,7 @@ class Condenser:
                         model.close()
                         model = None
                     model = model or self._opener(asked.model)
-                    with self._budget.reserve(asked.most, model) as reserved:
+                    with self._budget.reserve(asked.most, model, part=_PART) as reserved:
                         how: dict[str, Any] = {"within_s": _LONGEST_S, "most_tokens": reserved.most_tokens}
                         reply = model.ask(asked.request, self._stop, **how)
                         reserved.settle(reply)

@@ -14,8 +14,8 @@ from orchestrator.memory.plain import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.agent.journal import Journal
     from orchestrator.events import Event
-    from orchestrator.journal.writer import Writer
     from orchestrator.runs import Verdict
     from sandbox.open import Sandbox
 
@@ -25,10 +25,10 @@ _POINT: Final = 500
 _AGAIN: Final = "Nothing has changed since it was refused last: what was said then holds."
 
 
-def refused(found: e.Refused, journal: Writer, sandbox: Sandbox, *, count: int, most: int, longest: int) -> str:
+def refused(found: e.Refused, journal: Journal, sandbox: Sandbox, *, count: int, most: int, longest: int) -> str:
     """Return what the model is told. `sandbox` has the tree that was submitted, `longest` are the characters for it."""
-    ruling, failed = journal.view.ruling, _failed(journal.events, sandbox, longest)
-    unmet = [f"- {one_line(point, _POINT)}" for point in ruling.unmet] if ruling is not None and not failed else []
+    failed = _failed(journal.events, sandbox, longest)
+    unmet = [] if failed else [f"- {one_line(point, _POINT)}" for point in _unmet(journal.events)]
     told = _AGAIN if found.again else "\n\n".join(failed) or "\n".join(unmet)
     return wording.fill("refused", why=found.why, count=str(count), most=str(most), told=told)
 
@@ -39,6 +39,16 @@ def said(verdict: Verdict, longest: int = _LONGEST) -> str:
     more = filter(None, (end, "with the base's test files put back" if verdict.base_tests else "", verdict.flaky))
     shown = signal(verdict.output.encode(), longest=longest).text
     return f"$ {verdict.command}\n{shown}\n[{', '.join(more)}]"
+
+
+def _unmet(events: Sequence[Event]) -> tuple[str, ...]:
+    """Return the points that the judge found missing, since the work was last looked at."""
+    for event in reversed(events):
+        if isinstance(event.body, e.Ruled):
+            return event.body.ruling.unmet
+        if isinstance(event.body, e.Checkpointed):
+            break
+    return ()
 
 
 def _failed(events: Sequence[Event], sandbox: Sandbox, longest: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.agent import tools
 from orchestrator.agent.guards.acts import WINDOW
 from orchestrator.agent.guards.same import located
+from orchestrator.agent.role import MAIN
 from orchestrator.dialogue import Reply, Turn
 from orchestrator.memory import working
 from orchestrator.notes import Summary, Window, WorkingMemory
@@ -42,6 +43,7 @@ Span = tuple[int, int]
 class Sight:
     """What of the dialogue the model sees: its first turn with the `window` behind it, then what stands at `start` on.
 
+    `tools` are the names of those that it has.
     `steps` are the numbers of all replies, `places` where they are in the dialogue, `left_out` is how many of them
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
     the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
@@ -51,6 +53,7 @@ class Sight:
     """
 
     system: str = ""
+    tools: frozenset[str] = MAIN.tools
     steps: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
     start: int = 1
@@ -72,6 +75,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.system = ""
+        self.tools = MAIN.tools
         self.dialogue: list[Turn | Reply] = []
         self.steps: list[int] = []
         self.places: list[int] = []
@@ -106,6 +110,7 @@ class Talk:
         """What of it the model sees."""
         return Sight(
             system=self.system,
+            tools=self.tools,
             steps=tuple(self.steps),
             places=tuple(self.places),
             start=self.start,
@@ -137,7 +142,9 @@ class Talk:
     def estimated(self) -> int:
         """Estimated tokens of what the model sees: system text and tools, the first turn with the window, the rest."""
         sums = self.sums
-        return fixed(self.system) + sums[min(1, len(sums) - 1)] + self._window_size + sums[-1] - self._before
+        return (
+            fixed(self.system, self.tools) + sums[min(1, len(sums) - 1)] + self._window_size + sums[-1] - self._before
+        )
 
     @property
     def tokens(self) -> int:
@@ -257,15 +264,15 @@ def at_most(estimated: float) -> int:
 
 
 @cache
-def fixed(system: str) -> int:
-    """Return about how many tokens the system text and the tools have: the same for every request of a run."""
-    return estimate(system) + told()
+def fixed(system: str, names: frozenset[str]) -> int:
+    """Return about how many tokens the system text and the tools have: the same for every request of an agent."""
+    return estimate(system) + told(names)
 
 
 @cache
-def told() -> int:
+def told(names: frozenset[str]) -> int:
     """Return about how many tokens the tools have as the model is told of them."""
-    return sum(_AROUND + estimate(spec.model_dump_json()) for spec in tools.specs())
+    return sum(_AROUND + estimate(spec.model_dump_json()) for spec in tools.specs(names))
 
 
 def uncovered(steps: list[int] | tuple[int, ...], summed_up: int, first: int) -> tuple[Span, ...]:

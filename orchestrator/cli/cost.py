@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs, ReplyCost
 
 _HEADER: Final = ("STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
-_FOR: Final = {"step": "step", "condense": "summary"}
+_FOR: Final = {"step": "step", "candidate": "candidate", "condense": "summary"}
 
 
 @click.command()
@@ -25,9 +25,11 @@ _FOR: Final = {"step": "step", "condense": "summary"}
 def cost(screen: Screen, /, run: str) -> None:
     """Show what a run cost, reply by reply.
 
-    FOR says what a reply was for: the step itself, or a summary of the run up to it. IN, CACHED, OUT and REASONING are
-    tokens as the provider counted them; REQUEST is the size of what was sent in bytes, KEPT how much of the request
-    before it that begins with: little, where the context was built anew (show --context).
+    FOR says what a reply was for: the step itself, one of several candidates for it, a summary of the run up to it, or
+    a judge's ruling; of a sub-agent's, behind its name.
+    IN, CACHED, OUT and REASONING are tokens as the provider counted them; REQUEST is the size of what was sent in
+    bytes, KEPT how much of the request before it that begins with: little, where the context was built anew
+    (show --context).
     Replies of undone steps and summaries are in it: they were paid for.
     The last lines say what it cost in all, what other families would have cost at the same usage, and which limits of
     the run are near.
@@ -70,7 +72,7 @@ def _row(reply: ReplyCost) -> list[Text]:
     kept = f"{sent.kept * 100 / sent.previous:.4g} %" if sent and sent.previous and reply.kind == "step" else ""
     cells = [
         str(reply.step),
-        _FOR[reply.kind],
+        f"{reply.agent}: {_FOR[reply.kind]}" if reply.agent else _FOR[reply.kind],
         *map(count, figures),
         money(reply.cost_usd),
         count(sent.size) if sent else "",

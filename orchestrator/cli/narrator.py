@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import states
+from orchestrator.cli.team import begun, merged, returned
 from orchestrator.cli.text import duration, first_line, lines, plural, tail, visible
 from orchestrator.cli.wording import (
     ACCEPTANCE_LINES,
     ORIGINS,
     PROSE_LINES,
     Line,
+    asked,
     built,
     call_line,
     changes,
+    chosen,
     describe,
     ended,
     guarded,
@@ -24,6 +27,7 @@ from orchestrator.cli.wording import (
     judged,
     landing,
     printed,
+    proposed,
     reached,
     rebuilt,
     ruled,
@@ -49,11 +53,14 @@ OUTPUT_LINES: Final = 5
 class Narrator:
     """Tells a run. It keeps what the status line needs: step, time, tokens, money and what is going on.
 
+    `run` is what the commands to paste call it.
+
     `step` is the number of the last one, `uncounted` how many up to it don't count against the limit: a fork's are
     those of the run that it comes from, and a rewind's what it took back, and itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "RUN") -> None:
+        self._run = run
         self.step = 0
         self.uncounted = 0
         self.limits = RunLimits()
@@ -71,6 +78,7 @@ class Narrator:
         self._open = False
         self._reused = False
         self._said: list[Said] = []
+        self._children: dict[str, Narrator] = {}
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
@@ -153,6 +161,14 @@ class Narrator:
         why = f": {failure.cause}" if failure.cause else ""
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
 
+    def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
+        self.doing = f"trying {len(body.candidates)} candidates"
+        return [Line("candidates", proposed(body), prose=True)]
+
+    def _chosen(self, _event: e.Event, body: e.Chosen) -> list[Line]:
+        self.doing = "asking the model"
+        return [Line("", row, prose=True) for row in chosen(body)]
+
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
         self._open, self._reused = True, False
@@ -207,14 +223,34 @@ class Narrator:
     def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
         return [Line("limit", landing(body), prose=True)]
 
+    def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
+        self._children[body.child] = Narrator()
+        self._children[body.child].limits = body.limits
+        return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
+
+    def _within(self, event: e.Event, body: e.Within) -> list[Line]:
+        """Tell what a sub-agent does as what an agent does, under its name."""
+        child = self._children.setdefault(body.child, Narrator())
+        told = child.tell(event.model_copy(update={"body": body.body}))
+        self.doing = f"{visible(body.child)}: {child.doing}"
+        return [_below(body.child, line) for line in told]
+
+    def _child_finished(self, _event: e.Event, body: e.ChildFinished) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), text)) for text in returned(body)]
+
+    def _child_merged(self, _event: e.Event, body: e.ChildMerged) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), merged(body)))]
+
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
 
     def _rewind_requested(self, event: e.Event, body: e.RewindRequested) -> list[Line]:
         said = f": {first_line(body.message)}" if body.message else ""
-        asked = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
-        return [Line("rewind", asked, prose=True)]
+        if body.why == "denied":
+            return [Line("denied", Text(f"what came after step {body.step} is undone"), prose=True)]
+        what = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
+        return [Line("rewind", what, prose=True)]
 
     def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
         lost = []
@@ -269,8 +305,22 @@ class Narrator:
         self.doing, self._header, self._unproven = "parked", "", True
         self._calls.clear()
         self._said.clear()
+        if body.why in {"question", "approval"}:
+            self.doing = "waiting for a person"  # With what, until when and what to type is told already.
+            return []
         told = f"{visible(body.text)}; no worker has it until `dreamdock resume`"
         return [Line("parked" if body.why == "lost" else "paused", Text.assemble(("‖ ", "yellow"), told), prose=True)]
+
+    def _asked(self, _event: e.Event, body: e.Asked) -> list[Line]:
+        self._header = ""
+        return asked(body, self._run)
+
+    def _answered(self, event: e.Event, body: e.Answered) -> list[Line]:
+        self.doing = "queued"
+        by = f"{visible(event.who)} says" if body.by == "person" else "nobody in time, so it is"
+        why = f": {body.why}" if body.why else ""
+        said = Text(f"{visible(body.id)}, {by}: {first_line(f'{body.answer}{why}')}")
+        return [Line("answer", said, prose=True, limit=PROSE_LINES)]
 
     def _resume_requested(self, event: e.Event, _body: e.ResumeRequested) -> list[Line]:
         return [Line("resume", Text(f"asked for by {visible(event.who)}"))]
@@ -327,6 +377,17 @@ class Narrator:
 
 def _note(text: Text) -> Line:
     return Line("", text)
+
+
+def _mark(child: str) -> Text:
+    """Return what stands before each line of a sub-agent."""
+    return Text(f"{visible(child)} │ ", "cyan")
+
+
+def _below(child: str, line: Line) -> Line:
+    """Return a sub-agent's line as one of the agent above: its label stands in it."""
+    label = Text(f"{line.label}: " if line.label else "", "dim")
+    return line._replace(label="", text=Text.assemble(_mark(child), label, line.text))
 
 
 def _warning(words: str) -> Line:

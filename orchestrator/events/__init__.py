@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -25,6 +26,8 @@ from orchestrator.events.life import (
 )
 from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
+    Answered,
+    Asked,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -36,31 +39,45 @@ from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Wea
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
+    Candidate,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Landing,
     Level,
     Limit,
     Prompted,
+    Proposed,
+    Ran,
     Rebuilt,
     Replied,
     RequestFailed,
     Rewound,
     RulesRead,
+    Tried,
 )
 
 __all__ = [
     "FORMAT",
+    "Answered",
+    "Asked",
     "AttemptLost",
     "Body",
     "Built",
     "CallFinished",
     "CallStarted",
     "CancelRequested",
+    "Candidate",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
+    "Chosen",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -75,6 +92,8 @@ __all__ = [
     "PauseRequested",
     "PreemptRequested",
     "Prompted",
+    "Proposed",
+    "Ran",
     "Rebuilt",
     "Refused",
     "Replied",
@@ -90,7 +109,10 @@ __all__ = [
     "Spent",
     "Steered",
     "Submitted",
+    "Tried",
     "Weakened",
+    "Within",
+    "innermost",
     "paid",
     "price_of",
     "spent",
@@ -109,6 +131,8 @@ Body = Annotated[
     | SandboxReady
     | Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished
@@ -120,6 +144,10 @@ Body = Annotated[
     | Landing
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened
@@ -132,6 +160,8 @@ Body = Annotated[
     | ResumeRequested
     | Steered
     | RetryRequested
+    | Asked
+    | Answered
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

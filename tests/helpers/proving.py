@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import events as e
 from orchestrator.agent.around import Around
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.loop import Agent
 from orchestrator.court import Court
 from orchestrator.models import open_script
 from orchestrator.runs import Acceptance
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from working import Opened
 
+    from orchestrator.agent.ending import Ending
     from orchestrator.journal.writer import Writer
     from sandbox.open import Sandbox
     from sandbox.spec import Base

@@ -6,10 +6,12 @@ from itertools import pairwise
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import behind
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Turn
 from orchestrator.notes import NoteKind
 from orchestrator.runs import Acceptance, RunSpec
+from orchestrator.settings import RunLimits
 
 PROMPT = e.Prompted(system="You are tested.", text="Do it.")
 
@@ -106,23 +108,25 @@ def test_loops_are_judged_by_what_was_done_since_a_person_spoke() -> None:
 
 def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec) -> None:
     task = "mend $HOME and ${x} {accept}"
-    text = wording.task(spec.model_copy(update={"task": task}), "")
+    text = wording.task(MAIN, spec.model_copy(update={"task": task}), "")
     assert task in text
     assert "No command decides" in text
     accept = Acceptance(command="make check", origin="flag")
-    text = wording.task(spec.model_copy(update={"accept": accept}), "Use tabs.")
+    text = wording.task(MAIN, spec.model_copy(update={"accept": accept}), "Use tabs.")
     assert "`make check`" in text
     assert text.endswith("Use tabs.")
 
 
 def test_tools_are_told_in_a_frozen_order_and_small() -> None:
-    specs = tools.specs()
-    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "submit"]
+    specs = tools.specs(MAIN.hands(RunLimits()))
+    names = [
+        *("bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "ask", "submit")
+    ]
     assert [spec.name for spec in specs] == names
     assert all(spec.parameters.get("required", ["some"]) for spec in specs), "an empty list isn't valid everywhere"
     assert sum(len(spec.model_dump_json()) for spec in specs) < 4_500
     assert "title" not in str(specs)
-    assert tools.specs() is specs
+    assert tools.specs(MAIN.hands(RunLimits())) is specs
 
 
 def test_rules_of_a_folder_are_no_output_of_the_command_that_came_there() -> None:

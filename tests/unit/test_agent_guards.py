@@ -10,7 +10,7 @@ from working import SUBMIT, attempt, base, bash, box, lose, opened, script, star
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
-from orchestrator.agent.loop import Kind
+from orchestrator.agent.ending import Kind
 from orchestrator.runs import Outcome
 from orchestrator.steering import More, Steering
 

@@ -15,8 +15,9 @@ from orchestrator import events as e
 from orchestrator.agent import window
 from orchestrator.agent.around import Around
 from orchestrator.agent.context import Projection
+from orchestrator.agent.ending import Kind
 from orchestrator.agent.fitting import MOST_REFUSED
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn, Usage
 from orchestrator.errors import TooLongError
 from orchestrator.journal.writer import Writer, create

@@ -8,7 +8,8 @@ import pytest
 from working import SUBMIT, attempt, base, bash, box, lose, opened, script, start, work
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.ending import Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.writer import Writer

@@ -13,9 +13,9 @@ from working import SUBMIT, base, bash, box, lose, opened, script, start
 
 from orchestrator import events as e
 from orchestrator.agent.budget import Budget
+from orchestrator.agent.ending import Kind
 from orchestrator.agent.evidence import evidence
 from orchestrator.agent.judging import MOST_TRIES, Judge, parsed
-from orchestrator.agent.loop import Kind
 from orchestrator.court import Court, accepted
 from orchestrator.errors import ModelError
 from orchestrator.memory.working import begin

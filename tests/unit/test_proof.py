@@ -10,7 +10,7 @@ from proving import CHECK, MEND, Proving, proving, refusals, told
 from working import SUBMIT, base, bash, box, kinds, lose, opened, results, script, start
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Ending, Kind
+from orchestrator.agent.ending import Ending, Kind
 from orchestrator.court import Court, accepted
 from orchestrator.journal.fold import fold
 from orchestrator.runs import Acceptance, State, Weakening
