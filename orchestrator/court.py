@@ -66,12 +66,15 @@ class Court:
     def _ran(self, tree: str, command: str) -> tuple[CommandResult, tuple[Diagnostic, ...]]:
         with self.opened(tree) as box:
             result = box.run(command)
-            return result, kept(diagnosed(box, result))
+            return result, kept(diagnosed(box, result, command))
 
 
 def accepted(view: RunView) -> str:
     """Return what to say of a run that is accepted: what its proof leaves open, if anything."""
-    if view.verdicts:
-        return "; ".join(verdict.flaky for verdict in view.verdicts if verdict.flaky)
-    by = f"{view.ruling.judge} rules that it's done" if view.ruling else "nothing proves it"
-    return f"no acceptance command: {by}"
+    told = [verdict.flaky for verdict in view.verdicts if verdict.flaky]
+    if not view.verdicts:
+        by = f"{view.ruling.judge} rules that it's done" if view.ruling else "nothing proves it"
+        told.append(f"no acceptance command: {by}")
+    if view.weakened and view.ruling is None:
+        told.append(f"flagged: {', '.join(dict.fromkeys(one.kind for one in view.weakened))}")
+    return "; ".join(told)

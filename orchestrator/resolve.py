@@ -127,7 +127,7 @@ def _judge(request: RunRequest, settings: Settings, known: Catalog, own: str) ->
     asked = request.judge or settings.judge
     if asked in _NO_MODEL:
         return {"judge": own if asked == "auto" else ""}
-    if not is_known(known.choose(asked)) and _price(request.price) != (None, True):
+    if asked != own and not is_known(known.choose(asked)) and _price(request.price) != (None, True):
         cause = f"the price of the judge {asked} isn't known"
         raise ConfigError(
             "the money limit couldn't be kept", cause=cause, hint="name another --judge, or --price unknown"

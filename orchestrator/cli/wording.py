@@ -74,6 +74,8 @@ def describe(spec: RunSpec) -> list[Line]:
         told.append(Line("requires", Text(f"a worker with {', '.join(wanted)}"), prose=True))
     if spec.priority is not Priority.NORMAL:
         told.append(Line("priority", Text(spec.priority)))
+    if spec.judge_always:
+        told.insert(4, Line("judge", Text(visible(spec.judge))))
     told[3:3] = [Line("" if number else "set-up", _command(line)) for number, line in enumerate(spec.setup)]
     if spec.image:
         built = f", built from {visible(spec.build)}" if spec.build else ""
@@ -338,6 +340,8 @@ def _command(command: str) -> Text:
 
 
 def _acceptance(spec: RunSpec) -> Text:
+    if spec.accept is None and spec.judge:
+        return Text(f"none: {visible(spec.judge)} rules on the result; --accept CMD names one", "yellow")
     if spec.accept is None:
         return Text("none: the result will be unproven; --accept CMD names one", "yellow")
     origin = ORIGINS.get(spec.accept.origin, visible(spec.accept.origin))

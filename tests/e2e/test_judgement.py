@@ -1,11 +1,13 @@
-"""A run that goes in circles, and one that leaves its failing test out: both end as they should, and say why."""
+"""Runs that go in circles, leave tests out, are refused or judged: all of them end as they should, and say why."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from kit import SUBMIT
+from fake_provider import FakeProvider, chat
+from kit import MEND, SUBMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,3 +43,50 @@ def test_a_test_that_is_left_out_is_named_beside_the_verdict(
     run_id = stack.json("ps", "-a", "-n", "1")["runs"][0]["id"]
     [found] = stack.json("show", run_id)["run"]["weakened"]
     assert (found["path"], found["text"]) == (str(test), "@pytest.mark.skip")
+
+
+def test_a_refused_submission_is_mended_in_the_same_run(stack: Stack, repo: Path, script: Callable[..., Path]) -> None:
+    plan = ("note", {"kind": "task", "text": "mend the split"})
+    path = script(plan, SUBMIT, ("note", {"id": "t1", "state": "done"}), SUBMIT, MEND, SUBMIT)
+    done = stack("run", "mend it", "--repo", str(repo), "--model", f"scripted/{path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "items of your plan are open" in done.stdout
+    assert "refused" in done.stdout
+    assert "the acceptance command fails on the final tree · the model was told" in done.stdout
+    run = stack.json("show", "@", cwd=repo)["run"]
+    assert (run["outcome"], run["refusals"], run["step"]) == ("succeeded", 1, 6)
+    assert [verdict["exit_code"] for verdict in run["verdicts"]] == [0]
+    kinds = [entry["kind"] for entry in stack.json("audit", "@", cwd=repo)["entries"]]
+    assert (kinds.count("accept"), kinds.count("refused")) == (2, 1)
+
+
+def test_a_judge_rules_where_no_command_can(stack: Stack, repo: Path) -> None:
+    def calling(number: int, name: str, **arguments: str) -> Any:
+        return chat(calls=[(f"c{number}", name, json.dumps(arguments))])
+
+    def ruling(verdict: str, *unmet: str) -> Any:
+        return chat(json.dumps({"verdict": verdict, "unmet": unmet, "why": "that is how it looks"}))
+
+    answers = (
+        calling(1, "submit", summary="I did all of it"),
+        ruling("fail", "nothing is in note.txt"),
+        calling(2, "bash", command="echo hello > note.txt"),
+        calling(3, "submit", summary="I did all of it"),
+        ruling("pass"),
+    )
+    with FakeProvider(*answers) as fake:
+        flags = ("--model", "openai-compatible/m", "--base-url", f"{fake.url}/v1", "--price", "0", "--accept", "")
+        done = stack("run", "write a note", "--repo", str(repo), *flags)
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = [request.body["messages"] for request in fake.asked]
+    assert "- nothing is in note.txt" in str(asked[2])
+    assert "I did all of it" not in str(asked[1]) + str(asked[4])
+    assert "+hello" in asked[4][-1]["content"]
+    assert "succeeded (judged)" in done.stdout
+    assert "✗ failed by openai-compatible/m: that is how it looks" in done.stdout
+    shown = stack.json("show", "@", cwd=repo)["run"]
+    assert (shown["label"], shown["ruling"]["verdict"]) == ("succeeded (judged)", "pass")
+    assert [reply["kind"] for reply in stack.json("cost", "@", cwd=repo)["replies"]].count("judge") == 2
+    assert [entry["kind"] for entry in stack.json("audit", "@", cwd=repo)["entries"]].count("ruled") == 2
+    without = stack("run", "write a note", "--repo", str(repo), *flags, "--judge", "off", "--dry-run", "--json")
+    assert json.loads(without.stdout)["spec"]["judge"] == ""

@@ -198,4 +198,4 @@ def test_a_claim_without_work_is_flagged(start: Any, proving: Proving) -> None:
     journal = start()
     proving.work(journal, script(SUBMIT))
     assert [found.kind for found in journal.view.weakened] == [Weakening.NOTHING]
-    assert accepted(journal.view) == "no acceptance command: nothing proves it"
+    assert accepted(journal.view) == "no acceptance command: nothing proves it; flagged: nothing changed"
