@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from orchestrator.models.families import Choice
 
 
-Kind = Literal["step", "condense", "judge"]
-_KINDS: Final[dict[str, Kind]] = {"condensed": "condense", "ruled": "judge"}
+Kind = Literal["step", "candidate", "condense", "judge"]
+_KINDS: Final[dict[str, Kind]] = {
+    "replied": "step",
+    "proposed": "candidate",
+    "condensed": "condense",
+    "ruled": "judge",
+}
 
 
 class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
-    `kind` says what for: the reply of a step, a summary of the run up to and with it, to condense the context, or a
-    ruling on what it submitted. `agent` names the sub-agent whose step it is, empty for the run's own.
+    `kind` says what for: the reply of a step, one of several that were asked for at once for it, a summary of the run
+    up to and with it, to condense the context, or a ruling on what it submitted. `agent` names the sub-agent whose step
+    it is, empty for the run's own.
     """
 
     step: int
@@ -67,7 +73,7 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     replies = tuple(
         ReplyCost(
             step=body.step,
-            kind=_KINDS.get(body.type, "step"),
+            kind=_KINDS[body.type],
             model=reply.model or model,
             usage=reply.usage,
             cost_usd=reply.cost_usd,
@@ -76,7 +82,7 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
         )
         for event in events
         for body, path in (e.innermost(event.body),)
-        if isinstance(body, e.Replied | e.Condensed | e.Ruled)
+        if isinstance(body, e.Replied | e.Proposed | e.Condensed | e.Ruled)
         for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}

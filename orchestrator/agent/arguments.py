@@ -9,6 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MOST_AT_ONCE: Final = 8
 """Sub-agents of one call."""
+LONGEST_QUESTION: Final = 4000
+LONGEST_OPTION: Final = 200
+"""Characters."""
+MOST_OPTIONS: Final = 10
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 
 
@@ -30,9 +34,29 @@ def _said(text: str) -> str:
     return text.strip()
 
 
+def _asked(text: str) -> str:
+    if len(said := _said(text)) > LONGEST_QUESTION:
+        raise ValueError(f"it has {len(said)} characters of {LONGEST_QUESTION}")
+    return said
+
+
+def _option(text: str) -> str:
+    if len(said := _said(text)) > LONGEST_OPTION:
+        raise ValueError(f"it has {len(said)} characters of {LONGEST_OPTION}")
+    return said
+
+
+def _choices(options: list[str]) -> list[str]:
+    if len(options) > MOST_OPTIONS:
+        raise ValueError(f"there are {len(options)}, and {MOST_OPTIONS} may be")
+    return options
+
+
 # Not as constraints of the schema: every request carries that.
 Name = Annotated[str, AfterValidator(_named)]
 Text = Annotated[str, AfterValidator(_said)]
+Question = Annotated[str, AfterValidator(_asked)]
+Option = Annotated[str, AfterValidator(_option)]
 
 
 class _Arguments(BaseModel):
@@ -129,6 +153,16 @@ class Delegate(_Arguments):
     """
 
     tasks: Annotated[tuple[Given, ...], AfterValidator(_few)]
+
+
+class Ask(_Arguments):
+    """Ask a person, once in a reply. The work stops until there is an answer; without one in time default counts."""
+
+    question: Question
+    options: Annotated[list[Option], AfterValidator(_choices)] = Field(
+        default_factory=list, description="Answers to choose from."
+    )
+    default: Question = Field(description="What you'll do if nobody answers.")
 
 
 class Submit(_Arguments):

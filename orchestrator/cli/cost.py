@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs, ReplyCost
 
 _HEADER: Final = ("STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
-_FOR: Final = {"step": "step", "condense": "summary"}
+_FOR: Final = {"step": "step", "candidate": "candidate", "condense": "summary"}
 
 
 @click.command()
@@ -25,7 +25,8 @@ _FOR: Final = {"step": "step", "condense": "summary"}
 def cost(screen: Screen, /, run: str) -> None:
     """Show what a run cost, reply by reply.
 
-    FOR says what a reply was for: the step itself, or a summary of the run up to it; of a sub-agent's, behind its name.
+    FOR says what a reply was for: the step itself, one of several candidates for it, a summary of the run up to it, or
+    a judge's ruling; of a sub-agent's, behind its name.
     IN, CACHED, OUT and REASONING are tokens as the provider counted them; REQUEST is the size of what was sent in
     bytes, KEPT how much of the request before it that begins with: little, where the context was built anew
     (show --context).

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens, in and out, cached ones too.")
 @click.option("--seconds", type=click.IntRange(min=1), metavar="N", help="Most time, in seconds.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=1, max=8),
+    metavar="N",
+    help="Replies to try side by side for a hard step, each in a sandbox of its own.  [default: 1, off]",
+)
 @click.option("--image", metavar="IMAGE", help="Image of the sandbox; base, python, node, c are ours.  [default: base]")
 @click.option(
     "--build", metavar="PATH", help="Dockerfile of the repository to build the image from; the operator must allow it."

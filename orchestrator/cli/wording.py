@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.text import count, duration, first_line, lines, moment, money, plural, tail, visible
 from orchestrator.endings import last
 from orchestrator.limits import Use, uses
 from orchestrator.runs import Outcome, Priority
 from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall, Usage
-    from orchestrator.runs import Requires, Ruling, RunSpec, RunView, Verdict, Weakness
+    from orchestrator.runs import Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -35,6 +35,7 @@ ORIGINS: Final = {
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
 _WEAKENED: Final = 20
+_QUESTION_LINES: Final = 20
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _TELLING: Final = ("kind", "id", "text", "query", "pattern", "path")
@@ -60,6 +61,8 @@ def describe(spec: RunSpec) -> list[Line]:
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
     tokens = f" · {count(spec.limits.tokens)} tokens" if spec.limits.tokens < RunLimits().tokens else ""
     limits = f"{plural(spec.limits.steps, 'step')}{tokens} · {spendable} · {duration(spec.limits.seconds)}"
+    if spec.limits.candidates > 1:
+        limits += f" · {spec.limits.candidates} candidates for a hard step"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
@@ -146,6 +149,32 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     return [told[0]._replace(label="flagged"), *told[1:]] if told else []
 
 
+def asked(question: Question, run: str) -> list[Line]:
+    """Return what a run waits for a person with: text, options, until when, what happens then, and what to type."""
+    rows = [row for row in lines(question.text) if row][:_QUESTION_LINES] or [""]
+    told = [Line("" if number else question.kind, Text(row), prose=True) for number, row in enumerate(rows)]
+    told[0] = told[0]._replace(text=Text.assemble(("? ", "yellow"), told[0].text))
+    if question.kind == "approval":
+        told.insert(0, Line("approval", Text(f"step {question.step} needs one ({visible(question.id)}):")))
+        told[1] = told[1]._replace(label="")
+    told += [
+        Line("", Text(f"  {number}  {first_line(option)}"), prose=True)
+        for number, option in enumerate(question.options, start=1)
+    ]
+    default = first_line(question.default)
+    told.append(Line("", Text(f"until {moment(question.deadline)}; then: {default}", "dim"), prose=True))
+    return told + [Line("", Text(f"  {command}")) for command in commands(question, run)]
+
+
+def commands(question: Question, run: str) -> tuple[str, ...]:
+    """Return what to type to a run that waits for a person, ready to paste."""
+    if question.kind == "question":
+        first = f"dreamdock answer {run} 1" if question.options else f'dreamdock answer {run} "…"'
+        return (first, f"dreamdock diff {run}", f"dreamdock cancel {run}")
+    approve = f"dreamdock approve {run} {visible(question.id)}"
+    return (approve, f'dreamdock deny {run} "…"', f"dreamdock diff {run} {question.step}")
+
+
 def built(body: e.Built) -> Text:
     """Return how the build of a repository's own image went, in a line."""
     what = f" · {visible(body.image)} from {visible(body.dockerfile)}"
@@ -171,6 +200,34 @@ def guarded(body: e.Guarded) -> Text:
     return Text.assemble(
         ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
     )
+
+
+def proposed(body: e.Proposed) -> Text:
+    """Return how many replies were asked for at once, in a line."""
+    came = [one for one in body.candidates if one.reply is not None]
+    others = len({one.same_as or number for number, one in enumerate(body.candidates, start=1) if one in came})
+    lost = [f"{number}: {visible(one.failure)}" for number, one in enumerate(body.candidates, start=1) if one.failure]
+    told = f"{len(came)} replies at once for step {body.step}, {others} of them different"
+    return Text.assemble(told, (f" · {duration(body.seconds)}", "dim"), (f" · lost {'; '.join(lost)}" if lost else ""))
+
+
+def chosen(body: e.Chosen) -> list[Text]:
+    """Return what came of each candidate in its fork, and which one was taken."""
+    rows = [Text.assemble(f"{one.candidate}: ", *_tried(one)) for one in body.tried]
+    taken = f"{body.candidate} is taken" if body.candidate else "none is taken"
+    return [*rows, Text.assemble(taken, (f": {visible(body.why)}", "dim"))]
+
+
+def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
+    if one.failure:
+        yield ("✗ lost", "red")
+        yield (f": {visible(one.failure)}", "dim")
+        return
+    how = "timed out" if one.timed_out else f"exit code {one.exit_code}"
+    yield ("✓ the check passes", "green") if one.passed else (f"✗ the check fails: {how}", "red")
+    failed = f" · {plural(one.tests_failed, 'test')} failed" if one.tests_failed else ""
+    errors = f" · {plural(one.errors, 'error')}" if one.errors else ""
+    yield (f"{errors}{failed} · {plural(len(one.ran), 'call')} · {duration(one.seconds)}", "dim")
 
 
 def landing(body: e.Landing) -> Text:

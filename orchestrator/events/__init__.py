@@ -26,6 +26,8 @@ from orchestrator.events.life import (
 )
 from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
+    Answered,
+    Asked,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -37,33 +39,42 @@ from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Wea
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
+    Candidate,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Landing,
     Level,
     Limit,
     Prompted,
+    Proposed,
+    Ran,
     Rebuilt,
     Replied,
     RequestFailed,
     Rewound,
     RulesRead,
+    Tried,
 )
 
 __all__ = [
     "FORMAT",
+    "Answered",
+    "Asked",
     "AttemptLost",
     "Body",
     "Built",
     "CallFinished",
     "CallStarted",
     "CancelRequested",
+    "Candidate",
     "Checkpointed",
     "ChildFinished",
     "ChildKind",
     "ChildMerged",
     "ChildStarted",
+    "Chosen",
     "Claimed",
     "Condensed",
     "Deed",
@@ -81,6 +92,8 @@ __all__ = [
     "PauseRequested",
     "PreemptRequested",
     "Prompted",
+    "Proposed",
+    "Ran",
     "Rebuilt",
     "Refused",
     "Replied",
@@ -96,6 +109,7 @@ __all__ = [
     "Spent",
     "Steered",
     "Submitted",
+    "Tried",
     "Weakened",
     "Within",
     "innermost",
@@ -117,6 +131,8 @@ Body = Annotated[
     | SandboxReady
     | Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished
@@ -144,6 +160,8 @@ Body = Annotated[
     | ResumeRequested
     | Steered
     | RetryRequested
+    | Asked
+    | Answered
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

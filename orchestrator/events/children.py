@@ -12,10 +12,12 @@ from orchestrator.events.work import (
     CallFinished,
     CallStarted,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
     Landing,
     Prompted,
+    Proposed,
     Rebuilt,
     Replied,
     RequestFailed,
@@ -91,6 +93,8 @@ class ChildMerged(Value):
 Deed = Annotated[
     Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.events.children import Within
 from orchestrator.events.proof import Ruled
-from orchestrator.events.work import Condensed, Replied
+from orchestrator.events.work import Condensed, Proposed, Replied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,9 +27,14 @@ class Spent(NamedTuple):
 
 
 def paid(body: Body) -> tuple[Reply, ...]:
-    """Return the replies that an event was paid with: of steps that are undone later, summaries, sub-agents, too."""
+    """Return the replies that an event was paid with: of steps that are undone later, summaries, sub-agents, too.
+
+    Each is there once: a candidate that is taken was paid with the others.
+    """
     match body:
-        case Replied(reply=reply):
+        case Proposed(candidates=candidates):
+            return tuple(one.reply for one in candidates if one.reply is not None)
+        case Replied(candidate=0, reply=reply):
             return (reply,)
         case Condensed(reply=reply) | Ruled(reply=reply) if reply is not None:
             return (reply,)

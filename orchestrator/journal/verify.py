@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _VOUCHED: Final = (e.Claimed, e.Checkpointed, e.Rewound)
 """What a worker signs, whoever the event says that it's by."""
 _WORK: Final = (
-    *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Replied),
+    *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Proposed, e.Chosen, e.Replied),
     *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged, e.Ruled, e.Refused),
     *(e.ChildStarted, e.Within, e.ChildFinished, e.ChildMerged),
 )

@@ -70,6 +70,7 @@ class ScriptedReply(Value):
 
     `agent` names the sub-agent that it belongs to, empty for the run's own; one of a sub-agent's is NAME/NAME.
     `step` counts from 1, and `request` is the key of what was asked; both are 0 and empty where nothing was recorded.
+    `candidates` are given in their order, and from the first one again, where several replies are asked for at once.
     """
 
     agent: str = ""
@@ -81,6 +82,11 @@ class ScriptedReply(Value):
     finish_reason: str = "stop"
     step: int = Field(0, ge=0)
     request: str = ""
+    candidates: tuple[ScriptedReply, ...] = ()
+
+    def asked(self, candidate: int) -> ScriptedReply:
+        """Return the reply of this number among several, or the only one for 0."""
+        return self.candidates[(candidate - 1) % len(self.candidates)] if candidate and self.candidates else self
 
 
 class Script(NamedTuple):

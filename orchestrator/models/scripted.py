@@ -1,7 +1,8 @@
 """A model that follows a script: no key, no network, the same replies each time. It never pretends to be a model.
 
 A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
-written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
+written by hand or recorded as a cassette, see `orchestrator.models.cassette`. Where several replies are asked for at
+once, those of `"candidates": [reply, …]` in that line are given in their order; without it all of them are the same.
 A line with `"agent": NAME` is a reply of the sub-agent of that name, others are the run's own agent's.
 The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
 cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
@@ -117,6 +118,7 @@ class ScriptedModel:
         stop.check()
         done = request.before + sum(isinstance(said, Reply) for said in request.dialogue)
         line = self._to(request) if self._header.match == "request" else self._at(done)
+        line = line.asked(request.candidate)
         usage = line.usage or _estimate(request, line)
         if 0 < most_tokens < usage.output_tokens:
             line, usage = _cut_off(line), usage.model_copy(update={"output_tokens": most_tokens, "reasoning_tokens": 0})
