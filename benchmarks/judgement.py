@@ -1,7 +1,8 @@
 r"""How well output is read and loops are seen: `python -m benchmarks.judgement [--cases DIR] [--json]`.
 
 Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`, and
-those of budgets, see `benchmarks.budget_rows`.
+those of budgets, see `benchmarks.budget_rows`, and of the best of several candidates, see `benchmarks.best_rows`,
+which take root, an engine and the base image.
 DIR holds real output of real tools with known places: `errorformat.jsonl` (from reviewdog/errorformat) and
 `analysis-model.jsonl` (from jenkinsci/analysis-model); its README says more. It isn't part of the repository; by
 default it is looked for beside it.
@@ -29,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks import budget_rows, guard_rows
+from benchmarks import best_rows, budget_rows, guard_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
 from orchestrator.diagnostics.told import listed, told
@@ -225,7 +226,11 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    return present("judgement", [*rows(options.cases), *guard_rows.rows(), *budget_rows.rows()], as_json=options.json)
+    return present(
+        "judgement",
+        [*rows(options.cases), *guard_rows.rows(), *budget_rows.rows(), *best_rows.rows()],
+        as_json=options.json,
+    )
 
 
 if __name__ == "__main__":
