@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from benchmarks.report import Row
 from orchestrator.agent import tools
 from orchestrator.agent.budget import Budget, OverBudget
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.talk import Talk
 from orchestrator.dialogue import Request, Turn
 from orchestrator.models import catalog
@@ -48,7 +49,7 @@ def go_on(budget: Budget, model: Model) -> None:
     talk.system = "You read a ledger, line by line."
     talk.say(Turn(text="Read the ledger."))
     for step in range(1, _MOST_STEPS):
-        request = Request(system=talk.system, tools=tools.specs(), dialogue=tuple(talk.dialogue))
+        request = Request(system=talk.system, tools=tools.specs(MAIN.tools), dialogue=tuple(talk.dialogue))
         try:
             with budget.reserve(talk.most, model) as reserved:
                 reply = model.ask(request, Stop(), most_tokens=reserved.most_tokens)

@@ -13,6 +13,7 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator import host
+from orchestrator.agent import parking
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget
 from orchestrator.agent.judging import LONGEST_S, Judge
@@ -43,7 +44,7 @@ from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
+from orchestrator.stop import ASKED, CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from orchestrator.watching import watched
 from sandbox.errors import (
     ChannelLost,
@@ -98,6 +99,7 @@ _OUTCOMES: Final = {
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
     "looped": Outcome.LIMIT,
+    "denied": Outcome.LIMIT,
 }
 
 
@@ -377,6 +379,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == ASKED:
+            parking.park(self._journal, self._spec.approvals)
         elif reason == PREEMPTED:
             hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         else:

@@ -100,7 +100,7 @@ def _unread(entry: Entry) -> AuditEntry:
     return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)
 
 
-def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912  # One case per kind of event.
+def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
     """Yield the journal's commands, file changes, installs and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
@@ -150,6 +150,14 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Steered(text=said):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
+            case e.Asked() as body:
+                rest = f" ({'; '.join(body.options)})" if body.options else ""
+                text = f"{body.id}: {body.text}{rest}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
+                yield AuditEntry(**line, step=body.step, kind=body.type, text=text)
+            case e.Answered() as body:
+                by = event.who if body.by == "person" else "nobody in time"
+                why = f": {body.why}" if body.why else ""
+                yield AuditEntry(**line, step=None, kind=body.type, text=f"{body.id}: {body.answer}{why}, by {by}")
             case e.Parked(text=why) | e.PreemptRequested(text=why):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
             case (

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["step", "candidate", "condense", "judge"]
-_KINDS: Final[dict[str, Kind]] = {"proposed": "candidate", "condensed": "condense", "ruled": "judge"}
+_KINDS: Final[dict[str, Kind]] = {
+    "replied": "step",
+    "proposed": "candidate",
+    "condensed": "condense",
+    "ruled": "judge",
+}
 
 
 class ReplyCost(Value):
@@ -68,7 +73,7 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     replies = tuple(
         ReplyCost(
             step=body.step,
-            kind=_KINDS.get(body.type, "step"),
+            kind=_KINDS[body.type],
             model=reply.model or model,
             usage=reply.usage,
             cost_usd=reply.cost_usd,

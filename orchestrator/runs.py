@@ -228,6 +228,28 @@ class Child(Value):
     merged: bool | None = None
 
 
+Rule = Literal["installs", "deletions", "paths", "spending"]
+"""What of the settings' `approvals` a step came under."""
+
+
+class Question(Value):
+    """What a run waits for a person with, after `step`: the agent's own question, or an approval by the `rules`.
+
+    `deadline` is by Redis's clock: then `default` is the answer. `options` are the agent's, an approval has none.
+    `allows_usd` is up to how much an approval of spending reaches.
+    """
+
+    id: str
+    kind: Literal["question", "approval"]
+    step: int
+    text: str
+    options: tuple[str, ...] = ()
+    default: str
+    deadline: AwareDatetime
+    rules: tuple[Rule, ...] = ()
+    allows_usd: float = 0.0
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
@@ -238,6 +260,7 @@ class RunView(Value):
     of the last one that it was told. `extended` are the limits, where a retry changed them.
     `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
+    `question` is what it waits for a person with, while it does.
     `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
     the next checkpoint. `refusals` counts the submissions that weren't accepted. `pushed` is the last step that was
     known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
@@ -273,6 +296,7 @@ class RunView(Value):
     rewind_at: int = 0
     fork_of: str = ""
     fork_step: int = 0
+    question: Question | None = None
     host: str = ""
     preempting: str = ""
     pushed: int = 0

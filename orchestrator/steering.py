@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from orchestrator import answering
 from orchestrator import events as e
 from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
@@ -70,14 +71,16 @@ class Steering:
     def pause(self, run_id: str, *, now: bool = False) -> RunView:
         """Ask for a pause: the run waits, no worker is taken, and what it committed is kept.
 
-        One that nobody carries waits at once; else it does at the end of its step, or `now`, which undoes the step.
+        One that nobody carries waits at once, and on when a person's word has come, if it waits for that; else it does
+        at the end of its step, or `now`, which undoes the step.
         Raises UsageError for a run that is over.
         """
         journal = self._opened(run_id)
         for _ in range(_CROWDED):
             _refuse_over(journal.view)
             state, asked = journal.view.state, e.PauseRequested(now=now)
-            if state is State.WAITING or (journal.view.pausing and not now):
+            waits = state is State.WAITING and (journal.view.question is None or journal.view.pausing)
+            if waits or (journal.view.pausing and not now):
                 return journal.view
             known = len(journal.events)
             if state is State.QUEUED and _appended(journal, asked, paused(journal.view, self._who), operation="park"):
@@ -89,12 +92,14 @@ class Steering:
     def resume(self, run_id: str) -> RunView:
         """Put a parked run in line again, or take back a pause that hasn't come yet.
 
-        Raises UsageError for a run that is neither.
+        Raises UsageError for a run that is neither, and for one that waits for a person's word.
         """
         journal = self._opened(run_id)
         for _ in range(_CROWDED):
             view = journal.view
-            if view.state is State.WAITING:
+            if (awaited := answering.awaited(view)) and not view.pausing:
+                raise awaited
+            if view.state is State.WAITING and not awaited:
                 again = e.Dispatched(attempt=view.attempt + 1, reason=f"resumed by {self._who}")
                 if _appended(journal, e.ResumeRequested(), again, operation="resume"):
                     return journal.view
@@ -128,6 +133,8 @@ class Steering:
         said, journal = (_message(message),) if message else (), self._opened(run_id)
         for _ in range(_CROWDED):
             view = journal.view
+            if awaited := answering.awaited(view):
+                raise awaited
             if view.state is not State.DONE:
                 parked = view.state is State.WAITING
                 hint = f"dreamdock {'resume' if parked else 'logs -f'} {run_id}"

@@ -13,6 +13,7 @@ CANCELLED: Final = "cancelled"
 PAUSED: Final = "paused"
 SHUTDOWN: Final = "the worker was shut down"
 PREEMPTED: Final = "pre-empted"
+ASKED: Final = "a person is asked"
 LOST: Final = "lease lost"
 """Reasons that somebody looks at."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MOST_AT_ONCE: Final = 8
 """Sub-agents of one call."""
@@ -129,6 +129,16 @@ class Delegate(_Arguments):
     """
 
     tasks: Annotated[tuple[Given, ...], AfterValidator(_few)]
+
+
+class Ask(_Arguments):
+    """Ask a person, once in a reply. The work stops until there is an answer; without one in time `default` counts."""
+
+    question: str = Field(min_length=1, max_length=4000)
+    options: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=10, description="Answers to choose from; others may be given."
+    )
+    default: str = Field(min_length=1, max_length=1000, description="What you'll do if nobody answers.")
 
 
 class Submit(_Arguments):

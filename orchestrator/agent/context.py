@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.asking import Asking, answered
 from orchestrator.agent.guards.acts import trail
 from orchestrator.agent.refusing import said
 from orchestrator.agent.role import MAIN, SUBMIT
@@ -39,14 +40,14 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't
-    accepted. `open_reply` is a complete reply whose step isn't committed: its calls run (again); `shown` are the tokens
-    of their results. `lost` counts for each of its calls how many attempts ended, to the run's blame, while it ran.
-    `landed` are the limits near which it was told to land, as far as it may still know of that. `limits` are the tokens
-    that models take which refused more, `accepted` the most that each has taken, and `refused` counts how often in a
-    row one refused. `failures` is how many summaries in a row failed, `tries` how many were asked for since the context
-    was built anew. `sent_back` is the last step whose submission wasn't accepted, `proposed` the last one that several
-    replies were asked for.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't accepted,
+    the last one of step `sent_back`. `open_reply` is a complete reply whose step isn't committed: its calls run
+    (again); `shown` are the tokens of their results. `lost` counts for each of its calls how many attempts ended, to
+    the run's blame, while it ran. `landed` are the limits near which it was told to land, as far as it may still know
+    of that. `limits` are the tokens that models take which refused more, `accepted` the most that each has taken, and
+    `refused` counts how often in a row one refused. `failures` is how many summaries in a row failed, `tries` how many
+    were asked for since the context was built anew. `proposed` is the last step that several replies were asked for.
+    `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
@@ -65,6 +66,7 @@ class Context:
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
     refusals: int = 0
+    sent_back: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -74,7 +76,7 @@ class Context:
     refused: int = 0
     failures: int = 0
     tries: int = 0
-    sent_back: int = 0
+    asking: Asking = field(default_factory=Asking)
     proposed: int = 0
 
     @property
@@ -140,6 +142,7 @@ class Projection:
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
         self._refusals = 0
+        self._sent_back = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -154,12 +157,13 @@ class Projection:
         self._refused = 0
         self._failures = 0
         self._tries = 0
-        self._sent_back = 0
+        self._asking = Asking()
         self._proposed = 0
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
         for number, event in enumerate(events[self._taken :], start=self._taken):
+            self._asking = self._asking.take(event)
             if isinstance(event.body, e.Rewound):
                 self._go_back(events[:number], event.body)
             else:
@@ -238,6 +242,9 @@ class Projection:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
                 self._messages[event.seq] = text
+            case e.Answered() as body if self._asking.open is not None:
+                if text := answered(self._asking.open, body):
+                    self._messages[event.seq] = text
             case e.Forked() as body:
                 self._talk.fork(body)
                 self._step = self._forked_at = body.step
@@ -276,6 +283,7 @@ class Projection:
             spoken=self._spoken,
             guarded=tuple(self._guarded),
             refusals=self._refusals,
+            sent_back=self._sent_back,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
@@ -285,7 +293,7 @@ class Projection:
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
-            sent_back=self._sent_back,
+            asking=self._asking,
             proposed=self._proposed,
         )
 

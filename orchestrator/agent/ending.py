@@ -17,6 +17,7 @@ class Kind(StrEnum):
     TOKENS = "tokens"
     MONEY = "money"
     TIME = "time"
+    DENIED = "denied"  # A person said no, or nobody yes, to what it can't do without.
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.agent import tools, wording
+from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
 from orchestrator.agent.budget import Budget, OverBudget
 from orchestrator.agent.candidates import Candidates
@@ -28,13 +28,14 @@ from orchestrator.agent.refusing import refused
 from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.agent.team import Team
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
 from orchestrator.limits import Use
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
 from orchestrator.pushing import NoCopies
-from orchestrator.stop import PAUSED, PREEMPTED, Stopped
+from orchestrator.stop import ASKED, PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
@@ -77,6 +78,7 @@ class Agent:
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
+        self._approvals = Approvals(questions=0) if name else spec.approvals
         self._stop = stop
         self._around = around or Around()
         self._copies = self._around.copies
@@ -103,6 +105,7 @@ class Agent:
         Raises Stopped when the stop is set; what the model, the sandbox or the journal raise goes through.
         """
         try:
+            self._wait_for_people()  # Whoever committed the step may have been killed before it was parked.
             self._begin()
             self._heed()
             while (ending := self._proven(self._ending())) is None:
@@ -135,15 +138,18 @@ class Agent:
             self._journal.append(e.Prompted(text=wording.fill("retried", **told)))
         elif context.step and (context.summary is None or context.messages):
             note = "forked" if context.forked else "restarted"
-            self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
+            parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
+            self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
-    def _ending(self) -> Ending | None:
+    def _ending(self) -> Ending | None:  # One way to end each.
         """Return why it's over, or None. All of it is read from the journal."""
         context = self._context()
         if context.summary is not None and not context.messages and self._over is None:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
+        if context.asking.ended:
+            return Ending(Kind.DENIED, reason=context.asking.ended)
         uses = self._uses()
         if (used_up := next((use for use in uses if use.reached), None)) is not None:
             return Ending(Kind(used_up.what), reason=used_up.end)
@@ -186,15 +192,16 @@ class Agent:
         return ending
 
     def _heed(self) -> None:
-        """Do what is called for between steps: go back, end a loop, pause, give the worker up.
+        """Do what is called for between steps: go back, ask people, end a loop, pause, give the worker up.
 
-        Raises Stopped for the last two.
+        Raises Stopped for asking and the last two.
 
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
         self._fitting.settle()
         self._go_back()
+        self._wait_for_people()
         self._guard()
         self._land()
         if self._journal.view.pausing:
@@ -209,7 +216,7 @@ class Agent:
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
             self._rules, self._listing = Rules(self._sandbox), Listing(self._sandbox)  # Other files, other rules.
-            text = wording.fill("rewound", step=str(to.step))
+            text = wording.fill("denied" if asked.why == asking.DENIED else "rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
                     step=context.step + 1,
@@ -226,6 +233,15 @@ class Agent:
             self._copies.committed(context.step + 1)
             self._fitting.went_back()
             self._restarted = False
+
+    def _wait_for_people(self) -> None:
+        """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
+        found = parking.due(self._context(), self._approvals, self._journal.now)
+        if found is None:
+            return
+        ending = self._ending()
+        if found.kind == "approval" or ending is None or ending.kind is Kind.SUBMITTED:
+            raise Stopped(ASKED)
 
     def _guard(self) -> None:
         """Judge the last steps: the model is told of a loop, and to plan anew if it goes on; then the work ends."""
@@ -308,6 +324,7 @@ class Agent:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
             delegate = partial(self._team.delegate, context, call.id)
             about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
+            about |= {"asking": context.asking, "approvals": self._approvals}
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
@@ -370,8 +387,11 @@ class Agent:
         self._restarted = False
 
     def _sub_agent(self, *parts: Any, budget: Budget, role: Role, name: str) -> Ending:
-        """Have an agent like this one work on something of its own; nobody waits for copies of its steps."""
-        around = replace(self._around, copies=NoCopies(), budget=budget)
+        """Have an agent like this one work on something of its own.
+
+        Nobody waits for copies of its steps, proves what it submits, or is asked about it: this agent's step is judged.
+        """
+        around = replace(self._around, copies=NoCopies(), budget=budget, court=None)
         return Agent(*parts, around=around, role=role, name=name).run()
 
     def _context(self) -> Context:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUBMIT: Final = "submit"
 DELEGATE: Final = "delegate"
+ASK: Final = "ask"
 _READING: Final = frozenset({"bash", "read", "grep", "glob", NOTE, HISTORY, SUBMIT})
 _WRITING: Final = _READING | {"edit", "write", "processes"}
 
@@ -33,7 +34,7 @@ class Role:
         return self.tools | {DELEGATE} if allowed else self.tools
 
 
-MAIN: Final = Role("system", "task", _WRITING, delegates=True)
+MAIN: Final = Role("system", "task", _WRITING | {ASK}, delegates=True)
 EXPLORE: Final = Role("explore", "child_task", _READING, delegates=False)
 TASK: Final = Role("child", "child_task", _WRITING, delegates=True)
 _OF_CHILDREN: Final[dict[ChildKind, Role]] = {"explore": EXPLORE, "task": TASK}

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pydantic import ValidationError
 
 from orchestrator.agent import arguments as a
-from orchestrator.agent import commands, files, noting, recalling, submitting
+from orchestrator.agent import asking, commands, files, noting, recalling, submitting
 from orchestrator.agent.outcome import failed
-from orchestrator.agent.role import DELEGATE, MAIN, SUBMIT
+from orchestrator.agent.role import ASK, DELEGATE, MAIN, SUBMIT
 from orchestrator.agent.shown import LONGEST
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import ToolSpec
 from orchestrator.memory import history as past
 from orchestrator.memory.working import NOTE
@@ -45,6 +46,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     NOTE: a.Note,
     past.TOOL: a.History,
     DELEGATE: a.Delegate,
+    ASK: a.Ask,
     SUBMIT: a.Submit,
 }
 _EMPTY: Final = WorkingMemory()
@@ -77,7 +79,8 @@ class Hands:
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
     `history` is the run's past up to the last committed step, `listing` the files of the workspace. `names` are the
-    tools that there are, `delegate` has sub-agents work.
+    tools that there are, `delegate` has sub-agents work. `asking` is what people were asked, and `approvals` how many
+    questions they take.
     """
 
     sandbox: Sandbox
@@ -88,6 +91,8 @@ class Hands:
     listing: Listing | None = None
     names: Collection[str] = MAIN.tools
     delegate: Delegating = _nobody
+    asking: asking.Asking = field(default_factory=asking.Asking)
+    approvals: Approvals = field(default_factory=Approvals)
 
 
 def carry_out(hands: Hands, call: ToolCall) -> Outcome:
@@ -130,6 +135,8 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PL
             return recalling.recall(hands.history, arguments, longest)
         case a.Delegate():
             return hands.delegate(arguments, longest)
+        case a.Ask():
+            return asking.ask(hands.asking, hands.approvals, arguments)
         case _:
             return submitting.submit(hands.memory)
 

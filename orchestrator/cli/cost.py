@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs, ReplyCost
 
 _HEADER: Final = ("STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
-_FOR: Final = {"step": "step", "candidate": "candidate", "condense": "summary", "judge": "ruling"}
+_FOR: Final = {"step": "step", "candidate": "candidate", "condense": "summary"}
 
 
 @click.command()
@@ -26,7 +26,7 @@ def cost(screen: Screen, /, run: str) -> None:
     """Show what a run cost, reply by reply.
 
     FOR says what a reply was for: the step itself, one of several candidates for it, a summary of the run up to it, or
-    a ruling on what it submitted; of a sub-agent's, behind its name.
+    a judge's ruling; of a sub-agent's, behind its name.
     IN, CACHED, OUT and REASONING are tokens as the provider counted them; REQUEST is the size of what was sent in
     bytes, KEPT how much of the request before it that begins with: little, where the context was built anew
     (show --context).

@@ -15,6 +15,7 @@ from orchestrator.cli.wording import (
     ORIGINS,
     PROSE_LINES,
     Line,
+    asked,
     built,
     call_line,
     changes,
@@ -52,11 +53,14 @@ OUTPUT_LINES: Final = 5
 class Narrator:
     """Tells a run. It keeps what the status line needs: step, time, tokens, money and what is going on.
 
+    `run` is what the commands to paste call it.
+
     `step` is the number of the last one, `uncounted` how many up to it don't count against the limit: a fork's are
     those of the run that it comes from, and a rewind's what it took back, and itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "RUN") -> None:
+        self._run = run
         self.step = 0
         self.uncounted = 0
         self.limits = RunLimits()
@@ -243,8 +247,10 @@ class Narrator:
 
     def _rewind_requested(self, event: e.Event, body: e.RewindRequested) -> list[Line]:
         said = f": {first_line(body.message)}" if body.message else ""
-        asked = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
-        return [Line("rewind", asked, prose=True)]
+        if body.why == "denied":
+            return [Line("denied", Text(f"what came after step {body.step} is undone"), prose=True)]
+        what = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
+        return [Line("rewind", what, prose=True)]
 
     def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
         lost = []
@@ -299,8 +305,22 @@ class Narrator:
         self.doing, self._header, self._unproven = "parked", "", True
         self._calls.clear()
         self._said.clear()
+        if body.why in {"question", "approval"}:
+            self.doing = "waiting for a person"  # With what, until when and what to type is told already.
+            return []
         told = f"{visible(body.text)}; no worker has it until `dreamdock resume`"
         return [Line("parked" if body.why == "lost" else "paused", Text.assemble(("‖ ", "yellow"), told), prose=True)]
+
+    def _asked(self, _event: e.Event, body: e.Asked) -> list[Line]:
+        self._header = ""
+        return asked(body, self._run)
+
+    def _answered(self, event: e.Event, body: e.Answered) -> list[Line]:
+        self.doing = "queued"
+        by = f"{visible(event.who)} says" if body.by == "person" else "nobody in time, so it is"
+        why = f": {body.why}" if body.why else ""
+        said = Text(f"{visible(body.id)}, {by}: {first_line(f'{body.answer}{why}')}")
+        return [Line("answer", said, prose=True, limit=PROSE_LINES)]
 
     def _resume_requested(self, event: e.Event, _body: e.ResumeRequested) -> list[Line]:
         return [Line("resume", Text(f"asked for by {visible(event.who)}"))]

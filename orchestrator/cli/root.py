@@ -30,6 +30,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Steering": {
         "steer": Entry("steer:steer", "Tell the agent of a run something."),
+        "answer": Entry("answer:answer", "Answer the question that a run waits with."),
+        "approve": Entry("approve:approve", "Approve the step that a run waits with."),
+        "deny": Entry("approve:deny", "Deny it: the step is undone."),
         "pause": Entry("pause:pause", "Let a run wait, without a worker."),
         "resume": Entry("pause:resume", "Let a paused run go on."),
     },

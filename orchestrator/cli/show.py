@@ -52,8 +52,10 @@ def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostic
     if screen.json:
         document.write("dreamdock.show/1", {"run": document.run_fields(*listed)})
         return
-    put(screen, lines(listed, datetime.now(UTC)))
     short = screen.id(run_id)
+    put(screen, lines(listed, datetime.now(UTC), short))
+    if listed.view.question is not None:
+        return  # What to type is told with it.
     if listed.view.state is State.WAITING:
         screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
         return
@@ -98,8 +100,8 @@ def _stories(screen: Screen, run: str) -> None:
         layout.put(screen, stories.lines(told))
 
 
-def lines(listed: Listed, now: datetime) -> list[Line]:
-    """Return a run as labelled lines."""
+def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
+    """Return a run as labelled lines; commands to paste call it `short`."""
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
@@ -115,6 +117,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     if waiting is not None:
         why = sentence(waiting) or "for a worker that is free"
         told.append(wording.Line("waits", Text(f"{why} ({text.ordinal(waiting.place)} in line)"), prose=True))
+    told += _asked(view, short)
     if view.host:
         told.append(wording.Line("host", Text(text.visible(view.host))))
     if view.doing:
@@ -159,6 +162,18 @@ def _proof(view: RunView) -> list[Line]:
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
     told += wording.weakened(view.weakened)
     return told + (wording.ruled(view.ruling) if view.ruling else [])
+
+
+def _asked(view: RunView, short: str) -> list[Line]:
+    """Return what the run waits for a person with; nothing where it doesn't."""
+    from rich.text import Text
+
+    from orchestrator.cli import text, wording
+
+    told = wording.asked(view.question, short) if view.question is not None else []
+    if told and view.pausing:
+        told.append(wording.Line("pause", Text(f"then it waits on, as {text.visible(view.pausing)} asked")))
+    return told
 
 
 def _remote(view: RunView) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.text import count, duration, first_line, lines, moment, money, plural, tail, visible
 from orchestrator.endings import last
 from orchestrator.limits import Use, uses
 from orchestrator.runs import Outcome, Priority
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall, Usage
-    from orchestrator.runs import Requires, Ruling, RunSpec, RunView, Verdict, Weakness
+    from orchestrator.runs import Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -35,6 +35,7 @@ ORIGINS: Final = {
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
 _WEAKENED: Final = 20
+_QUESTION_LINES: Final = 20
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _TELLING: Final = ("kind", "id", "text", "query", "pattern", "path")
@@ -146,6 +147,32 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
     return [told[0]._replace(label="flagged"), *told[1:]] if told else []
+
+
+def asked(question: Question, run: str) -> list[Line]:
+    """Return what a run waits for a person with: text, options, until when, what happens then, and what to type."""
+    rows = [row for row in lines(question.text) if row][:_QUESTION_LINES] or [""]
+    told = [Line("" if number else question.kind, Text(row), prose=True) for number, row in enumerate(rows)]
+    told[0] = told[0]._replace(text=Text.assemble(("? ", "yellow"), told[0].text))
+    if question.kind == "approval":
+        told.insert(0, Line("approval", Text(f"step {question.step} needs one ({visible(question.id)}):")))
+        told[1] = told[1]._replace(label="")
+    told += [
+        Line("", Text(f"  {number}  {first_line(option)}"), prose=True)
+        for number, option in enumerate(question.options, start=1)
+    ]
+    default = first_line(question.default)
+    told.append(Line("", Text(f"until {moment(question.deadline)}; then: {default}", "dim"), prose=True))
+    return told + [Line("", Text(f"  {command}")) for command in commands(question, run)]
+
+
+def commands(question: Question, run: str) -> tuple[str, ...]:
+    """Return what to type to a run that waits for a person, ready to paste."""
+    if question.kind == "question":
+        first = f"dreamdock answer {run} 1" if question.options else f'dreamdock answer {run} "…"'
+        return (first, f"dreamdock diff {run}", f"dreamdock cancel {run}")
+    approve = f"dreamdock approve {run} {visible(question.id)}"
+    return (approve, f'dreamdock deny {run} "…"', f"dreamdock diff {run} {question.step}")
 
 
 def built(body: e.Built) -> Text:

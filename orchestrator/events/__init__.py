@@ -26,6 +26,8 @@ from orchestrator.events.life import (
 )
 from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
+    Answered,
+    Asked,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -58,6 +60,8 @@ from orchestrator.events.work import (
 
 __all__ = [
     "FORMAT",
+    "Answered",
+    "Asked",
     "AttemptLost",
     "Body",
     "Built",
@@ -156,6 +160,8 @@ Body = Annotated[
     | ResumeRequested
     | Steered
     | RetryRequested
+    | Asked
+    | Answered
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

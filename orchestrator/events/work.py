@@ -252,7 +252,7 @@ class Rewound(Value):
     type: Literal["rewound"] = "rewound"
     step: int
     to: int
-    why: Literal["rewind", "undo", "redo", "lost"]
+    why: Literal["rewind", "undo", "redo", "lost", "denied"]
     commit: str
     tree: str
     depth: int

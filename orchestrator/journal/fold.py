@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.runs import TRANSITIONS, Child, Outcome, RunView, State
+from orchestrator.runs import TRANSITIONS, Child, Outcome, Question, RunView, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,8 @@ _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 _TASK: Final = 120
 """Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
+_PARKED: Final = {"paused": "paused", "lost": "parked", "question": "question", "approval": "approval"}
+"""What a parked run waits for, in a word."""
 """What is so of a run that nobody carries."""
 
 
@@ -71,7 +73,8 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **whence}
         case e.Dispatched(attempt=attempt, reason=reason):
             again = _REOPENED if view.state is State.DONE else _resumed(view, event)
-            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, **_NOBODYS, **again}
+            none = {"question": None, **_NOBODYS}
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, **none, **again}
         case e.Claimed(host=host):
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at, "host": host}
         case e.SandboxReady():
@@ -80,19 +83,20 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"heard": heard} if heard else {}
         case e.Replied(step=step):
             return {**_paid(view, event), "doing": f"step {step}: replied"}
-        case e.Proposed(step=step, candidates=candidates):
-            return {**_paid(view, event), "doing": f"step {step}: trying {len(candidates)} candidates"}
         case e.Within() as body:
             return {**_paid(view, event), **_within(body), **_children(view, event)}
         case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
             return _children(view, event)
+        case e.Proposed(step=step, candidates=candidates):
+            return {**_paid(view, event), "doing": f"step {step}: trying {len(candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
             remote = {"pushed": body.pushed, "push_failed": body.push_failed}
             return {**_moment(view, body), "depth": view.depth + 1, "doing": "thinking", **remote}
         case e.RewindRequested(step=step, why=why):
-            return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
+            how = "denied: back" if why == "denied" else why
+            return {"rewinding": f"{how} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
             answered = body.asked or (0 if body.why == "lost" else view.rewind_at)
             later = view.rewind_at > answered  # Somebody asked for another one meanwhile.
@@ -117,9 +121,14 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.ResumeRequested():
             return {"pausing": ""}
         case e.Parked(why=why, text=text):
-            reason = "paused" if why == "paused" else "parked"
-            told = {"reason": reason, **_NOBODYS, "doing": text, "pausing": "", **_UNPROVEN}
-            return {"state": State.WAITING, "parked_at": event.at, **told}
+            told = {"reason": _PARKED[why], **_NOBODYS, "doing": text, **_UNPROVEN}
+            if view.question is None:  # Else who asked for a pause gets it when the answer is there.
+                told["pausing"] = ""
+            return {"state": State.WAITING, "parked_at": view.parked_at or event.at, **told}
+        case e.Asked() as body:
+            return {"question": Question(**body.model_dump(exclude={"type"}))}
+        case e.Answered():
+            return {"question": None}
         case e.Steered():
             return {"steered": event.seq}
         case e.RetryRequested(limits=limits):
@@ -135,6 +144,7 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "tree": body.tree or view.tree,
                 "ended_at": event.at,
                 "pausing": "",
+                "question": None,
                 **_NOBODYS,
                 "rewinding": "",
                 **_resumed(view, event),

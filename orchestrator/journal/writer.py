@@ -256,8 +256,10 @@ class Writer:
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
         cost = price_of(*(reply for body in bodies for reply in paid(body))).money_usd
+        asked = view.question if operation == "park" else None
+        until = int(asked.deadline.timestamp() * 1000) if asked is not None else ""
         released = tuple(self._released)  # Others may add to it meanwhile.
-        more = [FORMAT, f"{cost:.9f}", len(self._blobs), ",".join(released)]
+        more = [FORMAT, f"{cost:.9f}", len(self._blobs), ",".join(released), until]
         call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
         signed = moment if signer is not None else None
         return _Try(events, view, packing.weight(*datas), signed, call, len(released))

@@ -63,6 +63,9 @@ def test_a_real_bug_is_repaired_and_its_journal_tells_how(stack: Stack, tmp_path
     assert [calls[call_id] for call_id in not_taken] == list(told.not_taken)
     shown = [one for event in finished for one in event["diagnostics"]]
     stories = stack.json("show", run_id, "--diagnostics")["diagnostics"]
+    failed = [event for event in events if event["type"] == "judged" and event["verdict"]["exit_code"]]
+    assert len([event for event in events if event["type"] == "refused"]) == len(told.refused)
+    assert all(at in {place(one) for event in failed for one in event["diagnostics"]} for at in told.refused)
     for error in told.errors:
         assert_told(error, shown, stories)
     assert not [story for story in stories if story["open"]]

@@ -38,7 +38,7 @@ class Journal(Value):
     """What has to be in a run's journal: the line that is the fix, errors and guards, the proof.
 
     `plan` counts the items of the plan by their last state, `not_taken` names the tools whose calls were no good,
-    `weakened` what was done to tests, and where.
+    `weakened` what was done to tests, and where; `refused` has a place that each refused submission failed at.
     """
 
     fix: str
@@ -47,6 +47,7 @@ class Journal(Value):
     plan: dict[str, int] = Field(default_factory=dict)
     not_taken: tuple[str, ...] = ()
     weakened: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     verdicts: int = 1
 
 

@@ -108,18 +108,20 @@ def test_loops_are_judged_by_what_was_done_since_a_person_spoke() -> None:
 
 def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec) -> None:
     task = "mend $HOME and ${x} {accept}"
-    text = wording.task(spec.model_copy(update={"task": task}), "")
+    text = wording.task(MAIN, spec.model_copy(update={"task": task}), "")
     assert task in text
     assert "No command decides" in text
     accept = Acceptance(command="make check", origin="flag")
-    text = wording.task(spec.model_copy(update={"accept": accept}), "Use tabs.")
+    text = wording.task(MAIN, spec.model_copy(update={"accept": accept}), "Use tabs.")
     assert "`make check`" in text
     assert text.endswith("Use tabs.")
 
 
 def test_tools_are_told_in_a_frozen_order_and_small() -> None:
     specs = tools.specs(MAIN.hands(RunLimits()))
-    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "submit"]
+    names = [
+        *("bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "ask", "submit")
+    ]
     assert [spec.name for spec in specs] == names
     assert all(spec.parameters.get("required", ["some"]) for spec in specs), "an empty list isn't valid everywhere"
     assert sum(len(spec.model_dump_json()) for spec in specs) < 4_500

@@ -17,10 +17,14 @@ from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
 from orchestrator.runs import Acceptance, Outcome, Ruling, RunSpec, Verdict, Weakening, Weakness
+from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x07\r\u202e\u2028\x9b"
+ASKED = e.Asked(
+    id=HOSTILE, kind="question", step=1, text=HOSTILE, options=(HOSTILE, HOSTILE), default=HOSTILE, deadline=BEGAN
+)
 
 
 class Terminal(StringIO):
@@ -63,6 +67,29 @@ def bash(step: int, command: str, output: str, **ended: object) -> list[e.Body]:
         e.CallStarted(step=step, call=call),
         e.CallFinished.model_validate({"step": step, "result": result, **finished}),
     ]
+
+
+def child_started(task: str = "Mend a.\nAll of it.") -> e.ChildStarted:
+    limits = RunLimits(steps=50)
+    return e.ChildStarted(step=2, call="c", child="one", kind="task", task=task, tree="t", limits=limits)
+
+
+def test_what_a_sub_agent_does_stands_behind_its_name_and_counts_for_the_run() -> None:
+    narrator = Narrator()
+    done = bash(1, "make", "ok\n[exit code 0]")
+    within = [e.Within.model_validate({"child": "one", "body": body}) for body in done]
+    finished = e.ChildFinished(step=2, child="one", outcome="submitted", steps=1)
+    conflict = e.ChildMerged(step=2, child="one", merged=False, conflicts=("a.py",))
+    told = tell(child_started(), *within, finished, conflict, narrator=narrator)
+    assert told == [
+        "|one │ task: Mend a. … (+1 line)",
+        "|one │ step 1/50: $ make",
+        "|one │   ok",
+        "|one │ ✓ exit 0 · 0.8 s",
+        "|one │ ✓ submitted · 1 step",
+        "|one │ ! not merged: conflicts in a.py",
+    ]
+    assert (narrator.usage.input_tokens, narrator.cost_usd, narrator.step) == (900, 0.5, 0)
 
 
 def test_every_kind_of_event_has_its_words() -> None:
@@ -264,6 +291,10 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
         e.Landing(step=2, what="money", used=4.2, limit=5),
+        child_started(task=HOSTILE),
+        e.Within(child="one", body=e.Replied(step=1, reply=Reply(text=HOSTILE))),
+        e.ChildFinished(step=2, child="one", outcome="error", reason=HOSTILE, files=changed),
+        e.ChildMerged(step=2, child="one", merged=False, conflicts=(HOSTILE,)),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
@@ -273,6 +304,11 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.ResumeRequested(),
         e.Steered(text=HOSTILE),
         e.RetryRequested(),
+        ASKED,
+        ASKED.model_copy(update={"kind": "approval"}),
+        e.Parked(why="approval", text=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="person", why=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="deadline"),
         e.AttemptLost(attempt=1, reason=HOSTILE),
         e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),
     ]
