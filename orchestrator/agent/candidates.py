@@ -15,7 +15,7 @@ from orchestrator import events as e
 from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
-from orchestrator.agent.lanes import Lane, Lanes, lanes_for, last_point
+from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
 from orchestrator.dialogue import ToolCall
@@ -124,7 +124,7 @@ class Candidates:
 
     def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
-        point = last_point(self._journal.events)
+        point = Point.of(self._journal.events)
         while len(self._lanes) < number:
             self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:
