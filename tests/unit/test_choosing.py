@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,7 +15,11 @@ from orchestrator.agent.candidates import kept
 from orchestrator.agent.choosing import LOST, by_agreement, by_results, hard, same_as
 from orchestrator.agent.context import Context
 from orchestrator.agent.tally import Tally, tally
-from orchestrator.dialogue import Reply, ToolCall
+from orchestrator.agent.together import failure, gather
+from orchestrator.dialogue import Reply, Request, ToolCall
+from orchestrator.errors import ModelError
+from orchestrator.models import open_script
+from orchestrator.stop import Stop
 
 
 def tried(number: int, **more: Any) -> e.Tried:
@@ -97,6 +105,38 @@ def test_without_a_check_the_largest_group_wins() -> None:
 )
 def test_what_runners_say(output: str, told: Tally) -> None:
     assert tally(output) == told
+
+
+def test_who_hangs_is_given_up_and_who_fails_at_once_sets_no_pace() -> None:
+    ended = [Event() for _ in range(4)]
+    given_up: list[int] = []
+
+    def give_up(place: int) -> None:
+        given_up.append(place)
+        ended[place].set()
+
+    def fail() -> None:
+        raise ModelError("it said nonsense")
+
+    with ThreadPoolExecutor() as threads:
+        works = [fail, lambda: time.sleep(0.2), lambda: ended[2].wait(30), lambda: time.sleep(0.3)]
+        futures = [threads.submit(work) for work in works]
+        began = time.monotonic()
+        gather(futures, give_up, patience_s=0.1)
+    assert given_up == [2]
+    assert time.monotonic() - began < 5
+    assert [failure(one) for one in futures] == ["it said nonsense", "", "", ""]
+
+
+def test_a_script_gives_its_candidates_in_order() -> None:
+    calls = {"name": "bash", "arguments": {"command": "ls"}}
+    line = {"text": "alone", "calls": [calls], "candidates": [{"text": "one"}, {"text": "two", "calls": [calls]}]}
+    model = open_script("scripted", json.dumps(line))
+    request = Request(system="", tools=(), dialogue=())
+    asked = [model.ask(request.model_copy(update={"candidate": number}), Stop()) for number in range(4)]
+    assert [reply.text for reply in asked] == ["alone", "one", "two", "one"]
+    plain = open_script("scripted", json.dumps({"text": "alone"}))
+    assert plain.ask(request.model_copy(update={"candidate": 2}), Stop()).text == "alone"
 
 
 def test_what_the_journal_keeps_of_a_loser_is_bounded() -> None:
