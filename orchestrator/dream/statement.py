@@ -29,7 +29,7 @@ _SHORTEST_STEM: Final = 3
 
 
 class _Words(NamedTuple):
-    """What words.toml says: `sides` are words with an opposite, by their group's number; `group` who stands for whom."""
+    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom."""
 
     denials: frozenset[str]
     light: frozenset[str]
