@@ -30,6 +30,7 @@ _ANSWERED: Final = frozenset({1, 2, 3, 4})
 """LoCoMo's categories of questions that have an answer; 5 is adversarial: asked of the wrong person."""
 _EVIDENCE: Final = re.compile(r"D:?(\d+):(\d+)")
 _QUESTIONS: Final = 100
+_STOP_WORDS: Final = 40
 
 
 class Score(NamedTuple):
@@ -132,8 +133,13 @@ def _vocabulary(dice: random.Random) -> list[str]:
 
 
 def _sentence(dice: random.Random, words: Sequence[str], most: int) -> list[str]:
-    """Return words as often as language has them: the n-th most frequent one 1/n as often as the first."""
-    return [words[int(len(words) ** dice.random()) - 1] for _ in range(dice.randint(3, most))]
+    """Return words as often as language has them: the n-th most frequent one 1/n as often as the first.
+
+    The first of all are words that don't count in a search; what is searched is about the others.
+    """
+    first = math.log(_STOP_WORDS)
+    span = math.log(len(words)) - first
+    return [words[int(math.exp(first + span * dice.random())) - 1] for _ in range(dice.randint(3, most))]
 
 
 def _generated(dice: random.Random, words: Sequence[str], count: int) -> Iterator[Entry]:

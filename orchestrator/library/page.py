@@ -26,6 +26,7 @@ LONGEST: Final = 1 << 20
 """Bytes of a page; no entry comes near."""
 _FENCE: Final = "---"
 _LISTS: Final = ("evidence", "paths", "supersedes")
+_FIELDS: Final = frozenset(Entry.model_fields) - {"text"}
 _REQUIRED: Final = ("kind",)
 _KEY: Final = re.compile(r"([a-z_]{1,40}):(?:[ \t]+(.*))?\Z")
 _ITEM: Final = re.compile(r"[ \t]*-[ \t]+(.+)\Z")
@@ -82,7 +83,7 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
     for number, key, value in _front(lines[1:end], file):
         if key in where:
             raise PageError(file, number, f"{key} is there twice, first in line {where[key]}")
-        if key not in Entry.model_fields:
+        if key not in _FIELDS:
             raise PageError(file, number, f"there is no field {key[:40]!r}")
         if (key in _LISTS) is isinstance(value, str):
             raise PageError(file, number, f"{key} has to be {'a list' if key in _LISTS else 'one value'}")
@@ -92,7 +93,8 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
     for key in _REQUIRED:
         if key not in where:
             raise PageError(file, end + 1, f"{key} is missing")
-    _refuse_markers(lines, file)
+    if any(line.startswith("<<<<<<< ") for line in lines):
+        _refuse_markers(lines, file)
     if evidence := fields.get("evidence"):
         fields["evidence"] = [_evidence(one, file, where["evidence"]) for one in evidence]  # type: ignore[attr-defined]  # A list: checked above.
     if paths := fields.get("paths"):
@@ -148,6 +150,10 @@ def _front(lines: Sequence[str], file: str) -> Iterator[tuple[int, str, str | li
     """Yield each field with the number of its line, its name and its value: text, or a list of it."""
     key, started, items = "", 0, []
     for number, raw in enumerate(lines, start=2):
+        name, colon, rest = raw.partition(": ")
+        if colon and not key and name in _FIELDS and rest.isascii() and rest[:1].isalnum() and " #" not in rest:
+            yield number, name, rest.rstrip()  # Most lines are of this kind.
+            continue
         line = raw.rstrip()
         if not line or line.lstrip().startswith("#"):
             continue

@@ -30,7 +30,7 @@ OF_THE_RUN: Final = 0.5
 FLOOR: Final = 0.2
 """The share of the best score below which nothing is recalled: it has a common word and no more."""
 _BEST: Final = 3
-_CANDIDATES: Final = 400
+_CANDIDATES: Final = 200
 _DAY_S: Final = 86_400
 _SHOWN_MOST: Final = 20
 
@@ -79,12 +79,10 @@ class Library:
             self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)
 
     def _search(self, scopes: Sequence[Where], question: str, most: int, *, hidden: bool) -> list[Recalled]:
-        words = Query.of(question).some
-        if not words:
-            return []
+        query = Query.of(question)
         ranked: list[tuple[float, int, Where]] = []
         for where in dict.fromkeys(scopes):
-            found = self.index.matches(where, words, most=_CANDIDATES, hidden=hidden)
+            found = self.index.matches(where, query, most=_CANDIDATES, hidden=hidden)
             scores = {match.number: match.score for match in found}
             threads = self.index.threads(where, list(scores), hidden=hidden)
             ranked += ((score, number, where) for number, score in smoothed(scores, threads).items())
