@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -18,6 +19,7 @@ LONGEST_TEXT: Final = 20_000
 LONGEST_TITLE: Final = 200
 MOST: Final = 200
 """Of an entry's evidence, paths or predecessors."""
+_PROJECT: Final = re.compile(r"[0-9a-f]{12}")
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _SINCE_S: Final = 1_700_000_000
 """Ids count seconds from here (November 2023): seven digits of base 32 last a thousand years."""
@@ -75,6 +77,31 @@ def _unspoilt(text: str) -> str:
     return text
 
 
+def _tidy_text(text: str) -> str:
+    """Return text as pages hold it: lines ended by `\\n` alone, no blanks behind them, nothing that can't be seen."""
+    return "\n".join(_tidy_line(line) for line in text.split("\n")).strip("\n")
+
+
+def _tidy_line(line: str) -> str:
+    return (line if line.isprintable() else "".join(filter(_visible, line))).rstrip()
+
+
+def _visible(sign: str) -> bool:
+    return sign.isprintable() or sign == "\t"
+
+
+def _rounded(share: float) -> float:
+    return round(share, 3)
+
+
+def _whole_seconds(when: datetime) -> datetime:
+    """Return a time as a page tells it."""
+    try:
+        return when.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("it lies before or behind all time") from None
+
+
 Line = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE), AfterValidator(_unspoilt)
 ]
@@ -83,6 +110,7 @@ EntryId = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z-]{2,63}$")
 """Also the name of its page; people may choose one themselves."""
 ScopeId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}$")]
 """A repository's is its project id (12 hex digits of its root commit), a team's or user's its name."""
+When = Annotated[AwareDatetime, AfterValidator(_whole_seconds)]
 Commit = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{4,64})?$")]
 
 
@@ -109,8 +137,7 @@ class Where(Value):
 
     @model_validator(mode="after")
     def _a_project(self) -> Where:
-        if self.scope is Scope.REPO and not _is_project(self.scope_id):
-            raise ValueError("a repository's scope id is 12 hex digits")
+        _check_scope(self.scope, self.scope_id)
         return self
 
 
@@ -126,12 +153,12 @@ class Entry(Value):
     scope: Scope
     scope_id: ScopeId
     title: Line
-    text: Annotated[str, StringConstraints(max_length=LONGEST_TEXT)] = ""
+    text: Annotated[str, StringConstraints(max_length=LONGEST_TEXT), AfterValidator(_tidy_text)] = ""
     status: Status = Status.ACTIVE
     origin: Origin = Origin.PERSON
-    confidence: float = Field(1.0, ge=0, le=1)
-    created: AwareDatetime | None = None
-    updated: AwareDatetime | None = None
+    confidence: Annotated[float, Field(ge=0, le=1), AfterValidator(_rounded)] = 1.0
+    created: When | None = None
+    updated: When | None = None
     uses: int = Field(0, ge=0, le=10**9)
     accepted: int = Field(0, ge=0, le=10**9)
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=MOST)] = ()
@@ -139,16 +166,8 @@ class Entry(Value):
     supersedes: Annotated[tuple[EntryId, ...], Field(max_length=MOST)] = ()
 
     @model_validator(mode="after")
-    def _as_a_page_has_it(self) -> Entry:
-        """Bring what a page can't tell apart into the one form that it has there, and check what belongs together."""
-        if self.scope is Scope.REPO and not _is_project(self.scope_id):
-            raise ValueError("a repository's scope id is 12 hex digits")
-        set_ = object.__setattr__  # The value is being made; from here on it's frozen.
-        set_(self, "text", tidy(self.text))
-        set_(self, "confidence", round(self.confidence, 3))
-        for name in ("created", "updated"):
-            if (when := getattr(self, name)) is not None:
-                set_(self, name, when.astimezone(UTC).replace(microsecond=0))
+    def _a_project(self) -> Entry:
+        _check_scope(self.scope, self.scope_id)
         return self
 
     @property
@@ -174,18 +193,6 @@ def new_id() -> str:
     )
 
 
-def tidy(text: str) -> str:
-    """Return text as pages hold it: lines ended by `\\n` alone, no blanks behind them, nothing that can't be seen."""
-    return "\n".join(_tidy(line) for line in text.split("\n")).strip("\n")
-
-
-def _tidy(line: str) -> str:
-    return (line if line.isprintable() else "".join(filter(_visible, line))).rstrip()
-
-
-def _visible(sign: str) -> bool:
-    return sign.isprintable() or sign == "\t"
-
-
-def _is_project(name: str) -> bool:
-    return len(name) == 12 and set(name) <= set("0123456789abcdef")  # noqa: PLR2004  # As Base.project is.
+def _check_scope(scope: Scope, scope_id: str) -> None:
+    if scope is Scope.REPO and not _PROJECT.fullmatch(scope_id):
+        raise ValueError("a repository's scope id is 12 hex digits")

@@ -41,14 +41,17 @@ class Side(NamedTuple):
     when: datetime
 
 
-def merged(objects: Objects, base: str, ours: Side, theirs: Side) -> str:
-    """Return the tree that has what both sides made of `base`, the tree that both began with."""
-    if ours.tree in {base, theirs.tree}:
+def merged(objects: Objects, base: str, ours: Side, theirs: Side, *, apart: bool = True) -> str:
+    """Return the tree that has what both sides made of `base`, the tree that both began with.
+
+    `apart` says that each side made its changes itself, so that the same count on both is two counts.
+    """
+    if ours.tree == base:
         return theirs.tree
     edits: dict[bytes, Node | None] = {}
     for change in changes(objects, base, theirs.tree):
         our = find(objects, ours.tree, change.path)
-        if our == change.new:
+        if our == change.new and (our is None or not apart):
             continue
         if our == change.old or (our is not None and our.is_tree and change.new is None):
             edits |= _room_for(objects, ours.tree, change.path) if change.new else {}

@@ -93,8 +93,6 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
     for key in _REQUIRED:
         if key not in where:
             raise PageError(file, end + 1, f"{key} is missing")
-    if any(line.startswith("<<<<<<< ") for line in lines):
-        _refuse_markers(lines, file)
     if evidence := fields.get("evidence"):
         fields["evidence"] = [_evidence(one, file, where["evidence"]) for one in evidence]  # type: ignore[attr-defined]  # A list: checked above.
     if paths := fields.get("paths"):
@@ -121,18 +119,19 @@ def _lines(page: bytes | str, file: str) -> list[str]:
             raise PageError(file, page[: error.start].count(b"\n") + 1, "it isn't UTF-8") from None
     if (place := page.find("\0")) >= 0:
         raise PageError(file, page[:place].count("\n") + 1, "it holds a NUL")
-    return page.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    lines = page.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    if "<<<<<<< " in page:
+        _refuse_markers(lines, file)
+    return lines
 
 
 def _end(lines: Sequence[str], file: str) -> int:
     """Return which line, from 0, ends the front matter."""
     if lines[0].rstrip() != _FENCE:
-        _refuse_markers(lines, file)
         raise PageError(file, 1, "it doesn't begin with ---, as front matter does")
     for number, line in enumerate(lines[1:], start=1):
         if line.rstrip() == _FENCE:
             return number
-    _refuse_markers(lines, file)
     raise PageError(file, 1, "its front matter has no end: a line with --- alone")
 
 
@@ -164,7 +163,6 @@ def _front(lines: Sequence[str], file: str) -> Iterator[tuple[int, str, str | li
             yield started, key, items or ("" if key not in _LISTS else [])
             key, items = "", []
         if not (found := _KEY.match(line)):
-            _refuse_markers(lines, file)
             raise PageError(file, number, "it should read `name: value`")
         rest = (found[2] or "").strip()
         if not rest or rest.startswith("#"):
@@ -241,4 +239,4 @@ def _scalar(text: str) -> str:
 
 
 def _time(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

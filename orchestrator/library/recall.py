@@ -73,7 +73,7 @@ class Library:
         """Count that a run was given these entries, and whether its work was accepted. Raises LibraryError."""
         since = self.shelf.head()
         asked = {(one.where, one.id) for one in entries}
-        there = [one for one in self.shelf.entries() if (one.where, one.id) in asked]
+        there = [one for one in self.shelf.entries(since) if (one.where, one.id) in asked]
         if there:
             fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
             self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)

@@ -42,7 +42,6 @@ _NONE: Final = "0" * 40
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
 _WAIT_S: Final = 60.0
 _MOST_PACKS: Final = 50
-_TRIES: Final = 5
 _WHEN: Final = re.compile(r"^committer .*> (\d{1,10}) [+-]\d{4}$", re.MULTILINE)
 _UNDER_WAY: Final = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
 # Bytes are pages' bytes: whatever attributes a page's neighbours or a remote bring, nothing is converted or filtered.
@@ -62,6 +61,7 @@ class Shelf:
         self.git_dir = root / ".git"
         self._person = person
         self._now = now
+        self._files = EMPTY_TREE  # What the files are known to be, while this holds the library.
 
     # --- reading: from the last commit, without a lock
 
@@ -73,9 +73,10 @@ class Shelf:
         """Return the paths of a commit's pages, each with the id of what it holds; links and the like are none."""
         if not head:
             return {}
-        objects = self._objects()
-        found = ((os.fsdecode(path), node) for path, node in files(objects, _tree(objects, head)))
-        return {path: f"{node.mode:o} {node.oid}" for path, node in found if is_page(path)}
+        with _told(self.root, "read"):
+            objects = self._objects()
+            found = ((os.fsdecode(path), node) for path, node in files(objects, _tree(objects, head)))
+            return {path: f"{node.mode:o} {node.oid}" for path, node in found if is_page(path)}
 
     def read(self, pages: Mapping[str, str]) -> Iterator[tuple[str, bytes, Entry | PageError]]:
         """Yield each of these pages with its bytes and its entry, or why it's none."""
@@ -84,15 +85,16 @@ class Shelf:
         objects = self._objects()
         for path, what in pages.items():
             mode, oid = what.split()
-            page = objects.read(oid) if mode in _PLAIN else b""
+            with _told(self.root, "read"):
+                page = objects.read(oid) if mode in _PLAIN else b""
             try:
                 yield path, page, _entry(path, page, mode)
             except PageError as error:
                 yield path, page, error
 
-    def entries(self) -> list[Entry]:
-        """Return all entries, without the pages that are set aside."""
-        return [read for _, _, read in self.read(self.pages(self.head())) if not isinstance(read, PageError)]
+    def entries(self, head: str = "") -> list[Entry]:
+        """Return all entries at the head, or at a former one, without the pages that are set aside."""
+        return [read for _, _, read in self.read(self.pages(head or self.head())) if not isinstance(read, PageError)]
 
     def problems(self) -> list[PageError]:
         """Return why pages are set aside. Each stays where it is until a person mends it."""
@@ -130,7 +132,7 @@ class Shelf:
     @contextmanager
     def writing(self) -> Iterator[Objects]:
         """Hold the library while the block runs, with all that people changed in its files committed."""
-        with _told(self.root):
+        with _told(self.root, "written"):
             self._make()
             with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
                 self._refuse_under_way()
@@ -148,9 +150,13 @@ class Shelf:
 
     def advance(self, objects: Objects, commit: str) -> None:
         """Bring the library to a commit that descends from its head; only inside of `writing`."""
+        self._advance(objects, commit)
+        self._check_out(objects, self._files, commit)
+        self._files = _tree(objects, commit)
+
+    def _advance(self, objects: Objects, commit: str) -> None:
         objects.flush()
         git("update-ref", BRANCH, commit, self.head() or _NONE, git_dir=self.git_dir)
-        self._check_out(objects, commit)
 
     def side(self, objects: Objects, commit: str) -> Side:
         """Return what a commit has, and when it was made, as one side of a merge."""
@@ -162,20 +168,20 @@ class Shelf:
     # --- what people do in the files
 
     def _adopt(self, objects: Objects) -> None:
-        head, seen = self.head(), self._ref(SEEN) or self.head()
-        before = _tree(objects, seen)
-        there = self._redacted(objects, before, self._files_tree())
-        if there != before:
-            commit = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self._whose())
-            objects.flush()
-            git("update-ref", SEEN, commit, git_dir=self.git_dir)
-            if seen == head:
-                self.advance(objects, commit)
-            else:
-                tree = merged(objects, before, self.side(objects, head), Side(there, self._now()))
-                self.move(objects, tree, "Merge an edit by hand", commit)
-        elif seen != head:
-            self._check_out(objects, head)
+        """Commit what people changed since the files were last brought to a commit, and bring them to the head."""
+        head = self.head()
+        seen = self._ref(SEEN) or head
+        before, files_ = _tree(objects, seen), self._files_tree()
+        there = self._redacted(objects, before, files_)
+        tree = merged(objects, before, self.side(objects, head), Side(there, self._now()), apart=False)
+        if tree != _tree(objects, head):
+            head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self._whose())
+            if seen != self.head():
+                head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=_US)
+            self._advance(objects, head)
+        if files_ != tree or self._ref(SEEN) != head:
+            self._check_out(objects, files_, head)
+        self._files = tree
 
     def _files_tree(self) -> str:
         """Return the tree of the files as they are. Nothing of them is run, and git's own bookkeeping isn't touched."""
@@ -204,16 +210,17 @@ class Shelf:
                     edits[change.path] = Node(FILE, objects.put(b"blob", page))
         return edited(objects, there, edits) if edits else there
 
-    def _check_out(self, objects: Objects, commit: str) -> None:
-        """Bring the files to a commit. A file that somebody changes at this very moment stays, as their next change."""
-        for _ in range(_TRIES):
-            there = self._files_tree()
-            try:
-                self._git("read-tree", "-m", "-u", there, _tree(objects, commit))
-            except GitFailed:
-                continue
-            git("update-ref", SEEN, commit, git_dir=self.git_dir)
-            break
+    def _check_out(self, objects: Objects, files_: str, commit: str) -> None:
+        """Bring the files to a commit from the tree that they were found as.
+
+        Git leaves alone what isn't in either, and does nothing where it would write over a file that somebody changed
+        meanwhile: the next write takes that for what it is, since the commit that was seen stays the former one.
+        """
+        try:
+            self._git("read-tree", "-m", "-u", files_, _tree(objects, commit))
+        except GitFailed:
+            return
+        git("update-ref", SEEN, commit, git_dir=self.git_dir)
         self._share_index()
 
     def _share_index(self) -> None:
@@ -329,13 +336,15 @@ def _account() -> str:
 
 
 @contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _told(root: Path, what: str) -> Iterator[None]:
     """Say what a failure below means for the library."""
     try:
         yield
     except SandboxError as error:
         raise LibraryError(
-            f"the library in {root} can't be written", cause=f"{error.message}: {error.cause}".rstrip(": "), hint=error.hint
+            f"the library in {root} can't be {what}",
+            cause=f"{error.message}: {error.cause}".rstrip(": "),
+            hint=error.hint or f"git -C {root} fsck",
         ) from error
     except OSError as error:
-        raise LibraryError(f"the library in {root} can't be written", cause=str(error)) from error
+        raise LibraryError(f"the library in {root} can't be {what}", cause=str(error)) from error
