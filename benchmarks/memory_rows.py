@@ -18,7 +18,7 @@ from orchestrator.library.recall import Library
 from orchestrator.library.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 RECALL: Final = 73.0
 NDCG: Final = 50.0
@@ -91,7 +91,7 @@ def _evidence(question: dict[str, Any], conversation: dict[str, Any]) -> set[str
     return {f"d{int(one)}-{int(other)}" for one, other in named if f"D{int(one)}:{int(other)}" in there}
 
 
-def _scored(library: Library, number: int, question: str, evidence: Collection[str]) -> Score:
+def _scored(library: Library, number: int, question: str, evidence: set[str]) -> Score:
     found = [one.entry.id for one in library.search([_where(number)], question, most=_TOP)]
     gain = sum(1 / math.log2(rank + 2) for rank, name in enumerate(found) if name in evidence)
     ideal = sum(1 / math.log2(rank + 2) for rank in range(min(_TOP, len(evidence))))
@@ -151,7 +151,9 @@ def _generated(dice: random.Random, words: Sequence[str], count: int) -> Iterato
             scope_id=_where(1).scope_id,
             title=" ".join(_sentence(dice, words, 8)),
             text=" ".join(_sentence(dice, words, 60)),
-            evidence=(Evidence(run=f"run{number // 6}", step=number % 6, commit="4b825dc642cb6eb9a060e54bf8d69288fbee4904"),),
+            evidence=(
+                Evidence(run=f"run{number // 6}", step=number % 6, commit="4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
+            ),
         )
 
 

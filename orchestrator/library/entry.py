@@ -78,7 +78,7 @@ def _unspoilt(text: str) -> str:
 
 
 def _tidy_text(text: str) -> str:
-    """Return text as pages hold it: lines ended by `\\n` alone, no blanks behind them, nothing that can't be seen."""
+    """Return text as pages hold it: no blanks behind its lines, and nothing that can't be seen but tabs."""
     return "\n".join(_tidy_line(line) for line in text.split("\n")).strip("\n")
 
 
@@ -102,9 +102,7 @@ def _whole_seconds(when: datetime) -> datetime:
         raise ValueError("it lies before or behind all time") from None
 
 
-Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE), AfterValidator(_unspoilt)
-]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE), AfterValidator(_unspoilt)]
 """A line of text that can be shown as it is."""
 EntryId = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z-]{2,63}$")]
 """Also the name of its page; people may choose one themselves."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,6 +10,7 @@ from orchestrator.library.entry import Status
 from orchestrator.library.page import PageError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.library.shelf import Shelf
@@ -20,10 +20,10 @@ RECALLED: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED})
 """What may be shown to a model unasked."""
 TABLES: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
-    "CREATE TABLE places (number INTEGER PRIMARY KEY, scope TEXT NOT NULL, scope_id TEXT NOT NULL,"
-    " hidden INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, scope_id, hidden))",
-    "CREATE TABLE pages (number INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, oid TEXT NOT NULL,"
-    " place INTEGER, run TEXT, step INTEGER, page BLOB, line INTEGER, reason TEXT)",
+    """CREATE TABLE places (number INTEGER PRIMARY KEY, scope TEXT NOT NULL, scope_id TEXT NOT NULL,
+       hidden INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, scope_id, hidden))""",
+    """CREATE TABLE pages (number INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, oid TEXT NOT NULL,
+       place INTEGER, run TEXT, step INTEGER, page BLOB, line INTEGER, reason TEXT)""",
     "CREATE INDEX by_run ON pages (place, run, step)",
     "CREATE INDEX set_aside ON pages (path) WHERE reason IS NOT NULL",
 )

@@ -103,7 +103,8 @@ class Index:
         counted = sorted(
             (self._ask(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", word)[0][0], word) for word in words
         )
-        taken, total = [], 0
+        taken: list[str] = []
+        total = 0
         for count, word in counted:
             total += count
             if count and (not taken or total <= LARGE):

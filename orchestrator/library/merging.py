@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from orchestrator.library.entry import Entry, Status
@@ -21,12 +20,12 @@ from sandbox.trees import changes, edited, find
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+    from datetime import datetime
 
     from sandbox.objects import Objects
 
 ASIDE: Final = "set-aside"
 """The directory of what would have been lost."""
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _TRUST: Final = tuple(Status)
 _KEPT: Final = 50
 """Characters of an id that the id of a superseded text begins with."""
@@ -72,13 +71,13 @@ def united(base: Entry | None, ours: Entry, theirs: Entry, *, ours_at: datetime,
     newer, older = ours, theirs
     if _age(base, theirs, theirs_at) > _age(base, ours, ours_at):
         newer, older = theirs, ours
-    words = _newest(base and _words(base), _words(newer), _words(older))
+    words = _newest(_words(base) if base else None, _words(newer), _words(older))
     told = theirs if words == _words(theirs) else ours
     was = base or _Nothing
     result = told.changed(
-        status=_least(base and base.status, ours.status, theirs.status),
-        origin=_newest(base and base.origin, newer.origin, older.origin),
-        confidence=_lower(base and base.confidence, ours.confidence, theirs.confidence),
+        status=_least(base.status if base else None, ours.status, theirs.status),
+        origin=_newest(base.origin if base else None, newer.origin, older.origin),
+        confidence=_lower(base.confidence if base else None, ours.confidence, theirs.confidence),
         created=min(filter(None, (ours.created, theirs.created)), default=None),
         updated=max(filter(None, (ours.updated, theirs.updated)), default=None),
         uses=_sum(was.uses, ours.uses, theirs.uses),
@@ -88,7 +87,7 @@ def united(base: Entry | None, ours: Entry, theirs: Entry, *, ours_at: datetime,
         supersedes=_all(was.supersedes, ours.supersedes, theirs.supersedes),
     )
     lost = ours if told is theirs else theirs
-    if _words(lost) in {words, base and _words(base)}:
+    if _words(lost) in {words, _words(base) if base else None}:
         return [result]
     mark = hashlib.sha256(repr(_words(lost)).encode(errors="replace")).hexdigest()[:8]
     copy = lost.changed(id=f"{lost.id[:_KEPT]}-{mark}", status=Status.SUPERSEDED, uses=0, accepted=0)
@@ -115,9 +114,7 @@ def _both(
         except ValueError:  # Together they are more than an entry may have.
             pass
         else:
-            return {
-                os.fsencode(path_of(one)): Node(FILE, objects.put(b"blob", render(one).encode())) for one in result
-            }
+            return {os.fsencode(path_of(one)): Node(FILE, objects.put(b"blob", render(one).encode())) for one in result}
     if our is None and their is not None and not ours[0].is_tree:
         return {os.fsencode(path): theirs[0]} | _aside(path, ours[0])
     return _aside(path, theirs[0])
@@ -155,7 +152,7 @@ def _words(entry: Entry) -> tuple[str, str, str]:
 def _age(base: Entry | None, entry: Entry, written: datetime) -> tuple[datetime, tuple[str, str, str]]:
     """Return when an entry's text was changed; where that is the same, its words decide alike everywhere."""
     said = entry.updated if base is None or entry.updated != base.updated else None
-    return said or written or _NEVER, _words(entry)
+    return said or written, _words(entry)
 
 
 def _newest(base: _T | None, newer: _T, older: _T) -> _T:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ from orchestrator.errors import DreamdockError
 from orchestrator.library.entry import Entry, Evidence, SeenPath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
 LONGEST: Final = 1 << 20
@@ -33,7 +32,9 @@ _ITEM: Final = re.compile(r"[ \t]*-[ \t]+(.+)\Z")
 _COMMENT: Final = re.compile(r"[ \t]+#.*\Z")
 _INSIDE: Final = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,"'\[\]{}]+?)[ \t]*(?:,|\Z)""")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./(<~][^\n]*\Z")
-_UNSAFE: Final = re.compile(r": |:\Z| #|\A[0-9.][0-9_.eExo+:-]*\Z|\A(?:true|false|yes|no|on|off|null|[yn~])\Z", re.I)
+_UNSAFE: Final = re.compile(
+    r": |:\Z| #|\A[0-9.][0-9_.eExo+:-]*\Z|\A(?:true|false|yes|no|on|off|null|[yn~])\Z", re.IGNORECASE
+)
 _EVIDENCE: Final = re.compile(r"run (\S+)(?: step (\d{1,9}))?(?: commit (\S+))?\Z")
 _PATH: Final = re.compile(r"(.+) @ (\?|[0-9a-f]{4,64})\Z")
 _MARKERS: Final = (re.compile(r"<{7} "), re.compile(r"={7}\Z"), re.compile(r">{7} "))
@@ -77,35 +78,42 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
 
     Raises PageError.
     """
-    fields: dict[str, object] = dict(known or {})
-    lines, where = _lines(page, file), {}
+    lines = _lines(page, file)
     end = _end(lines, file)
-    for number, key, value in _front(lines[1:end], file):
+    fields, where = _fields(lines[1:end], file, known or {})
+    for key in _REQUIRED:
+        if key not in where:
+            raise PageError(file, end + 1, f"{key} is missing")
+    try:
+        return Entry.model_validate({"title": "", **fields, "text": "\n".join(lines[end + 1 :])})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str((first["loc"] or ("scope_id",))[0])
+        said = first["msg"].removeprefix("Value error, ")
+        raise PageError(file, where.get(field, end + 1), f"{field}: {said}") from None
+
+
+def _fields(front: Sequence[str], file: str, known: Mapping[str, str]) -> tuple[dict[str, object], dict[str, int]]:
+    """Return what the front matter says of each field, with what is known, and the lines where it says it."""
+    fields: dict[str, object] = dict(known)
+    where: dict[str, int] = {}
+    for number, key, value in _front(front, file):
         if key in where:
             raise PageError(file, number, f"{key} is there twice, first in line {where[key]}")
         if key not in _FIELDS:
             raise PageError(file, number, f"there is no field {key[:40]!r}")
         if (key in _LISTS) is isinstance(value, str):
             raise PageError(file, number, f"{key} has to be {'a list' if key in _LISTS else 'one value'}")
-        if key in fields and fields[key] != value:
-            raise PageError(file, number, f"{key} is {value!r}, and the page lies where it would be {fields[key]!r}")
-        where[key], fields[key] = number, value
-    for key in _REQUIRED:
-        if key not in where:
-            raise PageError(file, end + 1, f"{key} is missing")
-    if evidence := fields.get("evidence"):
-        fields["evidence"] = [_evidence(one, file, where["evidence"]) for one in evidence]  # type: ignore[attr-defined]  # A list: checked above.
-    if paths := fields.get("paths"):
-        fields["paths"] = [_path(one) for one in paths]  # type: ignore[attr-defined]  # As above.
-    fields.setdefault("title", "")
-    fields["text"] = "\n".join(lines[end + 1 :])
-    try:
-        return Entry.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = first["loc"] or ("scope_id",)
-        said = first["msg"].removeprefix("Value error, ")
-        raise PageError(file, where.get(str(place[0]), end + 1), f"{place[0]}: {said}") from None
+        if key in known and known[key] != value:
+            raise PageError(file, number, f"{key} is {value!r}, and the page lies where it would be {known[key]!r}")
+        where[key] = number
+        if key == "evidence":
+            fields[key] = [_evidence(item, file, number) for item in value]
+        elif key == "paths":
+            fields[key] = [_path(item) for item in value]
+        else:
+            fields[key] = value
+    return fields, where
 
 
 def _lines(page: bytes | str, file: str) -> list[str]:
@@ -116,7 +124,7 @@ def _lines(page: bytes | str, file: str) -> list[str]:
         try:
             page = page.decode()
         except UnicodeDecodeError as error:
-            raise PageError(file, page[: error.start].count(b"\n") + 1, "it isn't UTF-8") from None
+            raise PageError(file, error.object[: error.start].count(b"\n") + 1, "it isn't UTF-8") from None
     if (place := page.find("\0")) >= 0:
         raise PageError(file, page[:place].count("\n") + 1, "it holds a NUL")
     lines = page.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")

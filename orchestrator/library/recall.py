@@ -11,6 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.library.entry import Scope
+from orchestrator.library.page import PageError
+from orchestrator.library.place import path_of
 from orchestrator.memory.plain import fenced, lines
 from orchestrator.memory.query import Query
 from orchestrator.tokens import estimate
@@ -59,7 +61,7 @@ class Library:
             return self._search(scopes, question, most, hidden=hidden)
 
     def recall(self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime) -> list[Recalled]:
-        """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long is passed."""
+        """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long isn't."""
         chosen: list[Recalled] = []
         left = budget
         for one in self.search(scopes, question, most=_SHOWN_MOST):
@@ -72,8 +74,9 @@ class Library:
     def count(self, entries: Sequence[Entry], *, accepted: bool) -> None:
         """Count that a run was given these entries, and whether its work was accepted. Raises LibraryError."""
         since = self.shelf.head()
-        asked = {(one.where, one.id) for one in entries}
-        there = [one for one in self.shelf.entries(since) if (one.where, one.id) in asked]
+        asked = {path_of(one) for one in entries}
+        pages = {path: what for path, what in self.shelf.pages(since).items() if path in asked}
+        there = [read for _, _, read in self.shelf.read(pages) if not isinstance(read, PageError)]
         if there:
             fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
             self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)

@@ -67,7 +67,7 @@ def share(shelf: Shelf, url: str, *, timeout_s: float = ANSWERS_S) -> Shared:
 
 
 def pull(shelf: Shelf, url: str, *, timeout_s: float = ANSWERS_S) -> tuple[str, Shared]:
-    """Bring what the remote has; return the commit that it's at (empty for an empty one) and what came. Raises alike."""
+    """Bring what the remote has; return the commit that it's at (empty for an empty one), and what came."""
     _refuse_password(url)
     with shelf.writing():
         pass  # There is a repository, and what people changed is committed.

@@ -55,7 +55,9 @@ class LibraryError(DreamdockError):
 class Shelf:
     """A library below one directory, made at the first write. Safe for several processes at once."""
 
-    def __init__(self, root: Path, *, person: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, root: Path, *, person: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         """Take where it lies; `person` is whose name changes of the files go by, by default what git knows."""
         self.root = root
         self.git_dir = root / ".git"
