@@ -104,7 +104,10 @@ def _mean(scores: Sequence[Score]) -> Score:
 
 
 def large(count: int = ENTRIES) -> list[Row]:
-    """Return the rows of a large library: a search, and making its index anew, in processor time."""
+    """Return the rows of a large library: a search, and making its index anew, in processor time.
+
+    Its texts are as long as LoCoMo's turns, 21 words on average.
+    """
     dice = random.Random(7)  # noqa: S311  # The same library each time.
     where = _where(1)
     with tempfile.TemporaryDirectory(prefix="dreamdock-") as name:
@@ -150,7 +153,7 @@ def _generated(dice: random.Random, words: Sequence[str], count: int) -> Iterato
             scope=Scope.REPO,
             scope_id=_where(1).scope_id,
             title=" ".join(_sentence(dice, words, 8)),
-            text=" ".join(_sentence(dice, words, 60)),
+            text=" ".join(_sentence(dice, words, 40)),
             evidence=(
                 Evidence(run=f"run{number // 6}", step=number % 6, commit="4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
             ),

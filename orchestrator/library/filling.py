@@ -7,25 +7,27 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.library.entry import Status
+from orchestrator.library.glance import Glance, glance
 from orchestrator.library.page import PageError
+from orchestrator.library.shelf import entry_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from orchestrator.library.entry import Entry
     from orchestrator.library.shelf import Shelf
 
 FORMAT: Final = "1"
-RECALLED: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED})
+RECALLED: Final[frozenset[str]] = frozenset({Status.ACTIVE, Status.UNVERIFIED})
 """What may be shown to a model unasked."""
 TABLES: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
     """CREATE TABLE places (number INTEGER PRIMARY KEY, scope TEXT NOT NULL, scope_id TEXT NOT NULL,
        hidden INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, scope_id, hidden))""",
     """CREATE TABLE pages (number INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, oid TEXT NOT NULL,
-       place INTEGER, run TEXT, step INTEGER, page BLOB, line INTEGER, reason TEXT)""",
+       place INTEGER, run TEXT, step INTEGER, line INTEGER, reason TEXT)""",
     "CREATE INDEX by_run ON pages (place, run, step)",
-    "CREATE INDEX set_aside ON pages (path) WHERE reason IS NOT NULL",
 )
 Rows = list[tuple[Any, ...]]
 """As the database gives them."""
@@ -61,17 +63,17 @@ def fill(db: sqlite3.Connection, shelf: Shelf, head: str) -> None:
     number = meta(db, "last") or 0
     rows: list[_Row] = []
     kept: Rows = []
-    for path, page, read in shelf.read(changed):
+    for path, page in shelf.blobs(changed):
         number += 1
-        if isinstance(read, PageError):
-            kept.append((number, path, changed[path], None, None, None, None, read.line, read.reason))
+        seen = glance(path, page) or _seen(entry_of(path, page))
+        if isinstance(seen, PageError):
+            kept.append((number, path, changed[path], None, None, None, seen.line, seen.reason))
             continue
-        key = (read.scope.value, read.scope_id, read.status not in RECALLED)
+        key = (seen.scope, seen.scope_id, seen.status not in RECALLED)
         place = places.get(key) or places.setdefault(key, _place(db, *key))
-        run, step = (read.evidence[0].run, read.evidence[0].step) if read.evidence else ("", 0)
-        rows.append(_Row(place, run, step, number, read.title, read.text))
-        kept.append((number, path, changed[path], place, run, step, page, None, None))
-    db.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", kept)
+        rows.append(_Row(place, seen.run, seen.step, number, seen.title, seen.text))
+        kept.append((number, path, changed[path], place, seen.run, seen.step, None, None))
+    db.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept)
     del kept
     if before:
         rows += _neighbours(db, threads | {(row.place, row.run) for row in rows if row.run})
@@ -79,6 +81,14 @@ def fill(db: sqlite3.Connection, shelf: Shelf, head: str) -> None:
     _put(db, rows)
     db.execute("UPDATE places SET size = (SELECT count(*) FROM pages WHERE place = places.number)")
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (("head", head), ("last", number)))
+
+
+def _seen(read: Entry | PageError) -> Glance | PageError:
+    """Return what of an entry is searched."""
+    if isinstance(read, PageError):
+        return read
+    run, step = (read.evidence[0].run, read.evidence[0].step) if read.evidence else ("", 0)
+    return Glance(read.scope, read.scope_id, read.status, read.title, read.text, run, step)
 
 
 def words_of(place: int) -> str:

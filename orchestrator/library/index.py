@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.library.filling import FORMAT, TABLES, Rows, fill, marks, meta, parts, transaction, words_of
 from orchestrator.library.lock import alone
-from orchestrator.library.page import parse
-from orchestrator.library.place import known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orchestrator.library.entry import Entry, Where
+    from orchestrator.library.entry import Where
     from orchestrator.library.shelf import Shelf
     from orchestrator.memory.query import Query
 
@@ -117,8 +115,8 @@ class Index:
         runs: dict[tuple[int, str], list[int]] = {}
         for part in parts(numbers):
             found = self._ask(
-                "SELECT place, run, number FROM pages WHERE (place, run) IN (SELECT place, run FROM pages WHERE"
-                f" number IN ({marks(part)}) AND +place IN ({marks(places)}) AND run != '')"
+                "SELECT place, run, number FROM (SELECT DISTINCT place, run FROM pages WHERE run != ''"
+                f" AND number IN ({marks(part)}) AND +place IN ({marks(places)})) CROSS JOIN pages USING (place, run)"
                 " ORDER BY place, run, step, number",
                 *part,
                 *places,
@@ -127,24 +125,24 @@ class Index:
                 runs[key] = [row[2] for row in rows]
         return list(runs.values())
 
-    def entries(self, where: Where, numbers: Sequence[int], *, hidden: bool = False) -> dict[int, Entry]:
-        """Return a scope's entries by their numbers; a number of another scope isn't there."""
+    def pages(self, where: Where, numbers: Sequence[int], *, hidden: bool = False) -> dict[int, tuple[str, str]]:
+        """Return where the library has a scope's entries, by their numbers; a number of another scope isn't there."""
         places = [place for place, _ in self._places(where, hidden=hidden)]
-        found: dict[int, Entry] = {}
+        found: dict[int, tuple[str, str]] = {}
         for part in parts(numbers):
             rows = self._ask(
-                f"SELECT number, page, path FROM pages WHERE number IN ({marks(part)}) AND +place IN ({marks(places)})",
+                f"SELECT number, path, oid FROM pages WHERE number IN ({marks(part)}) AND +place IN ({marks(places)})",
                 *part,
                 *places,
             )
-            found |= {number: parse(page, path, known(path)) for number, page, path in rows}
+            found |= {number: (path, oid) for number, path, oid in rows}
         return found
 
-    def listed(self, where: Where) -> list[Entry]:
-        """Return all of a scope's entries, of every status, in the order of their ids."""
+    def listed(self, where: Where) -> dict[str, str]:
+        """Return where the library has all of a scope's entries, of every status, in the order of their ids."""
         places = [place for place, _ in self._places(where, hidden=True)]
-        found = self._ask(f"SELECT page, path FROM pages WHERE place IN ({marks(places)}) ORDER BY path", *places)
-        return [parse(page, path, known(path)) for page, path in found]
+        found = self._ask(f"SELECT path, oid FROM pages WHERE place IN ({marks(places)}) ORDER BY path", *places)
+        return dict(found)
 
     def _places(self, where: Where, *, hidden: bool) -> Rows:
         """Return the numbers of a scope's tables, each with how many entries it has."""

@@ -18,7 +18,7 @@ from orchestrator.memory.query import Query
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from orchestrator.library.entry import Entry, Where
@@ -60,6 +60,11 @@ class Library:
             self.index.refresh(self.shelf, anew=True)
             return self._search(scopes, question, most, hidden=hidden)
 
+    def listed(self, where: Where) -> list[Entry]:
+        """Return all of a scope's entries, of every status, in the order of their ids."""
+        self.index.refresh(self.shelf)
+        return self._entries([where], self.index.listed(where).items())
+
     def recall(self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime) -> list[Recalled]:
         """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long isn't."""
         chosen: list[Recalled] = []
@@ -76,7 +81,7 @@ class Library:
         since = self.shelf.head()
         asked = {path_of(one) for one in entries}
         pages = {path: what for path, what in self.shelf.pages(since).items() if path in asked}
-        there = [read for _, _, read in self.shelf.read(pages) if not isinstance(read, PageError)]
+        there = [read for read in self.shelf.read(pages) if not isinstance(read, PageError)]
         if there:
             fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
             self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)
@@ -91,11 +96,20 @@ class Library:
             ranked += ((score, number, where) for number, score in smoothed(scores, threads).items())
         ranked.sort(key=lambda one: (-one[0], one[1]))
         best = [one for one in ranked[:most] if one[0] >= FLOOR * ranked[0][0]]
-        entries = {
-            where: self.index.entries(where, [number for _, number, other in best if other == where], hidden=hidden)
-            for where in dict.fromkeys(where for _, _, where in best)
-        }
-        return [Recalled(entries[where][number], score) for score, number, where in best if number in entries[where]]
+        pages: dict[int, tuple[str, str]] = {}
+        for _, number, where in best:
+            pages |= self.index.pages(where, [number], hidden=hidden)
+        entries = {path_of(entry): entry for entry in self._entries(scopes, pages.values())}
+        return [
+            Recalled(entries[path], score)
+            for score, number, where in best
+            if (path := pages.get(number, ("", ""))[0]) in entries and entries[path].where == where
+        ]
+
+    def _entries(self, scopes: Sequence[Where], pages: Iterable[tuple[str, str]]) -> list[Entry]:
+        """Return the entries of pages as the library has them, and only those of the scopes that were asked for."""
+        read = self.shelf.read(dict(pages))
+        return [entry for entry in read if not isinstance(entry, PageError) and entry.where in scopes]
 
 
 def smoothed(scores: dict[int, float], threads: Sequence[Sequence[int]]) -> dict[int, float]:

@@ -87,7 +87,7 @@ def _taken(shelf: Shelf, there: str) -> Shared:
         if there == base:
             return Shared()
         theirs = shelf.side(objects, there)
-        for _ in shelf.read(shelf.pages(there)):  # What can't be read is no library, and isn't taken.
+        for _ in shelf.blobs(shelf.pages(there)):  # What isn't there in full isn't taken.
             pass
         if head == base:
             shelf.advance(objects, there)

@@ -39,9 +39,12 @@ BRANCH: Final = "refs/heads/main"
 SEEN: Final = "refs/dreamdock/seen"
 _US: Final = "DreamDock <dreamdock@localhost>"
 _NONE: Final = "0" * 40
+_NO_FILE: Final = b"\0no file"
+"""What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
 _WAIT_S: Final = 60.0
 _MOST_PACKS: Final = 50
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _WHEN: Final = re.compile(r"^committer .*> (\d{1,10}) [+-]\d{4}$", re.MULTILINE)
 _UNDER_WAY: Final = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG")
 # Bytes are pages' bytes: whatever attributes a page's neighbours or a remote bring, nothing is converted or filtered.
@@ -80,27 +83,27 @@ class Shelf:
             found = ((os.fsdecode(path), node) for path, node in files(objects, _tree(objects, head)))
             return {path: f"{node.mode:o} {node.oid}" for path, node in found if is_page(path)}
 
-    def read(self, pages: Mapping[str, str]) -> Iterator[tuple[str, bytes, Entry | PageError]]:
-        """Yield each of these pages with its bytes and its entry, or why it's none."""
-        if not pages:
-            return
-        objects = self._objects()
-        for path, what in pages.items():
-            mode, oid = what.split()
+    def blobs(self, pages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+        """Yield what each of these pages holds; nothing for what is no plain file."""
+        if pages:
             with _told(self.root, "read"):
-                page = objects.read(oid) if mode in _PLAIN else b""
-            try:
-                yield path, page, _entry(path, page, mode)
-            except PageError as error:
-                yield path, page, error
+                objects = self._objects()
+                for path, what in pages.items():
+                    mode, oid = what.split()
+                    yield path, objects.read(oid) if mode in _PLAIN else _NO_FILE
+
+    def read(self, pages: Mapping[str, str]) -> Iterator[Entry | PageError]:
+        """Yield the entry of each of these pages, or why it's none."""
+        for path, page in self.blobs(pages):
+            yield entry_of(path, page)
 
     def entries(self, head: str = "") -> list[Entry]:
         """Return all entries at the head, or at a former one, without the pages that are set aside."""
-        return [read for _, _, read in self.read(self.pages(head or self.head())) if not isinstance(read, PageError)]
+        return [read for read in self.read(self.pages(head or self.head())) if not isinstance(read, PageError)]
 
     def problems(self) -> list[PageError]:
         """Return why pages are set aside. Each stays where it is until a person mends it."""
-        return [read for _, _, read in self.read(self.pages(self.head())) if isinstance(read, PageError)]
+        return [read for read in self.read(self.pages(self.head())) if isinstance(read, PageError)]
 
     # --- writing: one process at a time
 
@@ -246,6 +249,9 @@ class Shelf:
     def _ref(self, name: str) -> str:
         if not self.git_dir.is_dir():
             return ""
+        with suppress(OSError):  # Without a process for what is asked before each search.
+            if _COMMIT.fullmatch(there := (self.git_dir / name).read_text(errors="replace").strip()):
+                return there
         found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", git_dir=self.git_dir, check=False)
         return found.out.decode().strip()
 
@@ -309,20 +315,21 @@ class Shelf:
             git("repack", "-d", "--geometric=2", "--quiet", git_dir=self.git_dir, check=False)
 
 
-def _entry(path: str, page: bytes, mode: str) -> Entry:
-    fields = known(path)
-    if mode not in _PLAIN:
-        raise PageError(path, 1, "it's no plain file")
-    return parse(page, path, fields)
+def entry_of(path: str, page: bytes) -> Entry | PageError:
+    """Return the entry of a page at a path, or why it's none."""
+    if page is _NO_FILE:
+        return PageError(path, 1, "it's no plain file")
+    try:
+        return parse(page, path, known(path))
+    except PageError as error:
+        return error
 
 
 def _page_at(objects: Objects, tree: str, path: str) -> Entry | None:
     """Return the entry of a page in a tree; None where there is none, or it's no entry."""
     node = find(objects, tree, os.fsencode(path))
-    try:
-        return None if node is None or node.is_tree else _entry(path, objects.read(node.oid), f"{node.mode:o}")
-    except PageError:
-        return None
+    read = None if node is None or f"{node.mode:o}" not in _PLAIN else entry_of(path, objects.read(node.oid))
+    return None if isinstance(read, PageError) else read
 
 
 def _tree(objects: Objects, commit: str) -> str:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, SeenPath, Status, new_id
+from orchestrator.library.glance import glance
 from orchestrator.library.page import LONGEST, PageError, parse, render
 from orchestrator.library.place import known, path_of
 
@@ -190,3 +191,32 @@ def test_ids_sort_by_when_they_were_made_and_dont_repeat() -> None:
     assert len(set(ids)) == len(ids)
     assert all(len(one) == 13 for one in ids)
     assert ids[0][:7] <= ids[-1][:7]
+
+
+@given(entry=ENTRIES, cut=st.integers(0, 400), put=st.sampled_from(("", "x", " ", "#", "\n", "9", "-", '"', "\u202e")))
+def test_a_glance_takes_nothing_that_is_no_page_and_sees_the_same(entry: Entry, cut: int, put: str) -> None:
+    path, text = path_of(entry), render(entry)
+    for page in (text, text[:cut] + put + text[cut + 1 :], text[:cut] + put + text[cut:]):
+        if (seen := glance(path, page.encode())) is not None:
+            read = parse(page, path, known(path))
+            assert (read.scope, read.scope_id, read.status, read.title) == seen[:4]
+            assert read.text.split() == seen.text.split()
+            assert seen[5:] == ((read.evidence[0].run, read.evidence[0].step) if read.evidence else ("", 0))
+
+
+def test_a_glance_sees_the_usual_page() -> None:
+    usual = Entry(
+        id=new_id(),
+        kind=EntryKind.PITFALL,
+        scope=Scope.REPO,
+        scope_id="0123456789ab",
+        title="Tests need Redis",
+        text="Start it first.\n\n\tmake up",
+        created=datetime(2026, 1, 2, tzinfo=UTC),
+        confidence=0.8,
+        evidence=(Evidence(run="0123456789ab", step=3, commit="12345678"),) * 3,
+        paths=(SeenPath(path="src/a b.py", commit="1234567"), SeenPath(path="Makefile")),
+        supersedes=("abc", "def"),
+    )
+    assert glance(path_of(usual), render(usual).encode()) is not None
+    assert glance("team/red/e00.md", render(usual).encode()) is None

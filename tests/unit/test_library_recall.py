@@ -79,9 +79,19 @@ def test_another_scope_is_never_found(library: Library) -> None:
 def test_a_number_of_another_scope_gets_nothing(library: Library) -> None:
     library.index.refresh(library.shelf)
     everything = range(1, 100)
-    assert {one.where for one in library.index.entries(OURS, everything).values()} == {OURS}
-    assert {one.id for one in library.index.entries(TEAM, everything).values()} == {"team"}
-    assert {one.id for one in library.index.listed(OURS)} == {"redis", "build", "old", "evil", "stale", "new"}
+    assert {path.split("/")[1] for path, _ in library.index.pages(OURS, everything).values()} == {OURS.scope_id}
+    assert {path for path, _ in library.index.pages(TEAM, everything).values()} == {"team/red/team.md"}
+    assert [one.id for one in library.listed(OURS)] == ["build", "evil", "new", "old", "redis", "stale"]
+
+
+def test_not_even_an_altered_index_gives_another_scopes_entry(library: Library, tmp_path: Path) -> None:
+    library.search([OURS], "redis")
+    with sqlite3.connect(tmp_path / "index.sqlite") as db:
+        theirs = db.execute("SELECT path, oid FROM pages WHERE path LIKE '%theirs%'").fetchone()
+        db.execute("DELETE FROM pages WHERE path = ?", (theirs[0],))
+        db.execute("UPDATE pages SET path = ?, oid = ? WHERE path LIKE '%redis.md'", theirs)
+    db.close()
+    assert set(names(library.search([OURS], "redis server tests"))) == {"build", "new"}
 
 
 def test_what_is_stale_superseded_or_quarantined_stays_out_unless_asked(library: Library) -> None:
