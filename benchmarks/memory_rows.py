@@ -30,7 +30,9 @@ _ANSWERED: Final = frozenset({1, 2, 3, 4})
 """LoCoMo's categories of questions that have an answer; 5 is adversarial: asked of the wrong person."""
 _EVIDENCE: Final = re.compile(r"D:?(\d+):(\d+)")
 _QUESTIONS: Final = 100
+_REBUILDS: Final = 3
 _STOP_WORDS: Final = 40
+"""Of those words that a search leaves out, so many are the most frequent ones of all."""
 
 
 class Score(NamedTuple):
@@ -114,9 +116,11 @@ def large(count: int = ENTRIES) -> list[Row]:
         library = Library(Shelf(Path(name) / "library"), Index(Path(name) / "index"))
         words = _vocabulary(dice)
         library.shelf.put(*_generated(dice, words, count), message="Generated")
-        began = time.process_time()
-        library.index.refresh(library.shelf)
-        rebuilt = time.process_time() - began
+        rebuilt = []
+        for _ in range(_REBUILDS):
+            began = time.process_time()
+            library.index.refresh(library.shelf, anew=True)
+            rebuilt.append(time.process_time() - began)
         samples = []
         for _ in range(_QUESTIONS):
             question = f"How do I {' '.join(_sentence(dice, words, 8))}?"
@@ -125,7 +129,7 @@ def large(count: int = ENTRIES) -> list[Row]:
             samples.append((time.process_time() - began) * 1000)
     return [
         at_most(f"search over {count} entries", samples, SEARCH_MS, "ms"),
-        at_most(f"index of {count} entries made anew", [rebuilt], REBUILD_S, "s"),
+        at_most(f"index of {count} entries made anew", rebuilt, REBUILD_S, "s"),
     ]
 
 
