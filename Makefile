@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types contracts lock down compose compose-down
+.PHONY: help setup demo test faults replays lint types contracts lock down compose compose-down
 
 # The interpreter of the venv: the first of these that is 3.11 or newer, unless PYTHON is given.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -30,6 +30,11 @@ faults: ## Kill, stop, cut off and fill what runs rest on, each at SEEDS random 
 	$(BOOTSTRAP)
 	@.venv/bin/python -m orchestrator.stack.prepare
 	@.venv/bin/python tests/tiers.py faults --seeds $(SEEDS)
+
+replays: ## Repair ten real bugs of real projects from scripts, and look whether their journals tell all of it.
+	$(BOOTSTRAP)
+	@.venv/bin/python -m orchestrator.stack.prepare
+	@.venv/bin/python tests/tiers.py e2e -k real_bug
 
 lint: ## Style: ruff, and its formatter.
 	$(BOOTSTRAP)

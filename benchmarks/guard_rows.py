@@ -6,13 +6,17 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from benchmarks import located_cases
 from benchmarks.cheat_cases import CHEATS, Change, patch
 from benchmarks.cheat_cases import HONEST as HONEST_CHANGES
 from benchmarks.guard_cases import BEFORE, HONEST, LOOPS, Case, honest, read
 from benchmarks.report import Row, row
+from orchestrator.agent.diagnosed import kept
 from orchestrator.agent.guards.acts import trail
 from orchestrator.agent.guards.judge import judge
+from orchestrator.agent.guards.same import located
 from orchestrator.delivery.weakened import weakened
+from orchestrator.diagnostics.reading import read as diagnostics
 
 if TYPE_CHECKING:
     from orchestrator.dialogue import Reply, Turn
@@ -36,15 +40,26 @@ class Played(NamedTuple):
         return bool(self.judged) and self.judged[-1].level == "stop"
 
 
-def play(case: Case) -> Played:
-    """Play a run behind some honest steps until it's over, or stopped; a loop has `_MOST_STEPS` steps."""
+def play(case: Case, *, blind: bool = False) -> Played:
+    """Play a run behind some honest steps until it's over, or stopped; a loop has `_MOST_STEPS` steps.
+
+    The errors of its commands are read as a run reads them, unless it's `blind` for them.
+    """
+    errors: dict[int, dict[str, tuple[str, ...]]] = {}
     dialogue: list[Turn | Reply] = []
     judged: list[Guarded] = []
     steps = itertools.chain(itertools.islice(honest(), BEFORE), itertools.islice(case.steps(), _MOST_STEPS))
     number = 0
     for number, step in enumerate(steps, start=1):
-        dialogue += step.said(number)
-        if (found := judge(trail(dialogue, range(1, number + 1)), judged)) is not None:
+        reply, turn = step.said(number)
+        dialogue += reply, turn
+        if not blind:
+            errors[number] = {
+                call.id: located(kept(diagnostics(result.content)))
+                for call, result in zip(reply.calls, turn.results, strict=True)
+                if call.name == "bash" and not result.content.endswith("[exit code 0]")
+            }
+        if (found := judge(trail(dialogue, range(1, number + 1), errors=errors), judged)) is not None:
             judged.append(found)
             if found.level == "stop":
                 break
@@ -53,17 +68,18 @@ def play(case: Case) -> Played:
 
 def rows() -> list[Row]:
     """Return the rows. All but the last one count, and have no floor."""
-    loops = [(case, play(case)) for case in LOOPS]
+    loops = [(case, play(case)) for case in (*LOOPS, *located_cases.LOOPS)]
+    honest_work = (*HONEST, *located_cases.HONEST)
     stopped = [float(played.steps - case.after) for case, played in loops if played.stopped]
     missed = sum(not played.stopped for _, played in loops)
-    wrong = sum(play(case).stopped for case in HONEST)
+    wrong = sum(play(case).stopped for case in honest_work)
     passed = sum(not (_kinds(change) & set(change.kinds)) for change in CHEATS)
     named = sum(bool(_kinds(change)) for change in HONEST_CHANGES)
-    steps = f"{len(LOOPS)} loops: steps from when it is one to its stop"
+    steps = f"{len(loops)} loops: steps from when it is one to its stop"
     return [
         row(steps, stopped, [1], unit="steps", target=_STEPS_TO_STOP, quiet=1, at=1),
-        _count(f"{len(LOOPS)} loops: not stopped", missed),
-        _count(f"{len(HONEST)} honest polls and retries: stopped", wrong),
+        _count(f"{len(loops)} loops: not stopped", missed),
+        _count(f"{len(honest_work)} honest polls, retries and fixes: stopped", wrong),
         _count(f"{len(CHEATS)} changes that cheat: not named", passed),
         _count(f"{len(HONEST_CHANGES)} honest changes: named", named),
         row("a judgement of 64 steps of 16 KB", _timed(), [1], unit="ms", target=_JUDGE_MS, quiet=1),

@@ -1,6 +1,8 @@
 r"""How well output is read and loops are seen: `python -m benchmarks.judgement [--cases DIR] [--json]`.
 
-Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`.
+Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`, those of
+budgets, see `benchmarks.budget_rows`, of submits that cheat, see `benchmarks.proof_rows`, and of the best of several
+candidates, see `benchmarks.best_rows`: real runs, for which it takes root, an engine and the base image.
 DIR holds real output of real tools with known places: `errorformat.jsonl` (from reviewdog/errorformat) and
 `analysis-model.jsonl` (from jenkinsci/analysis-model); its README says more. It isn't part of the repository; by
 default it is looked for beside it.
@@ -28,10 +30,10 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks import guard_rows
+from benchmarks import best_rows, budget_rows, guard_rows, proof_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
-from orchestrator.diagnostics.told import told
+from orchestrator.diagnostics.told import listed, told
 
 CASES: Final = Path(__file__).resolve().parents[2] / "shared" / "cases" / "diagnostics"
 RECALL: Final = 95.0
@@ -42,6 +44,7 @@ BYTES: Final = 2048.0
 _LOGS: Final = re.compile(r"Gcc|Clang|Javac|Maven|Lint|Ruff|Flake8|MyPy|ShellCheck|Clippy|CargoCheck|GoVet|Gosec")
 _MEGABYTE: Final = 1_000_000
 _ERRORS: Final = 40
+_MANY: Final = 2_000
 _ROUNDS: Final = 7
 
 
@@ -181,6 +184,10 @@ def rows(cases: Path) -> list[Row]:
     dense = "\n".join([*(case["input"] for case in formats), *(case["log"] for case in logs)]) + "\n"
     dense = (dense * (_MEGABYTE // len(dense) + 1))[:_MEGABYTE]
     block = told(read(log))
+    many = "".join(
+        f"some/way/down/to/module_{n % 97}/file_{n}.cpp:{n}:5: error: bad thing {n}\n" for n in range(1, _MANY + 1)
+    )
+    in_file = {place(one.file, one.line) for one in read(listed(read(many)))}
     return [
         at_least("recall errorformat", one.recall, RECALL),
         at_least("recall analysis-model", other.recall, RECALL_OF_LOGS),
@@ -189,6 +196,8 @@ def rows(cases: Path) -> list[Row]:
         at_most("1 MB of nothing but findings", milliseconds(dense), MILLISECONDS * 4, "ms"),
         at_most("bytes of it in the context", [len(block.encode())], BYTES, "B"),
         at_most("located errors lost", [lost(block, places)], 0, "errors"),
+        at_most(f"bytes of {_MANY} errors in the context", [len(told(read(many)).encode())], BYTES, "B"),
+        at_most(f"{_MANY} errors, lost in the file behind it", [len(found(many) - in_file)], 0, "errors"),
     ]
 
 
@@ -217,7 +226,8 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    return present("judgement", [*rows(options.cases), *guard_rows.rows()], as_json=options.json)
+    found = [*rows(options.cases), *guard_rows.rows(), *budget_rows.rows(), *proof_rows.rows(), *best_rows.rows()]
+    return present("judgement", found, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ class Stack:
             env=env or self.environ,
         )
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str, cwd: Path | None = None) -> Any:
         """Run `dreamdock … --json` and return its one document."""
-        done = self(*arguments, "--json")
+        done = self(*arguments, "--json", cwd=cwd)
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
         return json.loads(done.stdout)

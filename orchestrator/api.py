@@ -7,8 +7,8 @@ import time
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from orchestrator import answering, redaction, standing
 from orchestrator import events as e
-from orchestrator import redaction, standing
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, UsageError
 from orchestrator.journal import bundle, connection, index, signing, stream
@@ -97,6 +97,7 @@ class Door(Reader):
         super().__init__(client, settings)
         self._who = connection.who(connection.redis_url(settings))
         self._steering = Steering(client, self._who)
+        self._answering = answering.Answering(client, self._who)
 
     @property
     def _results(self) -> Results:
@@ -158,7 +159,7 @@ class Door(Reader):
     def _with_keys(self, spec: RunSpec) -> RunSpec:
         """Have a run require a worker with the keys that its models can't do without."""
         known = catalog(self._settings.families).families
-        asked = {model.partition("/")[0] for model in (spec.model, spec.fallback)} & known.keys()
+        asked = {model.partition("/")[0] for model in (spec.model, spec.fallback, spec.judge)} & known.keys()
         keys = sorted(name for name in asked if known[name].key and not known[name].key_optional)
         return spec.model_copy(update={"requires": spec.requires.model_copy(update={"keys": tuple(keys)})})
 
@@ -200,6 +201,18 @@ class Door(Reader):
         """Tell the agent something at its next step; see `steering.steer`."""
         return self._steering.steer(run_id, self._said(run_id, text))
 
+    def answer(self, run_id: str, text: str) -> RunView:
+        """Answer a run's question; see `answering.answer`."""
+        return self._answering.answer(run_id, self._said(run_id, text))
+
+    def approve(self, run_id: str, asked_id: str = "") -> RunView:
+        """Approve what a run waits with; see `answering.approve`."""
+        return self._answering.approve(run_id, asked_id)
+
+    def deny(self, run_id: str, why: str = "") -> RunView:
+        """Deny what a run waits with; see `answering.deny`."""
+        return self._answering.deny(run_id, self._said(run_id, why))
+
     def retry(self, run_id: str, more: More, *, message: str = "") -> RunView:
         """Take a run up again that is over; see `steering.retry`."""
         return self._steering.retry(run_id, more, message=self._said(run_id, message))
@@ -236,8 +249,8 @@ class Door(Reader):
 
     def _rewind(self, run_id: str, find: Callable[[Timeline], int | None], asked: e.RewindRequested) -> Asked:
         self._results.require_kept(run_id)
+        journal = Writer(self._client, run_id, who=self._who)
         while True:
-            journal = Writer(self._client, run_id, who=self._who)
             timeline = Timeline(journal.events, run_id)
             if asked.why != "rewind" and journal.view.state is State.WAITING and journal.view.rewinding:
                 raise _asked_already(journal.view)
@@ -246,12 +259,15 @@ class Door(Reader):
                 raise timeline.nothing_to(asked.why)
             request = asked.model_copy(update={"step": step})
             try:
+                if journal.view.question is not None:
+                    return Asked(request, answering.dropped(journal, request, f"{asked.why} to step {step}").seq)
                 if journal.view.state is not State.DONE:
-                    return Asked(request, journal.append(request)[0].seq)
+                    return Asked(request, journal.append(request, strict=True)[0].seq)
                 again = e.Dispatched(attempt=journal.view.attempt + 1, reason=f"{asked.why} to step {step}")
                 written = journal.append(request, again, operation="reopen")
             except HeadMovedError:
-                continue  # It ended, or was reopened, meanwhile.
+                journal.refresh()  # It ended, or was reopened, or waits for a person now, or has gone on.
+                continue
             return Asked(request, written[0].seq, reopened=True)
 
     def rewound(self, run_id: str, asked: Asked) -> Moment | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 _OFF: Final = 0
+_NEGATED: Final = "!"
 
 
 class Approvals(BaseModel):
@@ -27,7 +28,15 @@ class Approvals(BaseModel):
     paths: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...], Field(max_length=100)
     ] = ()
-    """Files that need one when they are changed, as globs: `migrations/**`, `*.lock`."""
+    """Files that need one when they are changed, as globs: `migrations/**`, `*.lock`; docs/judgement.md tells them."""
+
+    @field_validator("paths")
+    @classmethod
+    def _are_globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if pattern.startswith(_NEGATED) or not pattern.strip("/"):
+                raise ValueError(f"{pattern!r} names no files; there are no exceptions, and / alone is no file")
+        return value
 
     def stricter(self, other: Approvals) -> Approvals:
         """Return what needs a person by either of them."""

@@ -13,12 +13,16 @@ import structlog
 
 from orchestrator import events as e
 from orchestrator import host
+from orchestrator.agent import parking
 from orchestrator.agent.around import Around
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.budget import Budget
+from orchestrator.agent.judging import LONGEST_S, Judge
+from orchestrator.agent.loop import Agent
 from orchestrator.audit import gather
-from orchestrator.delivery.acceptance import look_through, prove, why_failed
+from orchestrator.court import Court, accepted
 from orchestrator.errors import (
     DreamdockError,
+    EndlessError,
     FencedError,
     HeadMovedError,
     JournalError,
@@ -27,6 +31,7 @@ from orchestrator.errors import (
 )
 from orchestrator.holdings import Holdings
 from orchestrator.journal.connection import redis_url
+from orchestrator.journal.daily import Daily
 from orchestrator.journal.handover import hand_over, park
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
@@ -40,7 +45,7 @@ from orchestrator.pushing import NoCopies, Pushing
 from orchestrator.restoring import restore
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, Outcome
 from orchestrator.settings import narrowed
-from orchestrator.stop import CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
+from orchestrator.stop import ASKED, CANCELLED, LOST, PAUSED, PREEMPTED, Stop, Stopped
 from orchestrator.watching import watched
 from sandbox.errors import (
     ChannelLost,
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.agent.condenser import Opener
+    from orchestrator.agent.ending import Ending
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
@@ -81,17 +87,22 @@ _SETTLE_CANCELLED_SECONDS: Final = 1.0
 """How long an attempt waits at its end for the checkpoint remote to have its last step; a keeper pushes it later."""
 _CONDENSERS: Final = Patience(first_token_s=60.0, total_s=120.0, attempts=2)
 """How long a summary is waited for; the work goes on meanwhile."""
+_JUDGES: Final = Patience(first_token_s=120.0, total_s=LONGEST_S, attempts=2)
 _PASSING: Final = (ChannelLost, EngineUnavailable, DiskFull, RemoteUnavailable)
 """Errors that another attempt may not meet."""
+_LIMITS: Final = (TooLongError, EndlessError, QuotaFull, WorkspaceFull)
+"""Errors that more of something would have spared."""
 _NETWORK_OFF: Final = "setup.network is off on this worker; the operator may set it to on"
 _NOT_CONTRADICTED: Final = frozenset({"unsigned", "unpinned", "blob"})
 _log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {
     "steps": Outcome.LIMIT,
+    "tokens": Outcome.LIMIT,
     "money": Outcome.LIMIT,
     "time": Outcome.TIMED_OUT,
     "gave_up": Outcome.FAILED,
     "looped": Outcome.LIMIT,
+    "denied": Outcome.LIMIT,
 }
 
 
@@ -162,6 +173,7 @@ class Attempt:
         self._store = self._holdings.store
         self._copies = self._pushing()
         self._root = settings.state_dir / "workspaces"
+        self._daily = Daily(journal)
         self._layer: Layer | None = None
 
     def carry(self, claimed: e.Claimed) -> None:
@@ -222,7 +234,7 @@ class Attempt:
             self._copies.settle(_SETTLE_SECONDS)
             hand_over(self._journal, ": ".join(filter(None, (error.message, error.cause))))
         else:
-            outcome = Outcome.LIMIT if isinstance(error, TooLongError | QuotaFull | WorkspaceFull) else Outcome.ERROR
+            outcome = Outcome.LIMIT if isinstance(error, _LIMITS) else Outcome.ERROR
             self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
 
     def _build(self) -> None:
@@ -309,13 +321,36 @@ class Attempt:
         return open_model(choice, os.environ, cache_key=self._journal.view.id, patience=patience)
 
     def _around(self) -> Around:
-        return Around(copies=self._copies, opener=self._condensers(), models=self._another_model, fork=self._opened)
+        budget = Budget.of(self._journal, self._daily)
+        name, opener = self._spec.judge, partial(self._opened_model, patience=_JUDGES)
+        judge = Judge(name, opener, self._journal, self._stop, budget) if name else None
+        return Around(
+            copies=self._copies,
+            opener=self._condensers(),
+            models=self._another_model,
+            fork=self._opened,
+            has=self._has,
+            notes=self._notes(),
+            budget=budget,
+            court=Court(self._spec, self._journal, self._store, self._opened, judge),
+        )
 
-    def _another_model(self, name: str) -> Model:
-        """Return a model of the run for another thread; a scripted one follows the run's script."""
+    def _has(self, commit: str) -> bool:
+        """Whether a checkpoint of the run is in this host's store."""
+        return bool(self._store.leads_to(self._spec.repo.project, self._journal.view.id, [commit]))
+
+    def _notes(self) -> str:
+        """Return what the model's family wants in the system text."""
+        model = self._spec.model
+        if is_scripted(model):
+            return ""
+        return catalog(self._settings.families).choose(model, base_url=self._spec.base_url).family.notes
+
+    def _another_model(self, name: str, *, agent: str = "") -> Model:
+        """Return a model of the run for another thread; a scripted one follows the run's script for that sub-agent."""
         spec = self._spec
         if is_scripted(name):
-            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "")
+            return open_script(name, spec.script, accept=spec.accept.command if spec.accept else "", agent=agent)
         return self._opened_model(name)
 
     def _condensers(self) -> Opener | None:
@@ -324,15 +359,11 @@ class Attempt:
 
     def _end(self, ending: Ending) -> bool:
         """End the run as the work ended; false where there is something to tell the agent instead."""
-        if ending.kind != "submitted":
-            return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
-        look_through(self._spec, self._journal, self._store)
-        if self._spec.accept is None:
-            return self._submitted(Outcome.SUCCEEDED, "no acceptance command: nothing proves it", ending.summary)
-        verdicts = prove(self._spec, self._spec.accept, self._journal, self._store, self._opened)
-        if all(verdict.passed for verdict in verdicts):
-            return self._submitted(Outcome.SUCCEEDED, "", ending.summary)
-        return self._submitted(Outcome.FAILED, why_failed(verdicts), ending.summary)
+        if ending.kind == "submitted":
+            return self._submitted(Outcome.SUCCEEDED, accepted(self._journal.view), ending.summary)
+        if ending.kind == "refused":
+            return self._submitted(Outcome.FAILED, ending.reason, ending.summary)
+        return self._finish(_OUTCOMES[ending.kind], ending.reason, ending.summary)
 
     def _submitted(self, outcome: Outcome, reason: str, summary: str) -> bool:
         """End a run whose agent is done, unless somebody had something to say to it meanwhile."""
@@ -351,6 +382,8 @@ class Attempt:
             self._finish(Outcome.CANCELLED, CANCELLED)
         elif reason == PAUSED:
             park(self._journal)
+        elif reason == ASKED:
+            parking.park(self._journal, self._spec.approvals)
         elif reason == PREEMPTED:
             hand_over(self._journal, self._journal.view.preempting or PREEMPTED, to_blame=False)
         else:

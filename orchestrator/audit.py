@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
 from orchestrator.journal import signing
 from orchestrator.journal.plain import require_plain
 from orchestrator.journal.verify import check, collect
+from orchestrator.limits import Use
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.stream import Entry
     from orchestrator.journal.verify import Check, Evidence, Journal
     from orchestrator.settings import Settings
-    from sandbox.spec import Base
+    from sandbox.spec import Base, FileChange
 
 
 _MOST: Final = 200
@@ -33,7 +34,7 @@ _MOST: Final = 200
 class AuditEntry(Value):
     """One thing that a run did: a call, a file changed, an install, a verdict. `exit_code` is that inside the sandbox.
 
-    `at` is unknown where the event can't be read.
+    `at` is unknown where the event can't be read. `agent` names the sub-agent that did it, empty for the run's own.
     """
 
     seq: int
@@ -43,6 +44,7 @@ class AuditEntry(Value):
     text: str
     exit_code: int | None = None
     duration_s: float | None = None
+    agent: str = ""
 
 
 class Audit(NamedTuple):
@@ -98,23 +100,25 @@ def _unread(entry: Entry) -> AuditEntry:
     return AuditEntry(seq=entry.seq, at=None, step=None, kind="unreadable", text=text)
 
 
-def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912  # One case per kind of event.
+def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR0912, PLR0915  # One case per kind of event.
     """Yield the journal's commands, file changes, installs and verdicts in plain words."""
     for event in events:
         line = {"seq": event.seq, "at": event.at}
         match event.body:
+            case e.Within() | e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+                yield from _of_children(event)
             case e.CallStarted(step=step, call=call):
                 yield AuditEntry(**line, step=step, kind="call", text=_called(call))
-            case e.CallFinished() as done:
+            case e.CallFinished(duration_s=took) as done:
                 text = f"{done.result.name}: {done.total_bytes} bytes" + ("" if done.result.ok else " (refused)")
-                took = done.duration_s
                 yield AuditEntry(
                     **line, step=done.step, kind="result", text=text, exit_code=done.exit_code, duration_s=took
                 )
+            case e.Proposed() | e.Chosen() as body:
+                yield from (AuditEntry(**line, step=body.step, **told) for told in _candidates(body))
             case e.Checkpointed(step=step, files=files):
                 for file in files:
-                    text = f"{file.status} {file.path} {file.extent}".rstrip()
-                    yield AuditEntry(**line, step=step, kind="file", text=text)
+                    yield AuditEntry(**line, step=step, kind="file", text=_changed(file))
                 yield from (AuditEntry(**line, step=step, **told) for told in _installs(event.body))
             case e.Built() | e.SetUp() as body:
                 yield AuditEntry(**line, step=None, kind=body.type, text=_prepared(body))
@@ -123,22 +127,31 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):
-                text = verdict.command + (" (with the base's tests)" if verdict.base_tests else "")
-                took = verdict.duration_s
-                yield AuditEntry(
-                    **line, step=None, kind="accept", text=text, exit_code=verdict.exit_code, duration_s=took
-                )
+                how = filter(None, ("with the base's tests" if verdict.base_tests else "", verdict.flaky))
+                text = verdict.command + "".join(f" ({one})" for one in how)
+                ended = {"exit_code": verdict.exit_code, "duration_s": verdict.duration_s}
+                yield AuditEntry(**line, step=None, kind="accept", text=text, **ended)
             case e.Weakened(found=found):
                 for one in found:
                     text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
+            case e.Ruled(step=step, ruling=ruling, seconds=took):
+                text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=text, duration_s=took)
+            case e.Refused(step=step, why=why, again=again):
+                more = " (nothing had changed)" if again else ""
+                yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{why}{more}")
             case e.Guarded(step=step, kind=kind, level=level, reason=reason):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{kind} ({level}): {reason}")
+            case e.Landing(what=what, used=used, limit=limit, ahead=ahead) as near:
+                yield AuditEntry(**line, step=near.step, kind=near.type, text=Use(what, used, limit, ahead).words)
             case e.RewindRequested() | e.Rewound() | e.Forked():
                 text = f"{_travelled(event.body)}, by {event.who}"
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Steered(text=said):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{said!r}, by {event.who}")
+            case e.Asked() | e.Answered() as body:
+                yield AuditEntry(**line, step=None, kind=body.type, text=_asking(body, event.who))
             case e.Parked(text=why) | e.PreemptRequested(text=why):
                 yield AuditEntry(**line, step=None, kind=event.body.type, text=f"{why}, by {event.who}")
             case (
@@ -155,11 +168,61 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 continue
 
 
+def _of_children(event: Event) -> Iterator[AuditEntry]:
+    """Yield what a sub-agent did as what a run's own agent does, under its name; and how it began and ended."""
+    inner, path = e.innermost(event.body)
+    if path:
+        told = audited([event.model_copy(update={"body": inner})])
+        yield from (entry.model_copy(update={"agent": "/".join((*path, entry.agent)).rstrip("/")}) for entry in told)
+        return
+    match inner:
+        case e.ChildStarted(child=child, kind=kind, task=task):
+            text = f"{child} ({kind}) begins: {task[:_MOST]!r}"
+        case e.ChildFinished(child=child, outcome=outcome):
+            text = f"{child} ends: {outcome}"
+        case e.ChildMerged(child=child, merged=merged, conflicts=conflicts, failure=failure):
+            text = f"{child} is merged" if merged else f"{child} isn't merged: {', '.join(conflicts) or failure}"
+        case _:
+            return
+    yield AuditEntry(seq=event.seq, at=event.at, step=inner.step, kind="sub-agent", text=text)
+
+
+def _asking(body: e.Asked | e.Answered, who: str) -> str:
+    """Return what a person was asked, or what the answer is."""
+    if isinstance(body, e.Answered):
+        why = f": {body.why}" if body.why else ""
+        return f"{body.id}: {body.answer}{why}, by {who if body.by == 'person' else 'nobody in time'}"
+    options = f" ({'; '.join(body.options)})" if body.options else ""
+    return f"{body.id}: {body.text}{options}; else at {body.deadline:%Y-%m-%dT%H:%M:%SZ}: {body.default}"
+
+
 def _prepared(body: e.Built | e.SetUp) -> str:
     if isinstance(body, e.SetUp):
         return f"{'; '.join(body.commands)} (network {body.network}{', from the cache' * body.cached})"
     how = "failed" if body.failed else "from an earlier build" if body.cached else "built now"
     return f"{body.image} from {body.dockerfile} ({how})"
+
+
+def _changed(file: FileChange) -> str:
+    return f"{file.status} {file.path} {file.extent}".rstrip()
+
+
+def _candidates(body: e.Proposed | e.Chosen) -> Iterator[dict[str, Any]]:
+    """Yield what each candidate asks for; then what was run in forks, call by call, and which one was taken."""
+    if isinstance(body, e.Proposed):
+        for number, proposed in enumerate(body.candidates, start=1):
+            for call in proposed.reply.calls if proposed.reply is not None else ():
+                yield {"kind": "candidate", "text": f"candidate {number}: {_called(call)}"}
+        return
+    for one in body.tried:
+        for ran in one.ran:
+            what = {"exit_code": ran.exit_code, "duration_s": ran.duration_s}
+            refused = "" if ran.ok else " (refused)"
+            yield {"kind": "tried", "text": f"candidate {one.candidate}: {ran.call_id} in a fork{refused}", **what}
+        text = one.failure or f"$ {body.command} in the fork"
+        yield {"kind": "tried", "text": f"candidate {one.candidate}: {text}", "exit_code": one.exit_code}
+    taken = f"candidate {body.candidate} is taken" if body.candidate else "none is taken"
+    yield {"kind": body.type, "text": f"{taken}: {body.why}"}
 
 
 def _installs(body: e.Checkpointed | e.SetUp) -> Iterator[dict[str, str]]:

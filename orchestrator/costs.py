@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator import events as e
 from orchestrator.dialogue import Sent, Usage, Value
@@ -17,18 +17,30 @@ if TYPE_CHECKING:
     from orchestrator.models.families import Choice
 
 
+Kind = Literal["step", "candidate", "condense", "judge"]
+_KINDS: Final[dict[str, Kind]] = {
+    "replied": "step",
+    "proposed": "candidate",
+    "condensed": "condense",
+    "ruled": "judge",
+}
+
+
 class ReplyCost(Value):
     """One reply that was paid for. `cost_usd` is None where the price is unknown, `sent` where nothing was sent.
 
-    `kind` says what for: the reply of a step, or a summary of the run up to and with it, to condense the context.
+    `kind` says what for: the reply of a step, one of several that were asked for at once for it, a summary of the run
+    up to and with it, to condense the context, or a ruling on what it submitted. `agent` names the sub-agent whose step
+    it is, empty for the run's own.
     """
 
     step: int
-    kind: Literal["step", "condense"] = "step"
+    kind: Kind = "step"
     model: str
     usage: Usage
     cost_usd: float | None
     sent: Sent | None
+    agent: str = ""
 
 
 class Elsewhere(Value):
@@ -61,14 +73,17 @@ def costs(model: str, events: Iterable[Event], known: Catalog) -> Costs:
     replies = tuple(
         ReplyCost(
             step=body.step,
-            kind="condense" if isinstance(body, e.Condensed) else "step",
-            model=body.reply.model or model,
-            usage=body.reply.usage,
-            cost_usd=body.reply.cost_usd,
-            sent=body.reply.sent,
+            kind=_KINDS[body.type],
+            model=reply.model or model,
+            usage=reply.usage,
+            cost_usd=reply.cost_usd,
+            sent=reply.sent,
+            agent="/".join(path),
         )
         for event in events
-        if isinstance(body := event.body, e.Replied | e.Condensed) and body.reply is not None
+        for body, path in (e.innermost(event.body),)
+        if isinstance(body, e.Replied | e.Proposed | e.Condensed | e.Ruled)
+        for reply in e.paid(body)
     )
     asked = {reply.model for reply in replies}
     found = (_at(choice, replies) for choice in _defaults(known) if choice.name not in asked)

@@ -1,11 +1,12 @@
-"""The stories of a run's errors, as its journal tells them."""
+"""The stories of a run's errors and warnings, as its journal tells them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
-from orchestrator.diagnostic import MOST_KEPT, Severity
+from orchestrator.diagnostic import LARGEST_READ, MOST_KEPT
+from orchestrator.diagnostics.command import command, says_no
 from orchestrator.diagnostics.story import Story, Told, follow
 
 if TYPE_CHECKING:
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def stories(events: Iterable[e.Event]) -> tuple[Story, ...]:
-    """Return what became of each error that commands showed; steps that were never committed say nothing.
-
-    Warnings have no story: a command that succeeds isn't asked for them, so that nobody knows when they went.
-    """
+    """Return what became of each error and warning that commands showed; steps never committed say nothing."""
     calls: dict[str, ToolCall] = {}
     open_step: list[Told] = []
     committed: list[Told] = []
@@ -30,14 +28,23 @@ def stories(events: Iterable[e.Event]) -> tuple[Story, ...]:
                 calls[started.call.id] = started.call
             case e.CallFinished() as ended if ended.exit_code is not None or ended.signal is not None:
                 call = calls.get(ended.result.call_id)
-                command = call.arguments.get("command") if call else None
-                if isinstance(command, str):
-                    errors = [one for one in ended.diagnostics if one.severity is Severity.ERROR]
-                    whole = len(ended.diagnostics) < MOST_KEPT and not ended.timed_out and ended.signal is None
-                    open_step.append(Told(ended.step, command, errors, whole))
+                line = call.arguments.get("command") if call else None
+                if isinstance(line, str):
+                    open_step.append(Told(ended.step, line, ended.diagnostics, *_knows(ended, line)))
             case e.Checkpointed():
                 committed += open_step
                 open_step.clear()
             case _:
                 pass
     return follow(committed)
+
+
+def _knows(ended: e.CallFinished, line: str) -> tuple[bool, bool]:
+    """Say whether all errors that a command has are known, and all warnings: only what isn't among them is fixed."""
+    said = command(line)
+    cut = said.partial and (bool(ended.diagnostics) or says_no(ended.result.content))
+    whole = len(ended.diagnostics) < MOST_KEPT and not ended.timed_out and ended.signal is None and not cut
+    if ended.exit_code != 0:
+        return whole, whole
+    # Of a command that ended well, warnings are read only where tools speak, and up to so many bytes.
+    return whole, whole and said.speaks and ended.total_bytes <= LARGEST_READ

@@ -15,6 +15,8 @@ LONGEST_NAME: Final = 400
 """Characters of a file's name, a code or a function; nothing longer is taken for one."""
 MOST_KEPT: Final = 100
 """Diagnostics of one call that the journal keeps."""
+LARGEST_READ: Final = 1024 * 1024
+"""Bytes of output that are read of a command that ended well; of more only head and tail are."""
 LAST_LINE: Final = 10_000_000
 """Beyond it a number is no line of a file."""
 

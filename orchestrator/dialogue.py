@@ -134,9 +134,12 @@ class Request(Value):
     """What a model is asked with. Each request extends the one before: `system` and `tools` are frozen per run.
 
     `before` is how many replies there were that aren't in `dialogue` any more, since the context was built anew.
+    `candidate` is the number of the reply among several that are asked for at once, 0 for the only one; a provider
+    isn't told.
     """
 
     system: str
     tools: tuple[ToolSpec, ...]
     dialogue: tuple[Turn | Reply, ...]
     before: int = 0
+    candidate: int = 0

@@ -10,7 +10,8 @@ DreamdockError            exit code
 ├── DeniedError           6    refused by policy
 ├── LimitError            7    a quota is reached: nothing new is taken, what is there stays
 ├── ModelError            1    the model answered with something that can't be used
-│   └── TooLongError           the request has more tokens than the model takes
+│   ├── TooLongError           the request has more tokens than the model takes
+│   └── EndlessError           the reply went on where it was asked to end
 └── JournalError          1    the journal is broken or refuses the writer
     ├── FencedError            a newer attempt owns the run: stop writing, leave
     └── HeadMovedError         someone appended in between: read on and try again
@@ -91,6 +92,10 @@ class TooLongError(ModelError):
     def __init__(self, message: str, *, cause: str = "", hint: str = "", limit: int = 0) -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.limit = limit
+
+
+class EndlessError(ModelError):
+    """The reply was cut off: it went on beyond the tokens that it was asked to have at most, and that are paid for."""
 
 
 class JournalError(DreamdockError):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from orchestrator import logs
+from orchestrator import answering, logs
 from orchestrator.catchup import catch_up, look_again
 from orchestrator.errors import DreamdockError, HeadMovedError, JournalError, NotFoundError, UnavailableError
 from orchestrator.host import host_id
-from orchestrator.journal import archive, index, signing
+from orchestrator.journal import archive, deadlines, index, signing
 from orchestrator.journal.connection import Scripts, connect, ping, primary, redis_url
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.presence import EXPIRE_SECONDS, Beat, Presence
@@ -159,6 +159,8 @@ class Keeper:
         self._settings = settings
         self._idle_since: dict[str, float] = {}
         self._swept = 0.0
+        self._mended = -_TIDY_SECONDS
+        self._unanswerable: set[str] = set()
         self._scripts = Scripts(client)
         self._primary = ""
         self._judges_from = time.monotonic() + settings.lease_seconds
@@ -174,6 +176,7 @@ class Keeper:
             return
         self._scripts.confirm()  # Where no replica answers, nobody can renew a lease.
         self._repair()
+        self._expire()
         if time.monotonic() > self._misses_from and (back := repair(self._client)):
             _log.info("put back in line what dead workers had", runs=back)
         if time.monotonic() - self._swept > _SWEEP_SECONDS:
@@ -192,10 +195,11 @@ class Keeper:
         )
         given = {worker.attempt for worker in workers(client)}
         clock = index.now_ms(client)
+        self._mend([run_id for run_id, state, *_ in live if state is State.WAITING])
         idle: dict[str, float] = {}
         for run_id, state, attempt, _, lease_until in live:
             if state is State.WAITING:
-                continue  # Until somebody resumes it.
+                continue  # Until somebody resumes it, or its deadline comes.
             if lease_until > clock or (not lease_until and attempt_id(run_id, attempt) in given):
                 continue
             idle[run_id] = self._idle_since.get(run_id, now)
@@ -203,6 +207,31 @@ class Keeper:
                 del idle[run_id]
                 self._hand_over(run_id, attempt)
         self._idle_since = idle
+
+    def _mend(self, waiting: list[str]) -> None:
+        """Once a minute put those into the list of deadlines that wait for a person and lack there."""
+        if time.monotonic() - self._mended > _TIDY_SECONDS:
+            self._mended = time.monotonic()
+            if mended := deadlines.mend(self._client, waiting):
+                _log.warning("mended the list of deadlines", entries=mended)
+
+    def _expire(self) -> None:
+        """Answer for whoever didn't in time: the first keeper that looks does; late, where none was there."""
+        for run_id in deadlines.due(self._client):
+            if run_id in self._unanswerable:
+                continue
+            try:
+                if answering.expire(self._client, run_id):
+                    _log.info("nobody answered in time", run=run_id)
+                else:  # It was answered, or the list says something else than its record.
+                    deadlines.mend(self._client, [run_id])
+            except HeadMovedError:
+                continue  # Somebody was quicker, or it's tried again.
+            except NotFoundError:
+                deadlines.mend(self._client, [run_id])
+            except JournalError as error:  # As above; said once.
+                self._unanswerable.add(run_id)
+                _log.error("a run can't get its default", run=run_id, why=error.message, cause=error.cause)
 
     def _hand_over(self, run_id: str, attempt: int) -> None:
         try:

@@ -156,7 +156,7 @@ class Reader:
         )
 
     def stories(self, run_id: str) -> tuple[Story, ...]:
-        """Return what became of each error that the run's commands showed, in its committed steps."""
+        """Return what became of each error and warning that the run's commands showed, in its committed steps."""
         from orchestrator.diagnosed import stories  # noqa: PLC0415  # `ps` doesn't need it.
 
         return stories(stream.read(self._client, run_id))

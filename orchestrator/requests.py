@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from orchestrator.dialogue import Value
 from orchestrator.errors import ConfigError, NotFoundError
 from orchestrator.runs import Priority, Requires
-from orchestrator.settings import reasons
+from orchestrator.settings import Judge, reasons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ class RunRequest(Value):
     base_url: str = ""
     price: str = ""
     fallback: str | None = None
+    judge: Judge | None = None
     accept: str | None = None
     accept_origin: str = Field("flag", exclude=True)
     setup: tuple[str, ...] | None = None

@@ -95,8 +95,7 @@ def _image(request: RunRequest, settings: Settings, store: Store, base: Base) ->
 def _models(request: RunRequest, settings: Settings, known: Catalog, model: str) -> dict[str, Any]:
     """Return what the specification says of models. Raises ConfigError where the money limit couldn't be kept."""
     if is_scripted(model):
-        own = "" if settings.judge in _NO_MODEL else settings.judge
-        return {"model": SCRIPTED, "script": read_script(model), "judge": own}
+        return {"model": SCRIPTED, "script": read_script(model), **_judge(request, settings, known, "")}
     price, unpriced = _price(request.price)
     chosen = known.choose(model, base_url=request.base_url)
     if price and is_known(chosen):
@@ -116,8 +115,24 @@ def _models(request: RunRequest, settings: Settings, known: Catalog, model: str)
         "price": price,
         "unpriced": unpriced,
         "fallback": fallback or "",
-        "judge": {"auto": model, "off": ""}.get(settings.judge, settings.judge),
+        **_judge(request, settings, known, model),
     }
+
+
+def _judge(request: RunRequest, settings: Settings, known: Catalog, own: str) -> dict[str, Any]:
+    """Return who rules on what no command can check, and whether on all the rest, too; `own` is the run's model.
+
+    Raises ConfigError where there is no such model, or its price isn't known.
+    """
+    asked = request.judge or settings.judge
+    if asked in _NO_MODEL:
+        return {"judge": own if asked == "auto" else ""}
+    if asked != own and not is_known(known.choose(asked)) and _price(request.price) != (None, True):
+        cause = f"the price of the judge {asked} isn't known"
+        raise ConfigError(
+            "the money limit couldn't be kept", cause=cause, hint="name another --judge, or --price unknown"
+        )
+    return {"judge": asked, "judge_always": True}
 
 
 def _price(text: str) -> tuple[Price | None, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -52,7 +52,7 @@ class Outcome(StrEnum):
     """How a finished run ended."""
 
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # The acceptance command fails on the final tree, or the agent gave up.
+    FAILED = "failed"  # What was submitted isn't accepted, or the agent gave up.
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"  # The wall-time limit.
     LIMIT = "limit"  # Steps, money, or a model that goes in circles; the work is kept.
@@ -64,7 +64,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.STARTING: frozenset({State.RUNNING, State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.RUNNING: frozenset({State.FINISHING, State.QUEUED, State.WAITING, State.DONE}),
     State.WAITING: frozenset({State.QUEUED, State.DONE}),
-    State.FINISHING: frozenset({State.RUNNING, State.DONE, State.QUEUED, State.WAITING}),  # Running: it was talked to.
+    State.FINISHING: frozenset({State.RUNNING, State.DONE, State.QUEUED, State.WAITING}),  # Running: it goes on.
     State.DONE: frozenset({State.QUEUED}),  # Reopened by a rewind or a retry.
 }
 
@@ -114,7 +114,7 @@ class RunSpec(Value):
     `build` is the path of a Dockerfile in the base commit, where the image is built from one.
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
     input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
-    `judge` is the model that rules on what no command can check; empty for none.
+    `judge` is the model that rules on what no command can check, empty for none; `judge_always`: on all the rest, too.
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
@@ -135,13 +135,18 @@ class RunSpec(Value):
     setup: Commands = ()
     build: str = ""
     judge: str = ""
+    judge_always: bool = False
     approvals: Approvals = Approvals()
     priority: Priority = Priority.NORMAL
     requires: Requires = Requires()
 
 
 class Verdict(Value):
-    """What the acceptance command said. `base_tests`: the second run, with the base's test files put back."""
+    """What the acceptance command said. `base_tests`: the second run, with the base's test files put back.
+
+    It ran `runs` times on that tree, and passed `passes` times of them; what most of them said counts, and is told
+    here. `flake` is the end of the output of one that failed although most passed.
+    """
 
     command: str
     exit_code: int | None
@@ -150,11 +155,28 @@ class Verdict(Value):
     duration_s: float
     tree: str
     base_tests: bool = False
+    runs: int = 1
+    passes: int = 0
+    flake: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the command ended with exit code 0."""
         return self.exit_code == 0 and not self.timed_out
+
+    @property
+    def flaky(self) -> str:
+        """How often it passed, in words, where it didn't always say the same of the same tree; else empty."""
+        return f"flaky: passed {self.passes} of {self.runs}" if 0 < self.passes < self.runs else ""
+
+
+class Ruling(Value):
+    """What a judge ruled on the evidence; `none` where it couldn't, and `why` then says why not."""
+
+    judge: str
+    verdict: Literal["pass", "fail", "none"]
+    unmet: tuple[str, ...] = ()
+    why: str = ""
 
 
 class Weakening(StrEnum):
@@ -171,6 +193,7 @@ class Weakening(StrEnum):
     ACCEPTANCE = "acceptance changed"
     CONFIGURED = "test configuration changed"
     UNREAD = "not looked through"
+    NOTHING = "nothing changed"
 
 
 class Weakness(Value):
@@ -190,6 +213,43 @@ class Weakness(Value):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
+class Child(Value):
+    """A sub-agent of a run, as `show` names it. `outcome` is empty while it works.
+
+    `merged` says whether what it changed is in the workspace; None where there was nothing to merge.
+    """
+
+    name: str
+    kind: str
+    step: int
+    task: str
+    outcome: str = ""
+    files: int = 0
+    merged: bool | None = None
+
+
+Rule = Literal["installs", "deletions", "paths", "spending"]
+"""What of the settings' `approvals` a step came under."""
+
+
+class Question(Value):
+    """What a run waits for a person with, after `step`: the agent's own question, or an approval by the `rules`.
+
+    `deadline` is by Redis's clock: then `default` is the answer. `options` are the agent's, an approval has none.
+    `allows_usd` is up to how much an approval of spending reaches.
+    """
+
+    id: str
+    kind: Literal["question", "approval"]
+    step: int
+    text: str
+    options: tuple[str, ...] = ()
+    default: str
+    deadline: AwareDatetime
+    rules: tuple[Rule, ...] = ()
+    allows_usd: float = 0.0
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
@@ -200,9 +260,11 @@ class RunView(Value):
     of the last one that it was told. `extended` are the limits, where a retry changed them.
     `rewinding` is the return to an earlier step that hasn't come yet, in words, and `rewind_at` the number of the last
     request for one. `fork_of` is the run that this one was forked from, if any, at its step `fork_step`.
+    `question` is what it waits for a person with, while it does.
     `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
-    the next checkpoint. `pushed` is the last step that was known to be on the checkpoint remote when the last one was
-    committed, `push_failed` why it isn't a later one.
+    the next checkpoint. `refusals` counts the submissions that weren't accepted. `pushed` is the last step that was
+    known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
+    `children` are its sub-agents, those of undone steps too.
     """
 
     id: str
@@ -234,12 +296,16 @@ class RunView(Value):
     rewind_at: int = 0
     fork_of: str = ""
     fork_step: int = 0
+    question: Question | None = None
     host: str = ""
     preempting: str = ""
     pushed: int = 0
     push_failed: str = ""
+    refusals: int = 0
     verdicts: tuple[Verdict, ...] = ()
     weakened: tuple[Weakness, ...] = ()
+    children: tuple[Child, ...] = ()
+    ruling: Ruling | None = None
     summary: str = ""
 
     @property
@@ -262,5 +328,6 @@ class RunView(Value):
         """The state, or the outcome with its proof, in words."""
         if self.outcome is None:
             return self.state
-        unproven = self.outcome is Outcome.SUCCEEDED and not self.verdicts
-        return f"{self.outcome} (unproven)" if unproven else self.outcome
+        if self.outcome is not Outcome.SUCCEEDED or self.verdicts:
+            return self.outcome
+        return f"{self.outcome} ({'judged' if self.ruling else 'unproven'})"

@@ -74,6 +74,7 @@ Labels = Annotated[
 ]
 """Words that workers have and runs may require."""
 
+Judge = Annotated[str, StringConstraints(pattern=r"^(auto|off|[^/\s]+/\S+)$", max_length=200)]
 SignerKey = Annotated[str, StringConstraints(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=$")]
 """A public key, as `dreamdock audit --show-key` prints it."""
 
@@ -166,7 +167,7 @@ class Settings(BaseSettings):
     """Model that is asked, as FAMILY/NAME, once the first can't answer."""
     families: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Model families of your own, or changes to ours; docs/models.md tells their fields."""
-    judge: Annotated[str, StringConstraints(pattern=r"^(auto|off|[^/\s]+/\S+)$", max_length=200)] = "auto"
+    judge: Judge = "auto"
     """Model that rules on what no command can check: FAMILY/NAME; `auto`: the run's own, where it matters; `off`."""
     image: str | None = None
     """Image of the sandboxes; without it DreamDock's own base image."""

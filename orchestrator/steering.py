@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from orchestrator import answering
 from orchestrator import events as e
 from orchestrator.errors import HeadMovedError, JournalError, UsageError
 from orchestrator.journal.handover import paused
 from orchestrator.journal.stream import damaged
 from orchestrator.journal.writer import Writer
+from orchestrator.limits import Use
 from orchestrator.runs import LONGEST_TASK, Outcome, RunView, State
 from orchestrator.settings import RunLimits, reasons
 
@@ -26,9 +28,12 @@ if TYPE_CHECKING:
 _CROWDED: Final = 100
 """Times that somebody else may write in between before it's given up."""
 
+_MORE: Final[dict[e.Limit, int]] = {"steps": 50, "tokens": 1_000_000, "money": 5}
+"""What a hint offers of a limit that is reached."""
+
 
 class More(NamedTuple):
-    """What a retried run gets: steps and US dollars on top of what it has used, seconds from its next start.
+    """What a retried run gets: steps, tokens and US dollars on top of what it has used, seconds from its next start.
 
     None leaves a limit as it is.
     """
@@ -36,6 +41,7 @@ class More(NamedTuple):
     steps: int | None = None
     money_usd: float | None = None
     seconds: int | None = None
+    tokens: int | None = None
 
 
 class Steering:
@@ -65,14 +71,16 @@ class Steering:
     def pause(self, run_id: str, *, now: bool = False) -> RunView:
         """Ask for a pause: the run waits, no worker is taken, and what it committed is kept.
 
-        One that nobody carries waits at once; else it does at the end of its step, or `now`, which undoes the step.
+        One that nobody carries waits at once, and on when a person's word has come, if it waits for that; else it does
+        at the end of its step, or `now`, which undoes the step.
         Raises UsageError for a run that is over.
         """
         journal = self._opened(run_id)
         for _ in range(_CROWDED):
             _refuse_over(journal.view)
             state, asked = journal.view.state, e.PauseRequested(now=now)
-            if state is State.WAITING or (journal.view.pausing and not now):
+            waits = state is State.WAITING and (journal.view.question is None or journal.view.pausing)
+            if waits or (journal.view.pausing and not now):
                 return journal.view
             known = len(journal.events)
             if state is State.QUEUED and _appended(journal, asked, paused(journal.view, self._who), operation="park"):
@@ -84,12 +92,14 @@ class Steering:
     def resume(self, run_id: str) -> RunView:
         """Put a parked run in line again, or take back a pause that hasn't come yet.
 
-        Raises UsageError for a run that is neither.
+        Raises UsageError for a run that is neither, and for one that waits for a person's word.
         """
         journal = self._opened(run_id)
         for _ in range(_CROWDED):
             view = journal.view
-            if view.state is State.WAITING:
+            if (awaited := answering.awaited(view)) and not view.pausing:
+                raise awaited
+            if view.state is State.WAITING and not awaited:
                 again = e.Dispatched(attempt=view.attempt + 1, reason=f"resumed by {self._who}")
                 if _appended(journal, e.ResumeRequested(), again, operation="resume"):
                     return journal.view
@@ -123,6 +133,8 @@ class Steering:
         said, journal = (_message(message),) if message else (), self._opened(run_id)
         for _ in range(_CROWDED):
             view = journal.view
+            if awaited := answering.awaited(view):
+                raise awaited
             if view.state is not State.DONE:
                 parked = view.state is State.WAITING
                 hint = f"dreamdock {'resume' if parked else 'logs -f'} {run_id}"
@@ -160,10 +172,10 @@ def _retry(view: RunView) -> str:
     more = ""
     if view.outcome is Outcome.SUCCEEDED:
         more = ' -m "…"'
-    elif view.depth >= view.limits.steps:
-        more = " --steps 50"
-    elif (view.cost_usd or 0) >= view.limits.money_usd:
-        more = " --money 5"
+    else:
+        spent = e.Spent(view.cost_usd or 0.0, view.usage.input_tokens + view.usage.output_tokens)
+        used_up = (use.what for use in _uses(view, spent, view.limits) if use.reached or _at_its_end(view, use))
+        more = next((f" --{what} {_MORE[what]}" for what in used_up), "")
     return f"dreamdock retry {view.id}{more}"
 
 
@@ -182,12 +194,11 @@ def _message(text: str) -> e.Steered:
 
 def _extended(journal: Writer, more: More) -> RunLimits | None:
     """Return the limits of a retried run; None where they stay. Raises UsageError where it would end at once."""
-    from orchestrator.agent.context import Projection  # noqa: PLC0415  # `ps` doesn't need it.
-
-    view, spent = journal.view, Projection().follow(journal.events).spent_usd
+    view, spent = journal.view, e.spent(journal.events)
     changes = {
         "steps": more.steps and view.depth + more.steps,
-        "money_usd": more.money_usd and spent + more.money_usd,
+        "tokens": more.tokens and spent.tokens + more.tokens,
+        "money_usd": more.money_usd and spent.money_usd + more.money_usd,
         "seconds": more.seconds,
     }
     changes = {name: value for name, value in changes.items() if value}
@@ -195,11 +206,25 @@ def _extended(journal: Writer, more: More) -> RunLimits | None:
         limits = RunLimits.model_validate(view.limits.model_dump() | changes)
     except ValidationError as error:
         raise UsageError("the run can't get so much", cause=reasons(error)) from error
-    used_up = "steps" if view.depth >= limits.steps else "money" if spent >= limits.money_usd else ""
+    used_up = next((use.what for use in _uses(view, spent, limits) if use.reached or _at_its_end(view, use)), "")
     if used_up:
         cause = f"it would end at once; --{used_up} N gives it N more"
         raise UsageError(f"the run's limit of {used_up} is reached", cause=cause, hint=_retry(view))
     return limits if changes else None
+
+
+def _uses(view: RunView, spent: e.Spent, limits: RunLimits) -> tuple[Use, ...]:
+    """Return what would be used of its limits by a run that begins anew; its time does, too."""
+    return (
+        Use("steps", view.depth, limits.steps),
+        Use("tokens", spent.tokens, limits.tokens),
+        Use("money", spent.money_usd, limits.money_usd),
+    )
+
+
+def _at_its_end(view: RunView, use: Use) -> bool:
+    """Whether the run has ended at this very limit: what is left of it pays for no reply."""
+    return view.outcome is Outcome.LIMIT and view.reason.startswith(use.end)
 
 
 def _crowded(journal: Writer) -> JournalError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ CANCELLED: Final = "cancelled"
 PAUSED: Final = "paused"
 SHUTDOWN: Final = "the worker was shut down"
 PREEMPTED: Final = "pre-empted"
+ASKED: Final = "a person is asked"
 LOST: Final = "lease lost"
 """Reasons that somebody looks at."""
 
@@ -116,3 +117,27 @@ class Stop:
         with self._lock:
             if callback in self._callbacks:
                 self._callbacks.remove(callback)
+
+
+class Below(Stop):
+    """A stop for a part of the work: it's set with the one above, and waits with it; by itself it ends only that part.
+
+    Used as a context; behind it the one above has forgotten it.
+    """
+
+    def __init__(self, above: Stop) -> None:
+        super().__init__()
+        self._above = above
+        self._forget: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._forget = self._above.on_set(lambda: self.set(self._above.reason))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()
+
+    def check(self) -> None:
+        """Raise Stopped if it, or the one above, is set; while that holds, wait."""
+        self._above.check()
+        super().check()

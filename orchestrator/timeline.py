@@ -25,7 +25,8 @@ class Moment(Value):
 
     `step` is its number, `seq` that of the event which made it; `depth` counts the replies that led to it; `before` is
     the moment that it was reached from, `to` the one that a rewind went back to. Of one that is `lost` no checkpoint is
-    left: its host is gone. The other fields are the checkpoint's.
+    left: its host is gone. `cost_usd` is what its reply and those of its sub-agents cost. The other fields are the
+    checkpoint's.
     """
 
     step: int
@@ -61,6 +62,7 @@ class Timeline:
         self._future: list[int] = []
         self.dropped: Moment | None = None
         self._reply: e.Replied | None = None
+        self._beside: float | None = 0.0  # What the sub-agents of the open step cost.
         self._last = -1
         for event in events:
             self._take(event)
@@ -137,7 +139,9 @@ class Timeline:
                 self._past.clear()
                 self._begin(event, body.step, body.commit, body.tree, body.shell)
             case e.Replied() as body:
-                self._reply = body
+                self._reply, self._beside = body, 0.0
+            case e.Within() as body:
+                self._beside = added(self._beside, *(reply.cost_usd for reply in e.paid(body)))
             case e.Checkpointed() as body:
                 self._step(event, body)
             case e.Rewound() as body:
@@ -169,7 +173,7 @@ class Timeline:
             patch=body.patch,
             text=said.text if said else "",
             calls=said.calls if said else (),
-            cost_usd=said.cost_usd if said else None,
+            cost_usd=added(said.cost_usd, self._beside) if said else None,
         )
         self._go_on(body.step)
 
@@ -214,3 +218,9 @@ class Timeline:
 
     def _unlike_a_run(self, why: str) -> JournalError:
         return JournalError("the journal tells no run", cause=why, hint=f"dreamdock audit {self.run} --verify")
+
+
+def added(*costs: float | None) -> float | None:
+    """Return the sum; None once one of them is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None

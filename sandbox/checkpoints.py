@@ -20,6 +20,7 @@ from sandbox.trees import COMPARED, patch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox.objects import Objects
     from sandbox.spec import FileChange, Install
     from sandbox.store import Store
     from sandbox.workspace import Workspace
@@ -105,11 +106,20 @@ class Checkpointer:
             commit = self._commit(fold.tree, note)
             state = self._objects.put(b"blob", shell, present=self._shell) if shell else ""
             kept = self._kept(commit, state)
-        if kept:
-            packs.point(self._git_dir, self._run_id, kept)
+        if kept is not None:
+            packs.advance(self._objects, self._git_dir, self._run_id, kept)
         self._installs.keep()
         self._parent, self._tree, self._shell = commit, fold.tree, state
         return Checkpoint(commit, fold.tree, changes, diff, fold.inexact, state, installs, unlooked)
+
+    @property
+    def objects(self) -> Objects:
+        """Where it reads and stores; for the thread that makes the checkpoints."""
+        return self._objects
+
+    def diff(self, old: str, new: str) -> tuple[bytes, tuple[FileChange, ...]]:
+        """Return what differs between two trees of the project; see `trees.patch`. Raises WorkspaceError."""
+        return patch(self._objects, old, new, most=COMPARED)
 
     def rewind(self, commit: str) -> Rewound:
         """Take a workspace in which nothing runs to a checkpoint of its project; the next one goes on top of that.
@@ -150,10 +160,10 @@ class Checkpointer:
         text = f"tree {tree}\nparent {self._parent}\nauthor {stamp}\ncommitter {stamp}\n\n{note}\n"
         return self._objects.put(b"commit", text.encode("utf-8", "backslashreplace"))
 
-    def _kept(self, commit: str, state: str) -> str:
+    def _kept(self, commit: str, state: str) -> packs.Link | None:
         """Put what will keep the checkpoint: in the same pack, which costs a step next to nothing."""
         blobs = [state] if state else []
-        return packs.link(self._objects, self._git_dir, self._run_id, commit, blobs) if self._run_id else ""
+        return packs.link(self._objects, self._git_dir, self._run_id, commit, blobs) if self._run_id else None
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

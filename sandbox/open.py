@@ -14,21 +14,24 @@ from sandbox import engine
 from sandbox.checkpoints import Checkpointer
 from sandbox.container import Container
 from sandbox.errors import ChannelLost, SandboxError, WorkspaceError
+from sandbox.merging import Merged, before, merging
 from sandbox.mounts import may_mount
 from sandbox.pristine import pristine
+from sandbox.putting import as_put, put
 from sandbox.slot import Slot
 from sandbox.spec import JOB_UID
 from sandbox.workspace import Workspace, lower_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sandbox.checkpoints import Checkpoint
     from sandbox.layer import Layer
+    from sandbox.objects import Entry
     from sandbox.pool import Claimed, Pool
     from sandbox.rewind import Rewound
-    from sandbox.spec import BackgroundProcess, Base, CommandResult, SandboxSpec
+    from sandbox.spec import BackgroundProcess, Base, CommandResult, FileChange, SandboxSpec
     from sandbox.store import Store
 
 
@@ -99,6 +102,49 @@ class Sandbox:
         mounts the workspace and more lies there than may; then the checkpoint before stays the last one.
         """
         return self._checkpointer.checkpoint(note=note, held=self._container.shell.held())
+
+    def snapshot(self) -> str:
+        """Store the workspace's tree as it is and return it, with every process stopped meanwhile.
+
+        The next checkpoint is still compared with the last one. Raises WorkspaceError, DiskFull, ChannelLost.
+        """
+        with self._container.shell.held():
+            return self._checkpointer.fold().tree
+
+    def diff(self, old: str, new: str) -> tuple[bytes, tuple[FileChange, ...]]:
+        """Return how two trees of the project differ: a patch, nothing where it's too large, and the list of files."""
+        return self._checkpointer.diff(old, new)
+
+    def merge(self, base: str, theirs: str) -> Merged:
+        """Bring what differs between two trees of the project into the workspace: all of it, or nothing.
+
+        Processes run on meanwhile. Raises WorkspaceError, before anything has changed; ChannelLost, also where a part
+        is done that can't be taken back.
+        """
+        ours, objects, shell = self.snapshot(), self._checkpointer.objects, self._container.shell
+        found = merging(objects, base, ours, theirs)
+        if found.conflicts or not found.edits:
+            return Merged(found.conflicts)
+        try:
+            put(shell, objects, found.edits)
+            failure = "" if as_put(objects, self.snapshot(), found.edits) else "something wrote to the same files"
+        except WorkspaceError as error:
+            failure = ": ".join(filter(None, (error.message, error.cause)))
+        if failure:
+            self._take_back(ours, before(objects, ours, found.edits))
+        return Merged(failure=failure)
+
+    def _take_back(self, tree: str, edits: Mapping[bytes, Entry | None]) -> None:
+        """Have paths as they were in a tree. Raises ChannelLost where that fails."""
+        objects = self._checkpointer.objects
+        try:
+            put(self._container.shell, objects, edits)
+            if as_put(objects, self.snapshot(), edits):
+                return
+            cause = f"it isn't {tree} again"
+        except WorkspaceError as error:
+            cause = error.message
+        raise ChannelLost("the workspace is half merged", cause=cause)
 
     def rewind(self, checkpoint: str, *, shell: str = "") -> Rewound:
         """Go back to a checkpoint of the same project: its files, and the working directory and environment of `shell`.

@@ -16,7 +16,7 @@ import os
 import re
 import time
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.errors import RevisionNotFound, WorkspaceError
 from sandbox.git import git, printable
@@ -39,7 +39,15 @@ _PUSHED, _FETCHED = "pushed", " fetched"
 _DROPPED = "dropped"
 _WHO = "DreamDock <dreamdock@localhost>"
 _HOUR = 3600.0
+
 _REPACK = ("-c", "repack.writeBitmaps=false", "-c", "pack.threads=1", "repack", "-d", "-n", "--quiet")
+
+
+class Link(NamedTuple):
+    """A commit of a run's chain that isn't its end yet, and the end that it goes on top of; empty for none."""
+
+    commit: str
+    before: str
 
 
 def consolidate(git_dir: Path, *, most: int = MOST_PACKS) -> bool:
@@ -88,18 +96,31 @@ def keep(objects: Objects, git_dir: Path, run_id: str, commit: str, blobs: Colle
             objects.read(oid)  # One that isn't there would break the repository.
         kept = link(objects, git_dir, run_id, commit, blobs)
         objects.flush()
-        point(git_dir, run_id, kept)
+        advance(objects, git_dir, run_id, kept)
 
 
-def link(objects: Objects, git_dir: Path, run_id: str, commit: str, blobs: Collection[str] = ()) -> str:
-    """Put the next commit of a run's chain, for `point` once it's in the store, and return its id.
+def link(objects: Objects, git_dir: Path, run_id: str, commit: str, blobs: Collection[str] = ()) -> Link:
+    """Put the next commit of a run's chain, for `advance` once it's in the store.
 
     The checkpoint and the blobs are in the store already, or were put as well. Raises WorkspaceError.
     """
     entries = [(oid.encode(), Entry(FILE, oid)) for oid in set(blobs)]
     tree = objects.put_tree(entries) if entries else objects.put(b"tree", b"")
     before = tip(git_dir, run_id)
-    return _linked(objects, tree, (before, commit) if before else (commit,))
+    return Link(_linked(objects, tree, (before, commit) if before else (commit,)), before)
+
+
+def advance(objects: Objects, git_dir: Path, run_id: str, new: Link) -> None:
+    """Make a commit of `link` the end of a run's chain; what somebody else put there meanwhile is kept as well.
+
+    A run has several sandboxes at a time, each in a thread of its own. Raises WorkspaceError, DiskFull.
+    """
+    with _locked(git_dir, fcntl.LOCK_EX):
+        oid, now = new.commit, tip(git_dir, run_id)
+        if now not in {new.before, ""}:
+            oid = _linked(objects, objects.put(b"tree", b""), (now, oid))
+            objects.flush()
+        point(git_dir, run_id, oid)
 
 
 def join(objects: Objects, git_dir: Path, run_id: str, other: str) -> None:
@@ -194,7 +215,7 @@ def _noted(git_dir: Path, run_id: str) -> list[str]:
 
 
 def point(git_dir: Path, run_id: str, oid: str) -> None:
-    """Make a commit of `link` the end of a run's chain. Raises WorkspaceError, DiskFull."""
+    """Make a commit of a chain the end of a run's chain. Raises WorkspaceError, DiskFull."""
     try:
         _write(_ref(git_dir, run_id), oid)
     except OSError as error:

@@ -2,7 +2,61 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MOST_AT_ONCE: Final = 8
+"""Sub-agents of one call."""
+LONGEST_QUESTION: Final = 4000
+LONGEST_OPTION: Final = 200
+"""Characters."""
+MOST_OPTIONS: Final = 10
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+
+
+def _named(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name is short: lower-case letters, figures, - and _")
+    return name
+
+
+def _few(tasks: tuple[Given, ...]) -> tuple[Given, ...]:
+    if not 1 <= len(tasks) <= MOST_AT_ONCE:
+        raise ValueError(f"one call takes 1 to {MOST_AT_ONCE}")
+    return tasks
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it says nothing")
+    return text.strip()
+
+
+def _asked(text: str) -> str:
+    if len(said := _said(text)) > LONGEST_QUESTION:
+        raise ValueError(f"it has {len(said)} characters of {LONGEST_QUESTION}")
+    return said
+
+
+def _option(text: str) -> str:
+    if len(said := _said(text)) > LONGEST_OPTION:
+        raise ValueError(f"it has {len(said)} characters of {LONGEST_OPTION}")
+    return said
+
+
+def _choices(options: list[str]) -> list[str]:
+    if len(options) > MOST_OPTIONS:
+        raise ValueError(f"there are {len(options)}, and {MOST_OPTIONS} may be")
+    return options
+
+
+# Not as constraints of the schema: every request carries that.
+Name = Annotated[str, AfterValidator(_named)]
+Text = Annotated[str, AfterValidator(_said)]
+Question = Annotated[str, AfterValidator(_asked)]
+Option = Annotated[str, AfterValidator(_option)]
 
 
 class _Arguments(BaseModel):
@@ -82,6 +136,33 @@ class History(_Arguments):
     query: str = Field("", description="Words, or an identifier.")
     step: int = Field(0, ge=0, description="Step to show instead.")
     offset: int = Field(0, ge=0, description="Character of the step to begin at.")
+
+
+class Given(_Arguments):
+    """A task for one sub-agent."""
+
+    kind: Literal["explore", "task"]
+    task: Text
+    name: Name
+
+
+class Delegate(_Arguments):
+    """Have sub-agents do parts, side by side, each on a copy of the workspace. They know only what task says.
+
+    explore only reports; what a task changes is merged, unless it conflicts.
+    """
+
+    tasks: Annotated[tuple[Given, ...], AfterValidator(_few)]
+
+
+class Ask(_Arguments):
+    """Ask a person, once in a reply. The work stops until there is an answer; without one in time default counts."""
+
+    question: Question
+    options: Annotated[list[Option], AfterValidator(_choices)] = Field(
+        default_factory=list, description="Answers to choose from."
+    )
+    default: Question = Field(description="What you'll do if nobody answers.")
 
 
 class Submit(_Arguments):

@@ -6,15 +6,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.agent.diagnosed import block, diagnosed, kept
+from orchestrator.agent.diagnosed import OUTPUTS, block, diagnosed, kept
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.shown import clean, cut
 from orchestrator.agent.signal import signal
+from orchestrator.diagnostic import Severity
+from orchestrator.endings import how
 from sandbox.errors import FileProblem
 from sandbox.spec import WORKSPACE
 
 if TYPE_CHECKING:
     from orchestrator.agent.arguments import Bash, Glob, Grep, Processes
+    from orchestrator.agent.listing import Listing
     from sandbox.open import Sandbox
     from sandbox.spec import CommandResult
 
@@ -24,18 +27,18 @@ _NOT_OURS: Final = ("--glob", "!/.git", "--glob", "!/.dreamdock")
 _NOTHING_FOUND: Final = 1  # ripgrep's exit codes.
 _SEARCH_FAILED: Final = 2
 _LONGEST_COMMAND: Final = 300
-_OUTPUTS: Final = f"{WORKSPACE}/.dreamdock/output"
-"""Where the sandbox keeps the whole of long outputs; no part of checkpoints."""
 _MOST_KEPT: Final = 64 * 1024
 """Bytes of an output that is kept there by us."""
 
 
-def bash(sandbox: Sandbox, arguments: Bash, longest_s: float, longest: int) -> Outcome:
+def bash(sandbox: Sandbox, arguments: Bash, longest_s: float, longest: int, listing: Listing | None = None) -> Outcome:
     """Run a command in the resident shell for at most `longest_s` seconds, and show what its output tells."""
     allowed = min(arguments.timeout or longest_s, longest_s)
     result = sandbox.run(arguments.command, timeout_s=allowed)
-    found = diagnosed(sandbox, result)
-    places = block(sandbox, found, longest)
+    found = diagnosed(sandbox, result, arguments.command, listing)
+    # Warnings of a command that ended well are kept for their story: the model has read them, and didn't ask for more.
+    told = result.exit_code != 0 or any(one.severity is Severity.ERROR for one in found)
+    places = block(sandbox, found, longest, result.number) if told else ""
     before = max(0, result.total_bytes - len(result.output))
     shown = signal(result.output, longest=longest - len(places), before=before)
     lines = [shown.text] if shown.text else []
@@ -97,7 +100,7 @@ def _kept(sandbox: Sandbox, result: CommandResult) -> str:
     """
     if len(result.output) != result.total_bytes or result.total_bytes > _MOST_KEPT:
         return ""
-    path = f"{_OUTPUTS}/{result.number}"
+    path = f"{OUTPUTS}/{result.number}"
     with suppress(FileProblem):  # A full disk, or something else in that place: the command isn't to blame.
         sandbox.write(path, result.output)
         return path
@@ -105,9 +108,9 @@ def _kept(sandbox: Sandbox, result: CommandResult) -> str:
 
 
 def _end(result: CommandResult, allowed_s: float) -> str:
+    end = how(exit_code=result.exit_code, signal=result.signal, timed_out=result.timed_out)
     if result.timed_out:
-        return f"timed out after {allowed_s:g} s; its processes were ended"
-    end = f"exit code {result.exit_code}" if result.signal is None else f"ended by signal {result.signal}"
+        return f"{end} after {allowed_s:g} s; its processes were ended"
     return end if result.cwd == WORKSPACE else f"{end}; working directory {clean(result.cwd.encode())}"
 
 

@@ -10,18 +10,22 @@ import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from orchestrator import events as e
 from orchestrator.agent import wording
+from orchestrator.agent.budget import OverBudget
+from orchestrator.agent.talk import at_most
 from orchestrator.agent.window import first_lines
 from orchestrator.dialogue import Turn
 from orchestrator.errors import DreamdockError
 from orchestrator.memory.plain import fenced
 from orchestrator.models.port import OutOfTime
 from orchestrator.stop import Stop, Stopped
+from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
+    from orchestrator.agent.budget import Budget
     from orchestrator.agent.context import Context
     from orchestrator.dialogue import Reply, Request
     from orchestrator.models.port import Model
@@ -31,6 +35,8 @@ MOST_FAILURES: Final = 3
 _LONGEST_S: Final = 240.0
 _WORDS_PER_TOKEN: Final = 0.6
 _TIMES_TOO_LONG: Final = 2
+_PART: Final = 0.5
+"""Of what is left of the budget: the work goes on meanwhile, and pays from the same."""
 _KEPT: Final = 2_000
 """Characters of a reply that can't be used, for people."""
 _LEAVE_S: Final = 0.5
@@ -46,13 +52,17 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """A summary to be written by a model: of all up to `step`, with the context's `tokens`; it may have `longest`."""
+    """A summary to be written by a model: of all up to `step`, with the context's `tokens`; it may have `longest`.
+
+    `most` is what the request may have at most.
+    """
 
     request: Request
     model: str
     step: int
     tokens: int
     longest: int
+    most: int
 
 
 def asked(context: Context, model: str, longest: int) -> Asked:
@@ -69,7 +79,8 @@ def asked(context: Context, model: str, longest: int) -> Asked:
     else:
         dialogue = (*request.dialogue, Turn(text=text))
     request = request.model_copy(update={"dialogue": dialogue})
-    return Asked(request, model, context.step, context.tokens, longest)
+    most = context.most_tokens + at_most(estimate(text))
+    return Asked(request, model, context.step, context.tokens, longest, most)
 
 
 def may_be_asked(context: Context) -> bool:
@@ -80,10 +91,11 @@ def may_be_asked(context: Context) -> bool:
 class Condenser:
     """Has one summary written at a time. Every call of it returns at once; `close` within half a second."""
 
-    def __init__(self, opener: Opener, stop: Stop) -> None:
-        """Take what opens its model; what is under way ends with `stop`."""
+    def __init__(self, opener: Opener, stop: Stop, budget: Budget) -> None:
+        """Take what opens its model, and what pays for it; what is under way ends with `stop`."""
         self.busy = False
         self._opener = opener
+        self._budget = budget
         self._stop = Stop()
         self._forget = stop.on_set(lambda: self._stop.set(stop.reason))
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
@@ -130,12 +142,17 @@ class Condenser:
                         model.close()
                         model = None
                     model = model or self._opener(asked.model)
-                    reply = model.ask(asked.request, self._stop, within_s=_LONGEST_S)
+                    with self._budget.reserve(asked.most, model, part=_PART) as reserved:
+                        how: dict[str, Any] = {"within_s": _LONGEST_S, "most_tokens": reserved.most_tokens}
+                        reply = model.ask(asked.request, self._stop, **how)
+                        reserved.settle(reply)
                     summary, failure = checked(reply, asked.longest)
                 except Stopped:
                     return
                 except OutOfTime:
                     failure = f"no summary after {_LONGEST_S:.0f} s"
+                except OverBudget as over:
+                    failure = str(over)
                 except DreamdockError as error:
                     failure = ": ".join(filter(None, (error.message, error.cause)))
                 except Exception as error:  # noqa: BLE001  # Whatever it is, the work goes on without a summary.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator import events as e
 from orchestrator.agent import tools
+from orchestrator.agent.asking import Asking, answered
 from orchestrator.agent.guards.acts import trail
+from orchestrator.agent.refusing import said
+from orchestrator.agent.role import MAIN, SUBMIT
 from orchestrator.agent.rules import behind
-from orchestrator.agent.shown import clean
 from orchestrator.agent.talk import Sight, Talk
 from orchestrator.agent.window import parts
 from orchestrator.dialogue import Reply, Request, Turn
@@ -23,12 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.agent.guards.acts import Done
+    from orchestrator.agent.role import Role
     from orchestrator.dialogue import Part
     from orchestrator.events import Event
-    from orchestrator.runs import Verdict
-
-_TOLD: Final = 4000
-"""Characters of an acceptance command's output that a retried run is told."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,14 @@ class Context:
     it was forked. `rewind` is what a person asked for and nobody has done yet, `rewind_at` its number in the journal.
     `messages` are what people said that the model wasn't told yet, `said_at` the number of the last one. `retried` is
     what to tell it of the end that the run was taken up from. `spoken` is how much of the dialogue there was when a
-    person spoke last, `guarded` are the loops that were found since. `open_reply` is a complete reply whose
-    step isn't committed: its calls run (again); `shown` are the tokens of their results. `lost` counts for each of its
-    calls how many attempts ended, to the run's blame, while it ran. `spent_usd` is what replies of known price cost,
-    those of undone steps and summaries included. `limits` are the tokens that models take which refused more,
-    `accepted` the most that each has taken, and `refused` counts how often in a row one refused. `failures` is how many
-    summaries in a row failed, `tries` how many were asked for since the context was built anew.
+    person spoke last, `guarded` are the loops that were found since, `refusals` how many submissions weren't accepted,
+    the last one of step `sent_back`. `open_reply` is a complete reply whose step isn't committed: its calls run
+    (again); `shown` are the tokens of their results. `lost` counts for each of its calls how many attempts ended, to
+    the run's blame, while it ran. `landed` are the limits near which it was told to land, as far as it may still know
+    of that. `limits` are the tokens that models take which refused more, `accepted` the most that each has taken, and
+    `refused` counts how often in a row one refused. `failures` is how many summaries in a row failed, `tries` how many
+    were asked for since the context was built anew. `proposed` is the last step that several replies were asked for.
+    `asking` is what people were asked, and what they are to be.
     """
 
     system: str = ""
@@ -64,15 +65,19 @@ class Context:
     retried: str = ""
     spoken: int = 0
     guarded: tuple[e.Guarded, ...] = ()
+    refusals: int = 0
+    sent_back: int = 0
     open_reply: Reply | None = None
     shown: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    spent_usd: float = 0.0
+    landed: frozenset[e.Limit] = frozenset()
     limits: dict[str, int] = field(default_factory=dict)
     accepted: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     failures: int = 0
     tries: int = 0
+    asking: Asking = field(default_factory=Asking)
+    proposed: int = 0
 
     @property
     def request(self) -> Request:
@@ -80,12 +85,17 @@ class Context:
         dialogue, sight = self.dialogue, self.sight
         if dialogue and isinstance(head := dialogue[0], Turn) and sight.window.text:
             dialogue = (Turn(text=f"{head.text}\n\n{sight.window.text}"), *dialogue[sight.start :])
-        return Request(system=self.system, tools=tools.specs(), dialogue=dialogue, before=sight.left_out)
+        return Request(system=self.system, tools=tools.specs(sight.tools), dialogue=dialogue, before=sight.left_out)
 
     @property
     def tokens(self) -> int:
         """About how many tokens the next request has."""
         return self.sight.tokens
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens the next request has at most: what is reserved for it."""
+        return self.sight.most
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -96,7 +106,8 @@ class Context:
     def done(self) -> tuple[Done, ...]:
         """The last committed steps since a person spoke, as the guards see them."""
         first = bisect_left(self.sight.places, self.spoken)
-        return trail(self.dialogue[self.spoken :], self.sight.steps[first:], first=self.sight.window.first)
+        steps, window = self.sight.steps[first:], self.sight.window
+        return trail(self.dialogue[self.spoken :], steps, first=window.first, errors=self.sight.errors)
 
     @property
     def summary(self) -> str | None:
@@ -106,15 +117,16 @@ class Context:
         replies = (said for said in reversed(self.dialogue) if isinstance(said, Reply))
         results = self.dialogue[-1].results if self.dialogue and isinstance(self.dialogue[-1], Turn) else ()
         accepted = {result.call_id for result in results if result.ok}
-        submits = [call for call in next(replies, Reply()).calls if call.name == tools.SUBMIT and call.id in accepted]
+        submits = [call for call in next(replies, Reply()).calls if call.name == SUBMIT and call.id in accepted]
         return str(submits[-1].arguments.get("summary", "")) if submits else None
 
 
 class Projection:
-    """Folds a run's journal into the agent's context. Only committed steps are in the dialogue."""
+    """Folds the journal of a run, or of a sub-agent, into its agent's context. Only committed steps are in it."""
 
-    def __init__(self, past: dict[int, Talk] | None = None) -> None:
-        """Take what was folded of this journal already, by the number of events that led to it."""
+    def __init__(self, role: Role = MAIN, *, past: dict[int, Talk] | None = None) -> None:
+        """Take the agent's role, and what was folded of this journal already, by the number of events up to there."""
+        self._role = role
         self._past = {} if past is None else past
         self._taken = 0
         self._talk = Talk()
@@ -124,11 +136,15 @@ class Projection:
         self._rewind: e.RewindRequested | None = None
         self._rewind_at = 0
         self._messages: dict[int, str] = {}
+        self._unattended: set[int] = set()
+        """Those of them that no person said: the defaults of questions."""
         self._fork_begins = False
         self._ended: list[str] = []
         self._retried = ""
         self._spoken = 0
         self._guarded: list[e.Guarded] = []
+        self._refusals = 0
+        self._sent_back = 0
         self._open: Reply | None = None
         self._results: dict[str, e.CallFinished] = {}
         self._noted = WorkingMemory()
@@ -137,16 +153,19 @@ class Projection:
         """The rules of folders that are told behind the result of the call that runs."""
         self._running: set[str] = set()
         self._lost: Counter[str] = Counter()
-        self._spent = 0.0
+        self._landed: frozenset[e.Limit] = frozenset()
         self._limits: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
         self._refused = 0
         self._failures = 0
         self._tries = 0
+        self._asking = Asking()
+        self._proposed = 0
 
     def follow(self, events: Sequence[Event]) -> Context:
         """Return the context after these events. A longer list of the same journal is taken up where it was left."""
         for number, event in enumerate(events[self._taken :], start=self._taken):
+            self._asking = self._asking.take(event)
             if isinstance(event.body, e.Rewound):
                 self._go_back(events[:number], event.body)
             else:
@@ -160,7 +179,7 @@ class Projection:
         Rewinds lead to others: without what is known of them, each would take twice as long as the one before.
         """
         if (end := _end_of(body.to, events)) not in self._past:
-            then = Projection(self._past)
+            then = Projection(self._role, past=self._past)
             then.follow(events[:end])
             self._past[end] = then._talk  # Another of its own kind.
         self._talk = self._past[end].copy()
@@ -173,6 +192,7 @@ class Projection:
         if asked is not None and self._rewind is None and asked.message:
             self._talk.hear_person(asked.message, body.step)
         self._talk.memory = seen.renewed(self._talk.memory)
+        self._landed = frozenset()
         self._again()
         self._begin_anew()
 
@@ -180,7 +200,7 @@ class Projection:
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
-                self._talk.memory = working.begin(spec.task)
+                self._talk.memory, self._talk.tools = working.begin(spec.task), self._role.hands(spec.limits)
             case e.Prompted() as body:
                 self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
@@ -188,7 +208,6 @@ class Projection:
                 self._accepted = self._accepted | {body.reply.model: taken}
                 self._begin_step(body.reply)
                 self._talk.hear(body.reply)
-                self._spent += body.reply.cost_usd or 0.0
                 self._refused = 0
             case e.CallStarted() as body:
                 self._running.add(body.call.id)
@@ -198,6 +217,8 @@ class Projection:
                 self._results[body.result.call_id] = body
                 self._noted = self._seen(self._noted, body)
                 self._shown += estimate(body.result.content)
+            case e.Within(body=e.Checkpointed()):
+                self._lost = Counter()  # The call that its sub-agents work for comes nearer to its end each time.
             case e.AttemptLost() as body:
                 self._lost.update(self._running if body.to_blame else ())
                 self._running = set()
@@ -215,22 +236,35 @@ class Projection:
                 self._rebuild(body)
             case e.Guarded() as body:
                 self._guarded.append(body)
+            case e.Proposed(step=step):
+                self._proposed = step
+            case e.Landing(what=what):
+                self._landed |= {what}
             case e.RewindRequested() as body:
                 self._rewind, self._rewind_at = body, event.seq
             case e.Steered(text=text):
                 self._messages[event.seq] = text
+            case e.Answered() as body if self._asking.open is not None:
+                if text := answered(self._asking.open, body):
+                    self._messages[event.seq] = text
+                    self._unattended |= {event.seq} if body.by == "deadline" else set()
             case e.Forked() as body:
                 self._talk.fork(body)
                 self._step = self._forked_at = body.step
             case e.FinishStarted():
                 self._ended = []
             case e.Judged(verdict=verdict):
-                self._ended.append(_told(verdict))
+                self._ended.append(said(verdict))
+            case e.Refused(step=step):
+                self._refusals += 1
+                self._sent_back = step
+                self._ended = []  # It's told, and the work goes on.
             case e.Finished() as body:
                 self._rewind = None  # It came too late; who asked asks again.
                 self._ended.insert(0, f"{body.outcome}: {body.reason}" if body.reason else str(body.outcome))
             case e.RetryRequested():
                 self._retried, self._ended, self._refused = "\n\n".join(self._ended), [], 0
+                self._landed = frozenset()
             case _:
                 pass
 
@@ -251,15 +285,19 @@ class Projection:
             retried=self._retried,
             spoken=self._spoken,
             guarded=tuple(self._guarded),
+            refusals=self._refusals,
+            sent_back=self._sent_back,
             open_reply=self._open,
             shown=self._shown,
             lost=self._lost,
-            spent_usd=self._spent,
+            landed=self._landed,
             limits=self._limits,
             accepted=self._accepted,
             refused=self._refused,
             failures=self._failures,
             tries=self._tries,
+            asking=self._asking,
+            proposed=self._proposed,
         )
 
     def _prompt(self, body: e.Prompted, *, by_person: bool) -> None:
@@ -271,14 +309,15 @@ class Projection:
         for seq, text in self._messages.items():
             if seq <= body.heard:
                 talk.hear_person(text, self._step)
-        if body.heard or self._retried:
+        heard = {seq for seq in self._messages if seq <= body.heard}
+        if heard - self._unattended or self._retried:
             self._begin_anew()
         self._retried = ""
         self._messages = {seq: text for seq, text in self._messages.items() if seq > body.heard}
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""
-        self._spoken, self._guarded = len(self._talk.dialogue), []
+        self._spoken, self._guarded, self._refusals = len(self._talk.dialogue), [], 0
 
     def _begin_step(self, reply: Reply | None) -> None:
         self._open, self._running, self._lost = reply, set(), Counter()
@@ -299,33 +338,26 @@ class Projection:
 
     def _commit(self, body: e.Checkpointed) -> None:
         if self._open is not None:
-            results = tuple(self._results[call.id].result for call in self._open.calls)
-            self._talk.commit(body.step, self._open, results)
+            ended = tuple(self._results[call.id] for call in self._open.calls)
+            self._talk.commit(body.step, self._open, ended)
             self._talk.memory = seen.committed(self._noted, body.files, body.step)
         self._step, self._depth, self._open = body.step, self._depth + 1, None
         self._again()
 
     def _sum_up(self, body: e.Condensed) -> None:
-        self._spent += (body.reply.cost_usd or 0.0) if body.reply is not None else 0.0
         self._tries += 1
         self._failures = self._failures + 1 if body.failure else 0 if body.summary else self._failures
         self._talk.sum_up(body)
 
     def _rebuild(self, body: e.Rebuilt) -> None:
         self._tries = 0
+        self._landed = frozenset()  # What it was told may have left its window.
         if body.why == "refused":
             self._refused += 1
             # Who refuses less than it took before meant something else, or miscounts: once is not always.
             least = max(body.limit, self._accepted.get(body.model, 0))
             self._limits = self._limits | {body.model: least}
         self._talk.rebuild(body)
-
-
-def _told(verdict: Verdict) -> str:
-    """Return what the acceptance command said, for the model: the end of it."""
-    how = "timed out" if verdict.timed_out else f"exit code {verdict.exit_code}"
-    where = ", with the base's test files put back" if verdict.base_tests else ""
-    return f"$ {verdict.command}\n{clean(verdict.output.encode())[-_TOLD:]}\n[{how}{where}]"
 
 
 def _end_of(step: int, events: Sequence[Event]) -> int:

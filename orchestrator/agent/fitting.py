@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.agent.condenser import Condenser
     from orchestrator.agent.context import Context
-    from orchestrator.journal.writer import Writer
+    from orchestrator.agent.journal import Journal
     from orchestrator.models.port import Model
 
 MOST_REFUSED: Final = 3
@@ -35,7 +35,7 @@ class Fitting:
     """Looks after the window of one attempt. Nothing in it waits for a model."""
 
     def __init__(
-        self, model: Model, journal: Writer, context: Callable[[], Context], condenser: Condenser | None
+        self, model: Model, journal: Journal, context: Callable[[], Context], condenser: Condenser | None
     ) -> None:
         """Take the model that is asked, and what writes summaries, if anything does."""
         self._model = model
@@ -107,9 +107,9 @@ class Fitting:
         condenser, context = self._condenser, self._context()
         if condenser is None or condenser.busy or not context.sight.steps or not may_be_asked(context):
             return
-        if context.spent_usd < self._journal.view.limits.money_usd and threshold(context.tokens, usable) > threshold(
-            context.sight.tried_at, usable
-        ):
+        if context.landed & {"money", "tokens"}:  # It's about to end: what is left is for the work.
+            return
+        if threshold(context.tokens, usable) > threshold(context.sight.tried_at, usable):
             condenser.begin(asked(context, self._model.name, summary_tokens(usable)))
 
     def _hopeless(self, least: int, usable: int) -> TooLongError:

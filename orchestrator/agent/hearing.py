@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 
 if TYPE_CHECKING:
+    from orchestrator.agent.journal import Journal
     from orchestrator.dialogue import FailedRequest
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Kind
 
 
 class Hearing:
     """Listens to the model for one step."""
 
-    def __init__(self, journal: Writer, step: int) -> None:
+    def __init__(self, journal: Journal, step: int) -> None:
         self._journal = journal
         self._step = step
         journal.preview.begin(step)

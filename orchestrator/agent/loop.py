@@ -7,33 +7,43 @@ another worker, goes on where this one stopped.
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.agent import tools, wording
+from orchestrator.agent import asking, parking, tools, wording
 from orchestrator.agent.around import Around
+from orchestrator.agent.budget import Budget, OverBudget
+from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.condenser import Condenser
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.ending import Ending, Kind
 from orchestrator.agent.fitting import Fitting
 from orchestrator.agent.guards.judge import SILENT, judge
 from orchestrator.agent.hearing import Hearing
+from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
+from orchestrator.agent.refusing import refused
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
+from orchestrator.agent.team import Team
+from orchestrator.approvals import Approvals
 from orchestrator.dialogue import Reply, ToolResult
 from orchestrator.errors import TooLongError
+from orchestrator.limits import Use
 from orchestrator.memory.history import History
 from orchestrator.models.port import OutOfTime
-from orchestrator.stop import PAUSED, PREEMPTED, Stopped
+from orchestrator.pushing import NoCopies
+from orchestrator.stop import ASKED, PAUSED, PREEMPTED, Stopped
 from orchestrator.timeline import Timeline
 from sandbox.errors import ChannelLost
 
 if TYPE_CHECKING:
+    from orchestrator.agent.journal import Journal
     from orchestrator.agent.outcome import Outcome
+    from orchestrator.agent.role import Role
     from orchestrator.dialogue import ToolCall, Turn
-    from orchestrator.journal.writer import Writer
     from orchestrator.models.port import Model
     from orchestrator.runs import RunSpec
     from orchestrator.stop import Stop
@@ -45,53 +55,47 @@ _NOT_RUN: Final = "not run"
 """What is told of hundreds of calls must fit, too: only the first is told why."""
 
 
-class Kind(StrEnum):
-    """What ended the work."""
-
-    SUBMITTED = "submitted"  # The model says that the task is done, or can't be.
-    GAVE_UP = "gave_up"  # The model calls no tool any more, reminded or not.
-    LOOPED = "looped"  # The model goes in circles, whatever it's told.
-    STEPS = "steps"
-    MONEY = "money"
-    TIME = "time"
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why the agent stopped working. `summary` is the model's own, `reason` ours."""
-
-    kind: Kind
-    summary: str = ""
-    reason: str = ""
-
-
 class Agent:
-    """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step."""
+    """One attempt's agent: it works on a run until it's over, and may be begun anew at any committed step.
+
+    Or one of its sub-agents, which is named `name`.
+    """
 
     def __init__(
         self,
         model: Model,
         sandbox: Sandbox,
-        journal: Writer,
+        journal: Journal,
         spec: RunSpec,
         stop: Stop,
         *,
         around: Around | None = None,
+        role: Role = MAIN,
+        name: str = "",
     ) -> None:
         """Take the parts, and what the attempt has for them."""
         self._model = model
         self._sandbox = sandbox
         self._journal = journal
         self._spec = spec
+        self._approvals = Approvals(questions=0) if name else spec.approvals
         self._stop = stop
         self._around = around or Around()
         self._copies = self._around.copies
-        self._projection = Projection()
-        condenser = Condenser(self._around.opener, stop) if self._around.opener is not None else None
+        self._role = role
+        self._projection = Projection(role)
+        self._budget = self._around.budget or Budget.of(journal)
+        self._over: OverBudget | None = None
+        parts = (model, sandbox, journal, spec, stop)
+        self._team = Team(self._sub_agent, *parts, around=self._around, budget=self._budget, name=name)
+        opener = self._around.opener
+        condenser = Condenser(opener, stop, self._budget) if opener is not None else None
         self._fitting = Fitting(model, journal, self._context, condenser)
+        self._candidates = Candidates(self._around, journal, spec, stop, self._budget)
         self._history = History()
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
+        self._listing = Listing(sandbox)
         self._restarted = False
         self._crowded = False
 
@@ -101,17 +105,23 @@ class Agent:
         Raises Stopped when the stop is set; what the model, the sandbox or the journal raise goes through.
         """
         try:
+            self._wait_for_people()  # Whoever committed the step may have been killed before it was parked.
             self._begin()
             self._heed()
-            while (ending := self._ending()) is None:
-                with suppress(OutOfTime):  # Nothing is begun yet, and the ending says so.
+            while (ending := self._proven(self._ending())) is None:
+                try:
                     self._step()
+                except OutOfTime:
+                    pass  # Nothing is begun yet, and the ending says so.
+                except OverBudget as over:
+                    self._over = over  # As above.
                 self._heed()
         except ChannelLost:
             self._stop.check()
             raise
         finally:
             self._fitting.close()
+            self._candidates.close()
         return ending
 
     def _begin(self) -> None:
@@ -119,7 +129,8 @@ class Agent:
         context = self._context()
         if not context.system:
             notes = repo_notes(self._sandbox, self._fitting.longest(context))
-            self._journal.append(e.Prompted(system=wording.system(), text=wording.task(self._spec, notes)))
+            system = wording.system(self._role, self._around.notes)
+            self._journal.append(e.Prompted(system=system, text=wording.task(self._role, self._spec, notes)))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -127,34 +138,72 @@ class Agent:
             self._journal.append(e.Prompted(text=wording.fill("retried", **told)))
         elif context.step and (context.summary is None or context.messages):
             note = "forked" if context.forked else "restarted"
-            self._journal.append(e.Prompted(text=wording.fill(note, step=str(context.step))))
+            parts = (wording.fill(note, step=str(context.step)), context.asking.unanswered)
+            self._journal.append(e.Prompted(text="\n\n".join(filter(None, parts))))
 
     def _ending(self) -> Ending | None:
         """Return why it's over, or None. All of it is read from the journal."""
-        context, limits = self._context(), self._journal.view.limits
-        if context.summary is not None and not context.messages:
+        context = self._context()
+        if context.summary is not None and not context.messages and self._over is None:
             return Ending(Kind.SUBMITTED, summary=context.summary)
         if context.guarded and (last := context.guarded[-1]).level == "stop" and not context.messages:
             return Ending(Kind.GAVE_UP if last.kind == SILENT else Kind.LOOPED, reason=last.reason)
-        if context.depth >= limits.steps:
-            return Ending(Kind.STEPS, reason=f"the limit of {limits.steps} steps is reached")
-        if context.spent_usd >= limits.money_usd:
-            return Ending(Kind.MONEY, reason=f"the limit of ${limits.money_usd:.2f} is reached")
-        if self._seconds_left() <= 0:
-            return Ending(Kind.TIME, reason=f"the limit of {limits.seconds} s is reached")
+        if context.asking.ended:
+            return Ending(Kind.DENIED, reason=context.asking.ended)
+        uses = self._uses()
+        if (used_up := next((use for use in uses if use.reached), None)) is not None:
+            return Ending(Kind(used_up.what), reason=used_up.end)
+        if self._over is not None:
+            use = next(use for use in uses if use.what == self._over.kind)
+            reason = f"{use.end}: {use.words} are used, and the rest doesn't pay for a reply"
+            return Ending(Kind(use.what), reason=reason)
         return None
 
-    def _heed(self) -> None:
-        """Do what is called for between steps: go back, end a loop, pause, give the worker up.
+    def _uses(self) -> tuple[Use, ...]:
+        """Return what is used of the limits: of those that this agent has, which may be a share of the run's."""
+        view, budget = self._journal.view, self._budget
+        return (
+            Use("steps", self._context().depth, view.limits.steps),
+            Use("tokens", budget.spent.tokens, budget.tokens),
+            Use("money", budget.spent.money_usd, budget.money_usd),
+            Use("time", view.spent_s(self._journal.now), view.limits.seconds),
+        )
 
-        Raises Stopped for the last two.
+    def _proven(self, ending: Ending | None) -> Ending | None:
+        """Return the ending once it stands; a submission that the court refuses is none, but for the last one."""
+        court = self._around.court
+        while ending is not None and ending.kind is Kind.SUBMITTED and court is not None:
+            try:
+                found = court.refuses(self._context())
+            except OverBudget as over:  # Nothing is left for a judge, and what nobody ruled on isn't proven.
+                self._over = over
+                return self._ending()
+            self._journal.refresh()  # Proving takes its time: people may have spoken meanwhile.
+            if found is None:
+                break
+            context, most = self._context(), self._journal.view.limits.submits
+            if context.refusals + 1 >= most and not context.messages:
+                return Ending(Kind.REFUSED, summary=ending.summary, reason=found.why)
+            room = {"count": context.refusals + 1, "most": most, "longest": self._fitting.longest(context)}
+            told = refused(found, self._journal, self._sandbox, **room)
+            self._journal.append(found, e.Prompted(text=told))
+            self._heed()
+            ending = self._ending()
+        return ending
+
+    def _heed(self) -> None:
+        """Do what is called for between steps: go back, ask people, end a loop, pause, give the worker up.
+
+        Raises Stopped for asking and the last two.
 
         Who is done keeps the worker: proving it takes less than beginning anew elsewhere.
         """
         self._journal.refresh()
         self._fitting.settle()
         self._go_back()
+        self._wait_for_people()
         self._guard()
+        self._land()
         if self._journal.view.pausing:
             raise Stopped(PAUSED)
         if self._journal.view.preempting and self._ending() is None:
@@ -166,8 +215,8 @@ class Agent:
             self._stop.check()
             to = Timeline(self._journal.events).at(asked.step)
             self._sandbox.rewind(to.commit, shell=to.shell)
-            self._rules = Rules(self._sandbox)  # Other files, other rules.
-            text = wording.fill("rewound", step=str(to.step))
+            self._rules, self._listing = Rules(self._sandbox), Listing(self._sandbox)  # Other files, other rules.
+            text = wording.fill("denied" if asked.why == asking.DENIED else "rewound", step=str(to.step))
             self._journal.append(
                 e.Rewound(
                     step=context.step + 1,
@@ -185,6 +234,15 @@ class Agent:
             self._fitting.went_back()
             self._restarted = False
 
+    def _wait_for_people(self) -> None:
+        """Raise Stopped where a person is to be asked first: for an approval, or the agent's own question."""
+        found = parking.due(self._context(), self._approvals, self._journal.now)
+        if found is None:
+            return
+        ending = self._ending()
+        if found.kind == "approval" or ending is None or ending.kind is Kind.SUBMITTED:
+            raise Stopped(ASKED)
+
     def _guard(self) -> None:
         """Judge the last steps: the model is told of a loop, and to plan anew if it goes on; then the work ends."""
         context = self._context()
@@ -194,6 +252,20 @@ class Agent:
         if found is not None:
             told = () if found.level == "stop" else (e.Prompted(text=wording.guarded(found)),)
             self._journal.append(found, *told)
+
+    def _land(self) -> None:
+        """Tell the model, once, that a limit is near, so that it ends with something finished."""
+        context = self._context()
+        if context.open_reply is not None or context.summary is not None or not context.system:
+            return
+        ahead = self._budget.least(context.most_tokens, self._model)
+        kept = {"money": ahead.money_usd, "tokens": ahead.tokens}
+        uses = [use._replace(ahead=kept.get(use.what, 0.0)) for use in self._uses() if not use.reached]
+        near = [use for use in uses if use.near and use.what not in context.landed]
+        if near:
+            told = [e.Landing(step=context.step, **use._asdict()) for use in near]
+            text = wording.fill("landing", used=" and ".join(use.words for use in near))
+            self._journal.append(*told, e.Prompted(text=text))
 
     def _step(self) -> None:
         """One reply with all its calls, in order, and the checkpoint that commits it."""
@@ -209,20 +281,27 @@ class Agent:
         self._stop.check()
         self._tell()
         if self._context().open_reply is None:
-            reply = self._ask()
-            self._journal.append(e.Replied(step=self._context().step + 1, reply=reply))
+            self._ask()
         return self._context().open_reply or Reply()
 
-    def _ask(self) -> Reply:
-        """Ask the model, with less where it takes no more."""
+    def _ask(self) -> None:
+        """Ask the model, with less where it takes no more, once the dearest reply is paid for; journal what it says."""
         while True:
             self._fitting.prepare()
             context, within_s = self._context(), max(self._seconds_left(), 0.0)
+            if self._candidates.begun(context, self._model, within_s):
+                return
             hearing = Hearing(self._journal, context.step + 1)
             try:
-                return self._model.ask(context.request, self._stop, hearing, within_s=within_s)
+                with self._budget.reserve(context.most_tokens, self._model) as reserved:
+                    how: dict[str, Any] = {"within_s": within_s, "most_tokens": reserved.most_tokens}
+                    reply = self._model.ask(context.request, self._stop, hearing, **how)
+                    reserved.settle(reply)
+                    self._journal.append(e.Replied(step=context.step + 1, reply=reply))
             except TooLongError as error:
                 self._fitting.refused(error)
+            else:
+                return
 
     def _tell(self) -> None:
         """Tell the model what people said since its last reply."""
@@ -243,7 +322,10 @@ class Agent:
             self._crowded = True
         else:
             longest_s = min(self._spec.sandbox.command_seconds, max(self._seconds_left(), 1.0))
-            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context))
+            delegate = partial(self._team.delegate, context, call.id)
+            about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
+            about |= {"asking": context.asking, "approvals": self._approvals}
+            hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""
         self._restarted = False  # Once is enough: there may be hundreds of calls.
@@ -301,7 +383,16 @@ class Agent:
             )
         )
         self._copies.committed(step)
+        self._listing.committed(checkpoint.changes)
         self._restarted = False
+
+    def _sub_agent(self, *parts: Any, budget: Budget, role: Role, name: str) -> Ending:
+        """Have an agent like this one work on something of its own.
+
+        Nobody waits for copies of its steps, proves what it submits, or is asked about it: this agent's step is judged.
+        """
+        around = replace(self._around, copies=NoCopies(), budget=budget, court=None)
+        return Agent(*parts, around=around, role=role, name=name).run()
 
     def _context(self) -> Context:
         return self._projection.follow(self._journal.events)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from orchestrator.escapes import without_escapes
+
 LONGEST: Final = 16_000
 """Characters of one result; about 4,000 tokens."""
 LONGEST_LINE: Final = 2_000
 """Characters of one line of a file."""
 
-# Colour, cursor movement, titles: CSI, OSC (ended by BEL or ST), and the two-character escapes. Nothing reads past the
-# next escape, so that a million that never end take no longer than others.
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
 # Control characters, and the marks that turn the direction of text and so can show a line other than it is.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def clean(data: bytes) -> str:
     """Return text without escape sequences and control characters; bytes that aren't UTF-8 become U+FFFD."""
-    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
-    if "\x1b" in text:
-        text = _ESCAPES.sub("", text)
+    text = without_escapes(data.decode("utf-8", errors="replace").replace("\r\n", "\n"))
     if "\b" in text:
         text = "\n".join(map(_struck_over, text.split("\n")))
     if "\r" in text:

@@ -7,16 +7,23 @@ from bisect import bisect_left
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent import tools
-from orchestrator.dialogue import Reply, ToolResult, Turn
+from orchestrator.agent.guards.acts import WINDOW
+from orchestrator.agent.guards.same import located
+from orchestrator.agent.role import MAIN
+from orchestrator.dialogue import Reply, Turn
 from orchestrator.memory import working
 from orchestrator.notes import Summary, Window, WorkingMemory
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orchestrator import events as e
+    from orchestrator.agent.guards.acts import Errors
     from orchestrator.dialogue import Part
 
 _AROUND: Final = 8
@@ -24,6 +31,9 @@ _AROUND: Final = 8
 _UNBELIEVABLE: Final = 4
 """A provider's count that is this many times more or less than the estimate isn't one."""
 _LEAST_RATIO, _MOST_RATIO = 0.5, 2.5
+
+_ON_TOP: Final = 1.25
+"""What is reserved for tokens that nobody has counted, to our estimate of them."""
 
 Span = tuple[int, int]
 """The first and the last of steps in a row."""
@@ -33,14 +43,17 @@ Span = tuple[int, int]
 class Sight:
     """What of the dialogue the model sees: its first turn with the `window` behind it, then what stands at `start` on.
 
+    `tools` are the names of those that it has.
     `steps` are the numbers of all replies, `places` where they are in the dialogue, `left_out` is how many of them
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
-    the next request, as counted as can be; `ratio` is the provider's count to our estimate. `rebuilt` is the step
-    before whose reply the context was built anew, and `parts` what it had then. `tried_at` are the tokens that it had
-    when it was summed up last, or built anew.
+    the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
+    estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts` what it had then.
+    `tried_at` are the tokens that it had when it was summed up last, or built anew. `errors` are those that commands
+    had, by step and call.
     """
 
     system: str = ""
+    tools: frozenset[str] = MAIN.tools
     steps: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
     start: int = 1
@@ -48,11 +61,13 @@ class Sight:
     window: Window = field(default_factory=Window)
     sums: tuple[int, ...] = (0,)
     tokens: int = 0
+    most: int = 0
     ratio: float = 1.0
     rebuilt: int = 0
     parts: tuple[Part, ...] = ()
     tried_at: int = 0
     summary: Summary = field(default_factory=Summary)
+    errors: Mapping[int, Errors] = field(default_factory=dict)
 
 
 class Talk:
@@ -60,6 +75,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.system = ""
+        self.tools = MAIN.tools
         self.dialogue: list[Turn | Reply] = []
         self.steps: list[int] = []
         self.places: list[int] = []
@@ -76,6 +92,8 @@ class Talk:
         """The provider's count of tokens to our estimate, the last time that it could be believed."""
         self.tried_at = 0
         """Tokens of the context when it was summed up, or built anew, last."""
+        self.errors: Mapping[int, Errors] = {}
+        """Which errors the commands of a step had, by call: what the guards tell failures by."""
         self._counted: Span | None = None  # Tokens, and how much of the dialogue has them.
         self._told: int | None = None  # The same of the reply that is open.
         self._window_size = 0
@@ -92,6 +110,7 @@ class Talk:
         """What of it the model sees."""
         return Sight(
             system=self.system,
+            tools=self.tools,
             steps=tuple(self.steps),
             places=tuple(self.places),
             start=self.start,
@@ -99,11 +118,13 @@ class Talk:
             window=self.window,
             sums=tuple(self.sums),
             tokens=self.tokens,
+            most=self.most,
             ratio=self.ratio,
             rebuilt=self.rebuilt,
             parts=self.parts,
             tried_at=self.tried_at,
             summary=self.summary,
+            errors=self.errors,
         )
 
     @property
@@ -121,7 +142,9 @@ class Talk:
     def estimated(self) -> int:
         """Estimated tokens of what the model sees: system text and tools, the first turn with the window, the rest."""
         sums = self.sums
-        return fixed(self.system) + sums[min(1, len(sums) - 1)] + self._window_size + sums[-1] - self._before
+        return (
+            fixed(self.system, self.tools) + sums[min(1, len(sums) - 1)] + self._window_size + sums[-1] - self._before
+        )
 
     @property
     def tokens(self) -> int:
@@ -130,6 +153,15 @@ class Talk:
             return round(self.estimated * self.ratio)
         counted, place = self._counted
         return counted + round((self.sums[-1] - self.sums[place]) * max(self.ratio, 1.0))
+
+    @property
+    def most(self) -> int:
+        """How many tokens the next request has at most: a quarter more than estimated of what nobody has counted."""
+        ratio = max(self.ratio, 1.0)
+        if self._counted is None:
+            return at_most(self.estimated * ratio)
+        counted, place = self._counted
+        return counted + at_most((self.sums[-1] - self.sums[place]) * ratio)
 
     @property
     def _before(self) -> int:
@@ -155,8 +187,12 @@ class Talk:
             believed = _believed(usage.output_tokens, written)
             self._told = usage.input_tokens + (usage.output_tokens if believed else round(written * self.ratio))
 
-    def commit(self, step: int, reply: Reply, results: tuple[ToolResult, ...]) -> None:
+    def commit(self, step: int, reply: Reply, ended: Sequence[e.CallFinished]) -> None:
         """Add the reply of a committed step, with the results of its calls."""
+        results = tuple(one.result for one in ended)
+        if errors := {one.result.call_id: found for one in ended if (found := located(one.diagnostics))}:
+            last = list(self.errors.items())[1 - WINDOW :]
+            self.errors = dict([*last, (step, errors)])
         self.steps.append(step)
         self.places.append(len(self.dialogue))
         self._add(reply)
@@ -222,16 +258,21 @@ def size(said: Turn | Reply) -> int:
     return _AROUND + estimate(said.text) + estimate(said.reasoning) + calls
 
 
-@cache
-def fixed(system: str) -> int:
-    """Return about how many tokens the system text and the tools have: the same for every request of a run."""
-    return estimate(system) + told()
+def at_most(estimated: float) -> int:
+    """Return the tokens that something has at most of which so many were estimated."""
+    return ceil(estimated * _ON_TOP)
 
 
 @cache
-def told() -> int:
+def fixed(system: str, names: frozenset[str]) -> int:
+    """Return about how many tokens the system text and the tools have: the same for every request of an agent."""
+    return estimate(system) + told(names)
+
+
+@cache
+def told(names: frozenset[str]) -> int:
     """Return about how many tokens the tools have as the model is told of them."""
-    return sum(_AROUND + estimate(spec.model_dump_json()) for spec in tools.specs())
+    return sum(_AROUND + estimate(spec.model_dump_json()) for spec in tools.specs(names))
 
 
 def uncovered(steps: list[int] | tuple[int, ...], summed_up: int, first: int) -> tuple[Span, ...]:

@@ -53,13 +53,13 @@ def summary_tokens(usable: int) -> int:
 def needed(sight: Sight, memory: WorkingMemory) -> int:
     """Return how many tokens the task and what people said have: less than these isn't asked with."""
     said = sum(estimate(one.text) for one in memory.said if _is_behind(one, sight.steps))
-    return round((fixed(sight.system) + sight.sums[min(1, len(sight.sums) - 1)] + said) * sight.ratio)
+    return round((fixed(sight.system, sight.tools) + sight.sums[min(1, len(sight.sums) - 1)] + said) * sight.ratio)
 
 
 def rebuild(sight: Sight, memory: WorkingMemory, usable: int, *, step: int) -> e.Rebuilt:
     """Return what the model is asked with from the reply of `step` on; `usable` are the tokens that it may have."""
     room = usable / sight.ratio  # From here on all tokens are estimated ones.
-    head = fixed(sight.system) + sight.sums[1]
+    head = fixed(sight.system, sight.tools) + sight.sums[1]
     people = estimate(words([one for one in memory.said if _is_behind(one, sight.steps)]))
     filled = min(max(room * _FILLED, head + people + room * _LEAST_LEFT), room * _MOST_FILLED)
     free = max(filled - head - people - _LINE, 0.0)
@@ -100,8 +100,8 @@ def parts(sight: Sight) -> tuple[Part, ...]:
 
 
 def _head(sight: Sight) -> Iterator[Part]:
-    tools = told()
-    yield Part(name="system", tokens=_real(fixed(sight.system) - tools, sight))
+    tools = told(sight.tools)
+    yield Part(name="system", tokens=_real(fixed(sight.system, sight.tools) - tools, sight))
     yield Part(name="tools", tokens=_real(tools, sight))
     yield Part(name="task", tokens=_real(sight.sums[min(1, len(sight.sums) - 1)], sight))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from orchestrator.audit import Audit
+    from orchestrator.audit import Audit, AuditEntry
     from orchestrator.cli.screen import Screen
 
 LATEST: Final = "@"
@@ -128,11 +128,17 @@ def _rows(told: Audit) -> list[list[Text]]:
             Text(entry.kind),
             Text("" if entry.exit_code is None else str(entry.exit_code), "red" if entry.exit_code else ""),
             Text("" if entry.duration_s is None else duration(entry.duration_s), "dim"),
-            Text(visible(entry.text.strip().expandtabs(4)).replace("\n", _NEWLINE)),
+            Text(visible(_of(entry)).replace("\n", _NEWLINE)),
         ]
         for entry in told.entries
     ]
     return rows
+
+
+def _of(entry: AuditEntry) -> str:
+    """Return what was done; who did it stands before, where that was a sub-agent."""
+    text = entry.text.strip().expandtabs(4)
+    return f"{entry.agent}: {text}" if entry.agent else text
 
 
 def verdict(told: Audit) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.costs import Costs, ReplyCost
 
 _HEADER: Final = ("STEP", "FOR", "IN", "CACHED", "OUT", "REASONING", "COST", "REQUEST", "KEPT", "MODEL")
-_FOR: Final = {"step": "step", "condense": "summary"}
+_FOR: Final = {"step": "step", "candidate": "candidate", "condense": "summary"}
 
 
 @click.command()
@@ -24,17 +25,20 @@ _FOR: Final = {"step": "step", "condense": "summary"}
 def cost(screen: Screen, /, run: str) -> None:
     """Show what a run cost, reply by reply.
 
-    FOR says what a reply was for: the step itself, or a summary of the run up to it. IN, CACHED, OUT and REASONING are
-    tokens as the provider counted them; REQUEST is the size of what was sent in bytes, KEPT how much of the request
-    before it that begins with: little, where the context was built anew (show --context).
+    FOR says what a reply was for: the step itself, one of several candidates for it, a summary of the run up to it, or
+    a judge's ruling; of a sub-agent's, behind its name.
+    IN, CACHED, OUT and REASONING are tokens as the provider counted them; REQUEST is the size of what was sent in
+    bytes, KEPT how much of the request before it that begins with: little, where the context was built anew
+    (show --context).
     Replies of undone steps and summaries are in it: they were paid for.
-    The last lines say what it cost in all, and what other families would have cost at the same usage.
+    The last lines say what it cost in all, what other families would have cost at the same usage, and which limits of
+    the run are near.
     """
     from orchestrator.cli import document, layout, wording
     from orchestrator.cli.door import found
 
     with found(run) as (door, run_id):
-        told = door.costs(run_id)
+        told, view = door.costs(run_id), door.show(run_id).view
     if screen.json:
         document.cost(run_id, told)
         return
@@ -44,7 +48,7 @@ def cost(screen: Screen, /, run: str) -> None:
     for line in table(told):
         screen.line(line)
     screen.line()
-    layout.put(screen, wording.costs(told))
+    layout.put(screen, [*wording.costs(told), *wording.near(view, datetime.now(UTC))])
 
 
 def table(told: Costs) -> list[Text]:
@@ -68,7 +72,7 @@ def _row(reply: ReplyCost) -> list[Text]:
     kept = f"{sent.kept * 100 / sent.previous:.4g} %" if sent and sent.previous and reply.kind == "step" else ""
     cells = [
         str(reply.step),
-        _FOR[reply.kind],
+        f"{reply.agent}: {_FOR[reply.kind]}" if reply.agent else _FOR[reply.kind],
         *map(count, figures),
         money(reply.cost_usd),
         count(sent.size) if sent else "",

@@ -31,7 +31,7 @@ def tell(
     Returns what is to be said of the outcome, which isn't printed yet (something may have to stand before it), and the
     outcome.
     """
-    narrator, end = Narrator(), list[Line]()
+    narrator, end = Narrator(screen.id(run_id)), list[Line]()
     for before in known:
         narrator.tell(before)
     if not screen.json:

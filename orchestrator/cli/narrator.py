@@ -8,30 +8,39 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.team import begun, merged, returned
+from orchestrator.cli.text import duration, first_line, lines, plural, tail, visible
 from orchestrator.cli.wording import (
     ACCEPTANCE_LINES,
     ORIGINS,
     PROSE_LINES,
     Line,
+    asked,
     built,
     call_line,
     changes,
+    chosen,
     describe,
     ended,
     guarded,
     installs,
     judged,
+    landing,
     printed,
+    proposed,
     reached,
     rebuilt,
+    ruled,
     sealed,
     set_up,
+    spent,
     summary,
     weakened,
 )
 from orchestrator.dialogue import Usage
+from orchestrator.events import paid
 from orchestrator.runs import Outcome
+from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
     from orchestrator import events as e
@@ -44,14 +53,17 @@ OUTPUT_LINES: Final = 5
 class Narrator:
     """Tells a run. It keeps what the status line needs: step, time, tokens, money and what is going on.
 
+    `run` is what the commands to paste call it.
+
     `step` is the number of the last one, `uncounted` how many up to it don't count against the limit: a fork's are
     those of the run that it comes from, and a rewind's what it took back, and itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "RUN") -> None:
+        self._run = run
         self.step = 0
         self.uncounted = 0
-        self.steps_limit = 0
+        self.limits = RunLimits()
         self.usage = Usage()
         self.cost_usd: float | None = 0.0
         self.doing = "queued"
@@ -61,21 +73,24 @@ class Narrator:
         self._sets_up = False
         self._builds = False
         self._unproven = True
+        self._judged_by = False
         self._header = ""
         self._open = False
         self._reused = False
         self._said: list[Said] = []
+        self._children: dict[str, Narrator] = {}
 
     def tell(self, event: e.Event) -> list[Line]:
         """Take one event, and return its lines: none where it says nothing to a person."""
+        for reply in paid(event.body):
+            self._pay(reply)
         told: list[Line] = getattr(self, f"_{event.body.type}")(event, event.body)
         return told
 
     def spent(self, now: datetime | None = None) -> str:
-        """Return what it took so far: time, tokens, money."""
+        """Return what it took so far: time, tokens, money, and of how much where that is near."""
         seconds = ((now or datetime.now(UTC)) - self.began).total_seconds() if self.began else 0.0
-        tokens = count(self.usage.input_tokens + self.usage.output_tokens)
-        return f"{duration(max(seconds, 0))} · {tokens} tokens · {money(self.cost_usd)}"
+        return spent(max(seconds, 0), self.usage, self.cost_usd, self.limits)
 
     def status(self) -> Text:
         """Return the line of progress: steps of the limit, what was spent, and what is going on."""
@@ -99,7 +114,7 @@ class Narrator:
         return Text()
 
     def _submitted(self, event: e.Event, body: e.Submitted) -> list[Line]:
-        self.began, self.steps_limit, self._sets_up = event.at, body.spec.limits.steps, bool(body.spec.setup)
+        self.began, self.limits, self._sets_up = event.at, body.spec.limits, bool(body.spec.setup)
         self._builds = bool(body.spec.build)
         return describe(body.spec)
 
@@ -146,11 +161,18 @@ class Narrator:
         why = f": {failure.cause}" if failure.cause else ""
         return [Line("model", Text.assemble(("! ", "yellow"), visible(f"{failure.error}{why}; {again}")), prose=True)]
 
+    def _proposed(self, _event: e.Event, body: e.Proposed) -> list[Line]:
+        self.doing = f"trying {len(body.candidates)} candidates"
+        return [Line("candidates", proposed(body), prose=True)]
+
+    def _chosen(self, _event: e.Event, body: e.Chosen) -> list[Line]:
+        self.doing = "asking the model"
+        return [Line("", row, prose=True) for row in chosen(body)]
+
     def _replied(self, _event: e.Event, body: e.Replied) -> list[Line]:
         self._said.clear()
         self._open, self._reused = True, False
         self.step = body.step
-        self._pay(body.reply)
         self.doing = "running its calls"
         self._header = self._heading()
         said = " ".join(line.strip() for line in lines(body.reply.text) if line)
@@ -188,8 +210,6 @@ class Narrator:
         return self._under_header([_note(Text(f"rules: {visible(body.path)} counts from here on", "dim"))])
 
     def _condensed(self, _event: e.Event, body: e.Condensed) -> list[Line]:
-        if body.reply is not None:
-            self._pay(body.reply)
         if not body.failure:
             return []  # It's beside the work: the rebuild that takes it says so, and one of what was undone is nothing.
         return [Line("condenser", Text.assemble(("! ", "yellow"), visible(body.failure)), prose=True)]
@@ -200,14 +220,37 @@ class Narrator:
     def _guarded(self, _event: e.Event, body: e.Guarded) -> list[Line]:
         return [Line("guard", guarded(body), prose=True)]
 
+    def _landing(self, _event: e.Event, body: e.Landing) -> list[Line]:
+        return [Line("limit", landing(body), prose=True)]
+
+    def _child_started(self, _event: e.Event, body: e.ChildStarted) -> list[Line]:
+        self._children[body.child] = Narrator()
+        self._children[body.child].limits = body.limits
+        return self._under_header([_note(Text.assemble(_mark(body.child), begun(body)))])
+
+    def _within(self, event: e.Event, body: e.Within) -> list[Line]:
+        """Tell what a sub-agent does as what an agent does, under its name."""
+        child = self._children.setdefault(body.child, Narrator())
+        told = child.tell(event.model_copy(update={"body": body.body}))
+        self.doing = f"{visible(body.child)}: {child.doing}"
+        return [_below(body.child, line) for line in told]
+
+    def _child_finished(self, _event: e.Event, body: e.ChildFinished) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), text)) for text in returned(body)]
+
+    def _child_merged(self, _event: e.Event, body: e.ChildMerged) -> list[Line]:
+        return [_note(Text.assemble(_mark(body.child), merged(body)))]
+
     def _forked(self, _event: e.Event, body: e.Forked) -> list[Line]:
         self.step = self.uncounted = body.step
         return [Line("forked", Text(f"from step {body.step} of run {visible(body.run)}"))]
 
     def _rewind_requested(self, event: e.Event, body: e.RewindRequested) -> list[Line]:
         said = f": {first_line(body.message)}" if body.message else ""
-        asked = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
-        return [Line("rewind", asked, prose=True)]
+        if body.why == "denied":
+            return [Line("denied", Text(f"what came after step {body.step} is undone"), prose=True)]
+        what = Text(f"{body.why} to step {body.step}, asked for by {visible(event.who)}{said}")
+        return [Line("rewind", what, prose=True)]
 
     def _rewound(self, _event: e.Event, body: e.Rewound) -> list[Line]:
         lost = []
@@ -218,7 +261,7 @@ class Narrator:
         self._open, self._reused = False, False
         self._said.clear()
         told = f"files, shell and dialogue are those of step {body.to} again; processes and /tmp are gone"
-        counts = f"; {body.depth} of {self.steps_limit} steps count"
+        counts = f"; {body.depth} of {self.limits.steps} steps count"
         return [*lost, Line(f"step {body.step}", Text(f"{told}{counts}"), prose=True)]
 
     def _finish_started(self, _event: e.Event, body: e.FinishStarted) -> list[Line]:
@@ -237,6 +280,16 @@ class Narrator:
         self._header = ""
         return weakened(body.found)
 
+    def _ruled(self, _event: e.Event, body: e.Ruled) -> list[Line]:
+        self._judged_by = body.ruling.verdict == "pass"
+        return ruled(body.ruling, kept=body.kept)
+
+    def _refused(self, _event: e.Event, body: e.Refused) -> list[Line]:
+        self.doing, self._header, self._unproven, self._judged_by = "asking the model", "", True, False
+        again = "; nothing has changed since the last refusal" if body.again else ""
+        told = Text.assemble(("✗ ", "red"), visible(body.why), (f"{again} · the model was told", "dim"))
+        return [Line("refused", told, prose=True)]
+
     def _cancel_requested(self, event: e.Event, _body: e.CancelRequested) -> list[Line]:
         self.doing = "cancelling"
         return [Line("cancel", Text(f"asked for by {visible(event.who)}"))]
@@ -252,8 +305,22 @@ class Narrator:
         self.doing, self._header, self._unproven = "parked", "", True
         self._calls.clear()
         self._said.clear()
+        if body.why in {"question", "approval"}:
+            self.doing = "waiting for a person"  # With what, until when and what to type is told already.
+            return []
         told = f"{visible(body.text)}; no worker has it until `dreamdock resume`"
         return [Line("parked" if body.why == "lost" else "paused", Text.assemble(("‖ ", "yellow"), told), prose=True)]
+
+    def _asked(self, _event: e.Event, body: e.Asked) -> list[Line]:
+        self._header = ""
+        return asked(body, self._run)
+
+    def _answered(self, event: e.Event, body: e.Answered) -> list[Line]:
+        self.doing = "queued"
+        by = f"{visible(event.who)} says" if body.by == "person" else "nobody in time, so it is"
+        why = f": {body.why}" if body.why else ""
+        said = Text(f"{visible(body.id)}, {by}: {first_line(f'{body.answer}{why}')}")
+        return [Line("answer", said, prose=True, limit=PROSE_LINES)]
 
     def _resume_requested(self, event: e.Event, _body: e.ResumeRequested) -> list[Line]:
         return [Line("resume", Text(f"asked for by {visible(event.who)}"))]
@@ -264,7 +331,7 @@ class Narrator:
         ]
 
     def _retry_requested(self, event: e.Event, body: e.RetryRequested) -> list[Line]:
-        self.steps_limit = body.limits.steps if body.limits else self.steps_limit
+        self.limits = body.limits or self.limits
         return [Line("retry", Text(f"asked for by {visible(event.who)}"))]
 
     def _attempt_lost(self, _event: e.Event, body: e.AttemptLost) -> list[Line]:
@@ -279,16 +346,17 @@ class Narrator:
 
     def _finished(self, event: e.Event, body: e.Finished) -> list[Line]:
         self.outcome = body.outcome
-        unproven = " (unproven)" if body.outcome is Outcome.SUCCEEDED and self._unproven else ""
+        bare = body.outcome is Outcome.SUCCEEDED and self._unproven
+        unproven = (" (judged)" if self._judged_by else " (unproven)") if bare else ""
         why = states.why(body.outcome, body.reason)
         reason = f": {why}" if why else ""
         steps = plural(self.step, "step") if not self.uncounted else self._at()
-        spent = f"{steps} · {self.spent(event.at)}"
+        took = f"{steps} · {self.spent(event.at)}"
         outcome = states.mark(body.outcome, f"{body.outcome}{unproven}{reason}")
-        return [*summary(body.summary), Line("outcome", Text.assemble(outcome, (f" · {spent}", "dim")), prose=True)]
+        return [*summary(body.summary), Line("outcome", Text.assemble(outcome, (f" · {took}", "dim")), prose=True)]
 
     def _at(self) -> str:
-        return reached(self.step, self.step - self.uncounted, self.steps_limit)
+        return reached(self.step, self.step - self.uncounted, self.limits.steps)
 
     def _pay(self, reply: Reply) -> None:
         known = self.cost_usd is not None and reply.cost_usd is not None
@@ -297,7 +365,7 @@ class Narrator:
 
     def _heading(self) -> str:
         """Return what stands in the left column at a step; how many count is said where they begin to differ."""
-        return f"step {self.step}" if self.uncounted else f"step {self.step}/{self.steps_limit}"
+        return f"step {self.step}" if self.uncounted else f"step {self.step}/{self.limits.steps}"
 
     def _under_header(self, told: list[Line]) -> list[Line]:
         """Put the step's header on the first line that the step has to say."""
@@ -309,6 +377,17 @@ class Narrator:
 
 def _note(text: Text) -> Line:
     return Line("", text)
+
+
+def _mark(child: str) -> Text:
+    """Return what stands before each line of a sub-agent."""
+    return Text(f"{visible(child)} │ ", "cyan")
+
+
+def _below(child: str, line: Line) -> Line:
+    """Return a sub-agent's line as one of the agent above: its label stands in it."""
+    label = Text(f"{line.label}: " if line.label else "", "dim")
+    return line._replace(label="", text=Text.assemble(_mark(child), label, line.text))
 
 
 def _warning(words: str) -> Line:

@@ -30,6 +30,7 @@ def pause(screen: Screen, /, run: str, now: bool) -> int:
     What it committed is kept: files, shell and dialogue.
     Processes, /tmp and what git ignores are gone, and its time doesn't run.
     The exit code is 8 where the end of the step takes over a minute; the pause still comes then.
+    One that waits for a person's word can have it all the same, and then waits on.
     """
     from orchestrator.cli.door import found
     from orchestrator.runs import State
@@ -38,6 +39,8 @@ def pause(screen: Screen, /, run: str, now: bool) -> int:
         view = _waiting(door, door.pause(run_id, now=now))
     short = screen.id(run_id)
     over = view.state is State.DONE  # It ended with the step.
+    if view.question is not None:
+        screen.say("it waits for a person's word already; when that has come, it waits on")
     _say(screen, view, f"dreamdock show {short}" if over else f"dreamdock resume {short}", f"dreamdock diff {short}")
     return 0 if view.state is State.WAITING else 1 if over else _PENDING
 
@@ -49,6 +52,7 @@ def resume(screen: Screen, /, run: str) -> None:
     """Let a paused run go on.
 
     Also one that is parked because its attempts kept dying. A pause that hasn't come yet is taken back.
+    One that waits for a person's word goes on with that: `answer`, `approve`, `deny`.
     """
     from orchestrator.cli.door import found
 
@@ -60,8 +64,10 @@ def resume(screen: Screen, /, run: str) -> None:
 
 def _waiting(door: Door, view: RunView) -> RunView:
     """Return the run as soon as it waits or is over, or as it is after a minute."""
+    from orchestrator.runs import State
+
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while view.pausing and time.monotonic() < deadline:
+    while view.pausing and view.state is not State.WAITING and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         view = door.show(view.id).view
     return view

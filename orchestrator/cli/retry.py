@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 @click.option(
     "--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="So much more than it has spent."
 )
+@click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="So many more than it has used.")
 @click.option("--seconds", type=click.IntRange(min=1), metavar="N", help="Most time from its next start.")
 @with_screen
-def retry(
-    screen: Screen, /, *, run: str, message: str, steps: int | None, money: float | None, seconds: int | None
-) -> None:
+def retry(screen: Screen, /, *, run: str, message: str, money: float | None, **more: int | None) -> None:
     """Take a run up again that is over.
 
     One that failed, was cancelled or reached a limit goes on from its last step.
@@ -37,9 +36,8 @@ def retry(
     from orchestrator.steering import More
 
     with found(run) as (door, run_id):
-        view = door.retry(
-            run_id, More(steps, money, seconds), message=without_secrets(screen, door, message, "the message")
-        )
+        said = without_secrets(screen, door, message, "the message")
+        view = door.retry(run_id, More(money_usd=money, **more), message=said)
     if screen.json:
         document.write("dreamdock.run/1", {"run": document.run_fields(view)})
         return

@@ -27,6 +27,7 @@ def rewind(screen: Screen, /, run: str, step: int, message: str) -> int:
 
     All are as they were at its end; the run goes on from there, and nothing is erased.
     What git ignores stays; processes and /tmp are gone. A run that is over is taken up again.
+    What it waits for a person with isn't asked any more.
     On a run that is under way it waits for the end of the step; the exit code is 8 where that takes over a minute.
     """
     from orchestrator.cli.door import without_secrets
@@ -69,12 +70,14 @@ def _carry_out(screen: Screen, run: str, ask: Callable[[Door, str], Asked]) -> i
         document.write("dreamdock.run/1", {"run": document.run_fields(view), "rewound": done is not None})
     else:
         from orchestrator.cli.steps import what
+        from orchestrator.cli.wording import commands
         from orchestrator.runs import State
 
         short, parked = screen.id(run_id), view.state is State.WAITING
         when = "when the run is resumed" if parked else "at the end of the step, unless the run ends with it"
         pending = f"asked for: it comes {when}"
         screen.line(f"step {done.step}: {what(done)}; the run goes on from there" if done else pending)
-        on = f"dreamdock {'resume' if parked else 'logs -f'} {short}"
-        screen.next(on, f"dreamdock steps {short}", f"dreamdock undo {short}")
+        on: tuple[str, ...] = (f"dreamdock {'resume' if parked else 'logs -f'} {short}",)
+        on = commands(view.question, short) if view.question else on
+        screen.next(*on, f"dreamdock steps {short}", f"dreamdock undo {short}")
     return 0 if done else _PENDING

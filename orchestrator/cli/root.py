@@ -30,6 +30,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Steering": {
         "steer": Entry("steer:steer", "Tell the agent of a run something."),
+        "answer": Entry("answer:answer", "Answer the question that a run waits with."),
+        "approve": Entry("approve:approve", "Approve the step that a run waits with."),
+        "deny": Entry("approve:deny", "Deny it: the step is undone."),
         "pause": Entry("pause:pause", "Let a run wait, without a worker."),
         "resume": Entry("pause:resume", "Let a paused run go on."),
     },
@@ -71,7 +74,7 @@ EXIT_CODES: Final = (
     (4, "configuration: a setting, an unknown model, a missing credential"),
     (5, "unavailable: Redis, the engine or an endpoint doesn't answer; safe to try again"),
     (6, "denied by policy"),
-    (7, "a limit was reached: steps or money; the work is kept"),
+    (7, "a limit was reached: steps, tokens or money; the work is kept"),
     (8, "pending: you detached and the run goes on, it is parked, or what you asked for is still to come"),
     (124, "the run's time was up; the work is kept"),
     (130, "interrupted (Ctrl-C)"),

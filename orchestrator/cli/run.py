@@ -28,10 +28,20 @@ if TYPE_CHECKING:
     "--price", metavar="IN,CACHED,OUT", help="Of an unpriced model, USD per million tokens; or 0, or unknown."
 )
 @click.option("--accept", metavar="CMD", help="Command that proves the work.  [default: dreamdock.toml's, or a guess]")
+@click.option(
+    "--judge", metavar="FAMILY/NAME|auto|off", help="Model that rules on what no command can check.  [default: auto]"
+)
 @click.option("--setup", multiple=True, metavar="CMD", help="Command to run before, repeatable; dependencies, say.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")
+@click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens, in and out, cached ones too.")
 @click.option("--seconds", type=click.IntRange(min=1), metavar="N", help="Most time, in seconds.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=1, max=8),
+    metavar="N",
+    help="Replies to try side by side for a hard step, each in a sandbox of its own.  [default: 1, off]",
+)
 @click.option("--image", metavar="IMAGE", help="Image of the sandbox; base, python, node, c are ours.  [default: base]")
 @click.option(
     "--build", metavar="PATH", help="Dockerfile of the repository to build the image from; the operator must allow it."

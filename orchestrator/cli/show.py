@@ -24,7 +24,9 @@ _USUAL: Final = 1
 @click.option("--memory", is_flag=True, help="Instead: its working memory, as of its last step.")
 @click.option("--context", is_flag=True, help="Instead: what is in the model's window, and what each rebuild dropped.")
 @click.option(
-    "--diagnostics", is_flag=True, help="Instead: each error that its commands showed, and what became of it."
+    "--diagnostics",
+    is_flag=True,
+    help="Instead: each error and warning that its commands showed, and what became of it.",
 )
 @with_screen
 def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostics: bool) -> None:
@@ -50,8 +52,10 @@ def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostic
     if screen.json:
         document.write("dreamdock.show/1", {"run": document.run_fields(*listed)})
         return
-    put(screen, lines(listed, datetime.now(UTC)))
     short = screen.id(run_id)
+    put(screen, lines(listed, datetime.now(UTC), short))
+    if listed.view.question is not None:
+        return  # What to type is told with it.
     if listed.view.state is State.WAITING:
         screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
         return
@@ -84,7 +88,7 @@ def _inside(screen: Screen, run: str, *, memory: bool) -> None:
 
 
 def _stories(screen: Screen, run: str) -> None:
-    """Show what became of each error that the run's commands showed."""
+    """Show what became of each error and warning that the run's commands showed."""
     from orchestrator.cli import document, layout, stories
     from orchestrator.cli.door import found
 
@@ -96,11 +100,12 @@ def _stories(screen: Screen, run: str) -> None:
         layout.put(screen, stories.lines(told))
 
 
-def lines(listed: Listed, now: datetime) -> list[Line]:
-    """Return a run as labelled lines."""
+def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
+    """Return a run as labelled lines; commands to paste call it `short`."""
     from rich.text import Text
 
     from orchestrator.cli import states, text, wording
+    from orchestrator.cli.team import sub_agents
     from orchestrator.cli.waits import sentence
     from orchestrator.runs import State
 
@@ -112,6 +117,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     if waiting is not None:
         why = sentence(waiting) or "for a worker that is free"
         told.append(wording.Line("waits", Text(f"{why} ({text.ordinal(waiting.place)} in line)"), prose=True))
+    told += _asked(view, short)
     if view.host:
         told.append(wording.Line("host", Text(text.visible(view.host))))
     if view.doing:
@@ -128,7 +134,7 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
     tokens = f"{text.count(view.usage.input_tokens)} in, {text.count(view.usage.output_tokens)} out"
     steps = wording.reached(view.step, view.depth, view.limits.steps)
     spent = f"{steps} · {took} · {tokens} · {text.money(view.cost_usd)}"
-    told.append(wording.Line("spent", Text(spent)))
+    told += [wording.Line("spent", Text(spent)), *wording.near(view, now)]
     told.append(wording.Line("queued", Text(text.moment(view.created_at))))
     if view.started_at:
         attempts = f"  ({text.ordinal(view.attempt)} attempt now)" if view.attempt > 1 else ""
@@ -137,11 +143,37 @@ def lines(listed: Listed, now: datetime) -> list[Line]:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     if remote := _remote(view):
         told.append(wording.Line("remote", Text(remote), prose=True))
+    told += sub_agents(view.children)
+    return told + _proof(view) + wording.summary(view.summary)
+
+
+def _proof(view: RunView) -> list[Line]:
+    """Return what was found of the run's present tree, and how often one before it was refused."""
+    from rich.text import Text
+
+    from orchestrator.cli import text, wording
+
+    told = []
+    if view.refusals:
+        many = f"{text.plural(view.refusals, 'submission')} of at most {view.limits.submits}"
+        told.append(wording.Line("refused", Text(many)))
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)
         told += [wording.Line("verdict", first), *(wording.Line("", row) for row in rest)]
     told += wording.weakened(view.weakened)
-    return told + wording.summary(view.summary)
+    return told + (wording.ruled(view.ruling) if view.ruling else [])
+
+
+def _asked(view: RunView, short: str) -> list[Line]:
+    """Return what the run waits for a person with; nothing where it doesn't."""
+    from rich.text import Text
+
+    from orchestrator.cli import text, wording
+
+    told = wording.asked(view.question, short) if view.question is not None else []
+    if told and view.pausing:
+        told.append(wording.Line("pause", Text(f"then it waits on, as {text.visible(view.pausing)} asked")))
+    return told
 
 
 def _remote(view: RunView) -> str:

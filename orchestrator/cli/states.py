@@ -62,7 +62,7 @@ def state(view: RunView, waiting: Waiting | None = None) -> Text:
         return mark(view.outcome, view.label)
     if view.cancel_requested:
         return mark(view.state, f"{view.state} (cancelling)")
-    if view.pausing:
+    if view.pausing and view.state is not State.WAITING:  # Else it waits already, for whatever comes first.
         return mark(view.state, f"{view.state} (pausing)")
     for_what = waits.word(waiting) if waiting is not None else visible(view.reason)
     told = view.state in {State.QUEUED, State.WAITING} and for_what

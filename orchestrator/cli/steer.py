@@ -39,5 +39,11 @@ def steer(screen: Screen, /, run: str, text: str) -> None:
     short = screen.id(run_id)
     waiting = view.state is State.WAITING
     screen.line(Text.assemble((short, "bold"), "  ", states.state(view)))
+    if view.question is not None:
+        from orchestrator.cli.wording import commands
+
+        screen.say("it will be told with the answer; the run still waits for that")
+        screen.next(*commands(view.question, short))
+        return
     screen.say("it will be told when the run is resumed" if waiting else "it will be told at its next step")
     screen.next(f"dreamdock {'resume' if waiting else 'logs -f'} {short}")

@@ -1,4 +1,4 @@
-"""What became of the errors that a run's commands showed, for people."""
+"""What became of the errors and warnings that a run's commands showed, for people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.text import Text
 
 from orchestrator.cli.text import first_line, plural, visible
 from orchestrator.cli.wording import Line
+from orchestrator.diagnostic import Severity
 from orchestrator.diagnostics.story import State
 
 if TYPE_CHECKING:
@@ -19,16 +20,21 @@ _STYLES: Final = {State.FIXED: "green", State.BACK: "bold red"}
 
 
 def lines(stories: Sequence[Story]) -> Iterator[Line]:
-    """Yield each error with its place as it was last seen, and below it in which steps it was what."""
-    left = sum(story.open for story in stories)
+    """Yield each error and warning with its place as it was last seen, and below it in which steps it was what."""
     if not stories:
-        yield Line("", Text("no command that failed named a place in the code", "dim"))
+        yield Line("", Text("no command that was read named a place in the code", "dim"))
         return
-    yield Line("", Text(f"{plural(len(stories), 'error')}, {left} still there"))
+    counted = [
+        f"{plural(len(ours), word)}, {sum(story.open for story in ours)} still there"
+        for word, severity in (("error", Severity.ERROR), ("warning", Severity.WARNING))
+        if (ours := [story for story in stories if story.diagnostic.severity is severity])
+    ]
+    yield Line("", Text(" · ".join(counted)))
     for story in stories:
         one = story.diagnostic
         place = ":".join(filter(None, (visible(one.file), str(one.line) if one.line else "")))
-        said = ": ".join(filter(None, (place, first_line(one.message))))
+        word = "" if one.severity is Severity.ERROR else str(one.severity)
+        said = ": ".join(filter(None, (place, word, first_line(one.message))))
         yield Line("✗" if story.open else "✓", Text(said), prose=True)
         yield Line("", _moments(story.moments), prose=True)
 

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 DETACHED: Final = 8
 _DIFF_LINES: Final = 400
-_LIMITS: Final = {"steps": "steps", "money": "money_usd", "seconds": "seconds"}
+_LIMITS: Final = {
+    "steps": "steps",
+    "tokens": "tokens",
+    "money": "money_usd",
+    "seconds": "seconds",
+    "candidates": "candidates",
+}
 _REQUIRABLE: Final = ("label", "memory_mb", "cpus", "gpus")
 _HINT: Final = 'dreamdock run "fix the failing tests"'
 

@@ -23,7 +23,8 @@ def wait(screen: Screen, /, runs: tuple[str, ...]) -> int:
 
     The exit code is that of the first run, in the order given, that didn't succeed; else 0.
     Without RUN it waits for @, the latest run of this repository.
-    A run that is paused is waited for; one that is parked because its attempts kept dying has exit code 8.
+    A run that is paused, or waits for a person's word, is waited for.
+    One that is parked because its attempts kept dying has exit code 8.
     """
     from rich.text import Text
 

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rich.text import Text
 
 from orchestrator.cli import states
-from orchestrator.cli.text import count, duration, first_line, lines, money, plural, tail, visible
+from orchestrator.cli.text import count, duration, first_line, lines, moment, money, plural, tail, visible
+from orchestrator.endings import last
+from orchestrator.limits import Use, uses
 from orchestrator.runs import Outcome, Priority
+from orchestrator.settings import RunLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from orchestrator import events as e
     from orchestrator.costs import Costs
-    from orchestrator.dialogue import ToolCall
-    from orchestrator.runs import Requires, RunSpec, Verdict, Weakness
+    from orchestrator.dialogue import ToolCall, Usage
+    from orchestrator.runs import Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -31,7 +35,7 @@ ORIGINS: Final = {
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
 _WEAKENED: Final = 20
-_HOW_IT_ENDED: Final = re.compile(r"^\[(exit code|ended by signal|timed out after) [^\n]*\]$", re.MULTILINE)
+_QUESTION_LINES: Final = 20
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _TELLING: Final = ("kind", "id", "text", "query", "pattern", "path")
@@ -55,7 +59,10 @@ def describe(spec: RunSpec) -> list[Line]:
     """Return what a run was asked for."""
     repo = f"{visible(spec.repo.name)} at {spec.repo.commit[:10]}"
     spendable = "money not limited: no price" if spec.unpriced else money(spec.limits.money_usd)
-    limits = f"{plural(spec.limits.steps, 'step')} · {spendable} · {duration(spec.limits.seconds)}"
+    tokens = f" · {count(spec.limits.tokens)} tokens" if spec.limits.tokens < RunLimits().tokens else ""
+    limits = f"{plural(spec.limits.steps, 'step')}{tokens} · {spendable} · {duration(spec.limits.seconds)}"
+    if spec.limits.candidates > 1:
+        limits += f" · {spec.limits.candidates} candidates for a hard step"
     told = [
         Line("task", Text(first_line(spec.task), "bold"), prose=True, limit=PROSE_LINES),
         Line("repository", Text.assemble(repo, (f"  {visible(spec.repo.source)}", "dim"))),
@@ -67,6 +74,8 @@ def describe(spec: RunSpec) -> list[Line]:
         told.append(Line("requires", Text(f"a worker with {', '.join(wanted)}"), prose=True))
     if spec.priority is not Priority.NORMAL:
         told.append(Line("priority", Text(spec.priority)))
+    if spec.judge_always:
+        told.insert(4, Line("judge", Text(visible(spec.judge))))
     told[3:3] = [Line("" if number else "set-up", _command(line)) for number, line in enumerate(spec.setup)]
     if spec.image:
         built = f", built from {visible(spec.build)}" if spec.build else ""
@@ -113,7 +122,19 @@ def judged(verdict: Verdict) -> list[Text]:
     again = " · with the base's test files put back" if verdict.base_tests else ""
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
-    return [*told, Text.assemble(result, f" · {words}{again}")]
+    flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
+    flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
+    return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
+
+
+def ruled(ruling: Ruling, *, kept: bool = False) -> list[Line]:
+    """Return what a judge ruled, and each point that isn't met."""
+    look = states.LOOKS[{"pass": Outcome.SUCCEEDED, "fail": Outcome.FAILED, "none": Outcome.ERROR}[ruling.verdict]]
+    words = {"pass": "passed", "fail": "failed", "none": "no ruling"}[ruling.verdict]
+    by = f" by {visible(ruling.judge)}{', as before' if kept else ''}"
+    told = Text.assemble((f"{look.glyph} {words}", look.style), (by, "dim"), f": {first_line(ruling.why)}")
+    points = [Line("", Text(f"- {first_line(point)}"), prose=True) for point in ruling.unmet[:_WEAKENED]]
+    return [Line("judge", told, prose=True), *points]
 
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:
@@ -127,7 +148,33 @@ def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     ]
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
-    return [told[0]._replace(label="tests"), *told[1:]] if told else []
+    return [told[0]._replace(label="flagged"), *told[1:]] if told else []
+
+
+def asked(question: Question, run: str) -> list[Line]:
+    """Return what a run waits for a person with: text, options, until when, what happens then, and what to type."""
+    rows = [row for row in lines(question.text) if row][:_QUESTION_LINES] or [""]
+    told = [Line("" if number else question.kind, Text(row), prose=True) for number, row in enumerate(rows)]
+    told[0] = told[0]._replace(text=Text.assemble(("? ", "yellow"), told[0].text))
+    if question.kind == "approval":
+        told.insert(0, Line("approval", Text(f"step {question.step} needs one ({visible(question.id)}):")))
+        told[1] = told[1]._replace(label="")
+    told += [
+        Line("", Text(f"  {number}  {first_line(option)}"), prose=True)
+        for number, option in enumerate(question.options, start=1)
+    ]
+    default = first_line(question.default)
+    told.append(Line("", Text(f"until {moment(question.deadline)}; then: {default}", "dim"), prose=True))
+    return told + [Line("", Text(f"  {command}")) for command in commands(question, run)]
+
+
+def commands(question: Question, run: str) -> tuple[str, ...]:
+    """Return what to type to a run that waits for a person, ready to paste."""
+    if question.kind == "question":
+        first = f"dreamdock answer {run} 1" if question.options else f'dreamdock answer {run} "…"'
+        return (first, f"dreamdock diff {run}", f"dreamdock cancel {run}")
+    approve = f"dreamdock approve {run} {visible(question.id)}"
+    return (approve, f'dreamdock deny {run} "…"', f"dreamdock diff {run} {question.step}")
 
 
 def built(body: e.Built) -> Text:
@@ -155,6 +202,55 @@ def guarded(body: e.Guarded) -> Text:
     return Text.assemble(
         ("! ", "yellow"), visible(body.reason), (f" · since step {body.since} · {done[body.level]}", "dim")
     )
+
+
+def proposed(body: e.Proposed) -> Text:
+    """Return how many replies were asked for at once, in a line."""
+    came = [one for one in body.candidates if one.reply is not None]
+    others = len({one.same_as or number for number, one in enumerate(body.candidates, start=1) if one in came})
+    lost = [f"{number}: {visible(one.failure)}" for number, one in enumerate(body.candidates, start=1) if one.failure]
+    told = f"{len(came)} replies at once for step {body.step}, {others} of them different"
+    return Text.assemble(told, (f" · {duration(body.seconds)}", "dim"), (f" · lost {'; '.join(lost)}" if lost else ""))
+
+
+def chosen(body: e.Chosen) -> list[Text]:
+    """Return what came of each candidate in its fork, and which one was taken."""
+    rows = [Text.assemble(f"{one.candidate}: ", *_tried(one)) for one in body.tried]
+    taken = f"{body.candidate} is taken" if body.candidate else "none is taken"
+    return [*rows, Text.assemble(taken, (f": {visible(body.why)}", "dim"))]
+
+
+def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
+    if one.failure:
+        yield ("✗ lost", "red")
+        yield (f": {visible(one.failure)}", "dim")
+        return
+    how = "timed out" if one.timed_out else f"exit code {one.exit_code}"
+    yield ("✓ the check passes", "green") if one.passed else (f"✗ the check fails: {how}", "red")
+    failed = f" · {plural(one.tests_failed, 'test')} failed" if one.tests_failed else ""
+    errors = f" · {plural(one.errors, 'error')}" if one.errors else ""
+    yield (f"{errors}{failed} · {plural(len(one.ran), 'call')} · {duration(one.seconds)}", "dim")
+
+
+def landing(body: e.Landing) -> Text:
+    """Return which limit is near, in a line."""
+    used = Use(body.what, body.used, body.limit, body.ahead).words
+    return Text.assemble(("! ", "yellow"), f"{used} are used", (" · the model was told to land", "dim"))
+
+
+def spent(seconds: float, usage: Usage, cost_usd: float | None, limits: RunLimits) -> str:
+    """Return what a run took so far: time, tokens, money, and of how much where that is near."""
+    tokens = usage.input_tokens + usage.output_tokens
+    time = f" of {duration(limits.seconds)}" if Use("time", seconds, limits.seconds).near else ""
+    counted = f" of {count(limits.tokens)}" if Use("tokens", tokens, limits.tokens).near else ""
+    paid = f" of {money(limits.money_usd)}" if cost_usd and Use("money", cost_usd, limits.money_usd).near else ""
+    return f"{duration(seconds)}{time} · {count(tokens)}{counted} tokens · {money(cost_usd)}{paid}"
+
+
+def near(view: RunView, now: datetime) -> list[Line]:
+    """Return which limits of a run are near, or reached, each in a line."""
+    told = [Text.assemble(("! ", "yellow"), f"{use.words} are used") for use in uses(view, now) if use.near]
+    return [Line("" if number else "limit", text) for number, text in enumerate(told)]
 
 
 def _steps(first: int, last: int) -> str:
@@ -231,8 +327,8 @@ def sealed(policy: Mapping[str, str]) -> str:
 
 def printed(content: str) -> str:
     """Return what a command printed: the result without the line on how it ended, which is told apart."""
-    ends = list(_HOW_IT_ENDED.finditer(content))
-    return content[: ends[-1].start()] + content[ends[-1].end() :].removeprefix("\n") if ends else content
+    end = last(content)
+    return content[: end.start] + content[end.end :].removeprefix("\n") if end else content
 
 
 def _word(value: Any) -> str:
@@ -244,6 +340,8 @@ def _command(command: str) -> Text:
 
 
 def _acceptance(spec: RunSpec) -> Text:
+    if spec.accept is None and spec.judge:
+        return Text(f"none: {visible(spec.judge)} rules on the result; --accept CMD names one", "yellow")
     if spec.accept is None:
         return Text("none: the result will be unproven; --accept CMD names one", "yellow")
     origin = ORIGINS.get(spec.accept.origin, visible(spec.accept.origin))

@@ -73,11 +73,11 @@ def make(source: Traversable, folder: Path) -> Prepared:
 
 
 def _copy(source: Traversable, repo: Path) -> None:
-    """Copy our own files; they are kept as text, so that nobody takes them for this project's code."""
+    """Copy our own files: code is kept as `.txt`, so that nobody takes it for this project's."""
     for item in source.iterdir():
         if item.is_dir():
             _copy(item, repo / item.name)
-        elif item.name.endswith((".py.txt", ".md")):
+        elif item.name.endswith((".txt", ".md")):
             repo.mkdir(parents=True, exist_ok=True)
             (repo / item.name.removesuffix(".txt")).write_text(item.read_text(encoding="utf-8"), encoding="utf-8")
 

@@ -36,6 +36,11 @@ _RECIPE: Final = re.compile(
 _MAKEFILE: Final = re.compile(r"(?P<file>[^:\s]{1,400}):(?P<line>\d{1,7}): \*\*\* (?P<message>.*)$")
 _NO_RULE: Final = re.compile(r"g?make(?:\[\d{1,4}\])?: \*\*\* (?P<message>No rule to make target .*)$")
 
+_ASSERTED: Final = re.compile(
+    r"(?:[^\s:]{1,200}: )?(?P<file>[^\s:]{1,400}):(?P<line>\d{1,7}): "
+    r"(?P<message>.{1,400}?: Assertion [`'\"].* failed\.)$"
+)
+
 
 def directory(log: Log, number: int) -> Found | None:
     """Keep the directory that make enters: what follows is printed relative to it."""
@@ -83,6 +88,12 @@ def undefined(log: Log, number: int) -> Found | None:
         return Found(file, int(row), message=line[at:], tool="ld")
     file = place.partition(":(")[0].rpartition(": ")[2]
     return Found(file if is_file(file) else "", message=line[at:], tool="ld")
+
+
+def asserted(log: Log, number: int) -> Found | None:
+    """Read an assertion of C that didn't hold, as glibc prints it: behind the program's name."""
+    match = _ASSERTED.match(log.bare(number)[0])
+    return Found(match["file"], int(match["line"]), message=match["message"], tool="assert") if match else None
 
 
 def library(log: Log, number: int) -> Found | None:

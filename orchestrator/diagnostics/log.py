@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.escapes import without_escapes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,11 +15,10 @@ LONGEST_LINE: Final = 1_000
 _LOOKS: Final = 200_000
 """Lines around hits that are looked at in one output, beyond two for each of its lines."""
 
-_ESCAPES: Final = re.compile(
-    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,999}(?:\x07|\x1b\\)?|[ -/]{0,8}[0-~])"
-)
 # Escape sequences whose first byte a log's keeper dropped, as they stand in stored logs.
 _MAIMED: Final = re.compile(r"(?<![\w\x1b])\[[0-9;]{0,12}m")
+# What a test's program printed itself, in the output of a runner that speaks TAP.
+_COMMENTS: Final = re.compile(r"^# ", re.MULTILINE)
 # A clock, a build tool's tag in brackets, MSBuild's project number, Android's compiler: what isn't the tool's own.
 _BEFORE: Final = re.compile(
     r"\s*(?:(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?Z?(?=\s)"
@@ -34,11 +35,13 @@ class Log:
 
     def __init__(self, text: str) -> None:
         if "\x1b" in text:
-            text = _ESCAPES.sub("", text)
+            text = without_escapes(text)
         elif "[0m" in text or "[m" in text:
             text = _MAIMED.sub("", text)
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if "TAP version 1" in text:
+            text = _COMMENTS.sub("", text)
         # The first line is empty, so that each begins behind a line's end.
         self.text = "\n" + text
         self.lines = self.text.split("\n")

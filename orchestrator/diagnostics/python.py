@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from orchestrator.diagnostics.log import Log
 
 _MOST_FRAMES: Final = 400
+_LONGEST_FAILURE: Final = 3_000
+"""Lines of one failure in pytest's long style, which prints each function on the way from its docstring on."""
+_LONGEST_EXAMPLE: Final = 200
 _FILE: Final = re.compile(
     r'\s*(?:\*{3}\s{1,10}|E\s{1,10}|\|\s{1,10})?File "(?P<file>[^"\n]{1,400})", line (?P<line>\d{1,7})'
     r"(?:, in (?P<what>.{1,200}))?"
@@ -39,6 +42,8 @@ def traceback(log: Log, number: int) -> Found | None:
     """Read a traceback from its first `File` line on: the frames, and what was raised."""
     if not (first := _FILE.match(log.at(number))):
         return None
+    if log.at(number + 1) == "Failed example:":
+        return _example(log, number, first)
     quoted = first.group().lstrip().startswith("E ")
     frames, message, past = [Place(first["file"], int(first["line"]), first["what"] or "")], "", number + 1
     outer = max(0, indent(log.at(number)) - 2)
@@ -74,11 +79,36 @@ def traceback(log: Log, number: int) -> Found | None:
     )
 
 
+def _example(log: Log, number: int, first: re.Match[str]) -> Found:
+    """Read an example that doctest tried: what was expected and what came, or what was raised instead."""
+    frames = [Place(first["file"], int(first["line"]), first["what"] or "")]
+    said: dict[str, str] = {}
+    label, past = "", number + 1
+    for past in log.ahead(number, _LONGEST_EXAMPLE):
+        line = log.at(past)
+        if line.startswith("***"):
+            break
+        if line.strip() and not line[0].isspace():
+            label = line.rstrip(":")
+        elif label == _INSTEAD and (frame := _FILE.match(line)):
+            frames.append(Place(frame["file"], int(frame["line"]), frame["what"] or ""))
+        elif line.strip() and (label not in said or label == _INSTEAD):
+            said[label] = line.strip()
+    came = said.get(_INSTEAD) or f"expected {said.get('Expected', 'nothing')}, got {said.get('Got', 'nothing')}"
+    message = f"{said.get('Failed example', '')}: {came}"
+    last = frames[-1]
+    return Found(last.file, last.line, 0, Severity.ERROR, message, frames[0].what, "doctest", tuple(frames), past)
+
+
+_INSTEAD: Final = "Exception raised"
+
+
 def _case(log: Log, number: int) -> tuple[str, str]:
     """Return the test that a traceback belongs to, as unittest or pytest names it in front of it."""
     for above in log.back(number, 6):
         if case := _CASE.match(log.at(above)):
-            return f"{case['of'] or ''}.{case['name']}".strip(".") if case["of"] else case["name"], "unittest"
+            whole = (case["of"] or "").endswith(f".{case['name']}")  # Python 3.11 and newer name the test there, too.
+            return ".".join(filter(None, (case["of"], "" if whole else case["name"]))), "unittest"
         if header := _HEADER.match(log.at(above)):
             return _test(header["name"]), "pytest"
     return "", "python"
@@ -110,7 +140,7 @@ def pytest_place(log: Log, number: int) -> Found | None:
         return None
     message = (place["rest"] or "").removeprefix(": ")
     frames = [Place(place["file"], int(place["line"]))]
-    for back in log.back(number, 400):
+    for back in log.back(number, _LONGEST_FAILURE):
         text = log.at(back)
         if header := _HEADER.match(text):
             return _failure(place, message, frames, _test(header["name"]))

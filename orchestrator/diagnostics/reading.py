@@ -30,17 +30,18 @@ def read(output: str, *, files: Files | None = None) -> tuple[Diagnostic, ...]:
     """
     files = files or Files()
     found, rest = machine.read(output)
-    told: dict[_Key, int] = {}
+    places: list[tuple[Found, str]] = []
     for one in found:
         # A report holds what a test printed: the place where it failed is read from there.
         inner = [Log(one.raw)] if one.raw else []
         traces = [
             (trace._replace(code=one.found.code or trace.code), where) for log in inner for trace, where in _scan(log)
         ]
-        for each, where in traces[-1:] or [(one.found, "")]:
-            key = _key(each, where, files)
-            told[key] = told.get(key, 0) + 1
-    for each, where in _scan(Log(rest)):
+        places += traces[-1:] or [(one.found, "")]
+    places += _scan(Log(rest))
+    files.learn({path for each, where in places if not where for path in (each.file, *[f.file for f in each.frames])})
+    told: dict[_Key, int] = {}
+    for each, where in places:
         key = _key(each, where, files)
         told[key] = told.get(key, 0) + 1
     return tuple(_diagnostic(key, times) for key, times in _sifted(told).items())

@@ -31,12 +31,16 @@ class Moment(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What one command of a step printed. Where it printed more than is known, nothing is `whole`: none is fixed."""
+    """What one command of a step printed.
+
+    Where it may have more than is known, it isn't `whole`, or not `all_warnings` are there: of these none is fixed.
+    """
 
     step: int
     command: str
     diagnostics: Sequence[Diagnostic]
     whole: bool = True
+    all_warnings: bool = True
 
 
 class Story(NamedTuple):
@@ -82,8 +86,9 @@ def follow(commands: Iterable[Told]) -> tuple[Story, ...]:
                 known.append(index)
             seen.add(index)
         shown = shown_by.setdefault(told.command, set())
-        for index in sorted(shown - seen) if told.whole else ():
-            if stories[index].open:
+        for index in sorted(shown - seen):
+            is_error = stories[index].diagnostic.severity is Severity.ERROR
+            if stories[index].open and (told.whole if is_error else told.all_warnings):
                 moments = (*stories[index].moments, Moment(told.step, State.FIXED))
                 stories[index] = stories[index]._replace(moments=moments)
         shown |= seen

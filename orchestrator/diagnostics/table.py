@@ -50,6 +50,7 @@ TABLE: Final = (
     Row(": ", general.plain),
     Row(" directory ", compilers.directory),
     Row('File "', python.traceback),
+    Row(": Assertion ", compilers.asserted),
     Row("-->", rust.arrow),
     Row(":::", rust.arrow),
     Row("─[", rust.arrow),

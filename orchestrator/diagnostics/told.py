@@ -16,8 +16,10 @@ _MESSAGES: Final = (240, 120, 60, 30, 0)
 _AROUND: Final = 2
 """Lines of source shown before and behind the line of an error."""
 _EXCERPTS: Final = 3
-_FOR_THE_REST: Final = 60
-"""Bytes that are kept free for the number of files that are left out."""
+_FOR_THE_REST: Final = 160
+"""Bytes that are kept free for what is left out, and where it is."""
+_LONGEST_LIST: Final = 256 * 1024
+"""Characters of the list of all, with its messages."""
 _LONGEST_LINE: Final = 120
 
 
@@ -25,37 +27,69 @@ def told(
     diagnostics: Sequence[Diagnostic],
     *,
     source: Callable[[str], str | None] = lambda _: None,
+    rest: Callable[[], str] = lambda: "",
     budget: int = BUDGET,
 ) -> str:
     """Return the block that is shown, at most `budget` bytes; empty where nothing is worth showing.
 
     Errors come first, grouped by file, the same message of a file once. Where not all messages fit they are
-    shortened, down to the places alone, and these grouped by directory; only where not even that fits is a number
-    shown instead of the last ones.
+    shortened, down to the places alone, and these grouped by directory. Where not even that fits, `rest` is asked for
+    the path of a file that has all of them, which the block then names beside how many it leaves out.
     `source` returns the text of a file of the workspace, None where there is none; it is asked for a few files.
     """
     errors = [one for one in diagnostics if one.severity is Severity.ERROR]
     warnings = [one for one in diagnostics if one.severity is Severity.WARNING]
     if not errors and not warnings:
         return ""
-    head = _head(errors, warnings)
-    shown = errors or warnings
+    head, shown = _head(errors, warnings), errors or warnings
+    behind = warnings if errors else []
     # All lines but the first are indented: none can be taken for one of the harness's own.
     for longest in _MESSAGES:
         body = "\n ".join((head, *_lines(shown, longest)))
-        if _size(body) <= budget:
+        if _size(body) <= budget - (_FOR_THE_REST if behind else 0):
             break
     else:
-        return _places_that_fit(head, shown, budget)
-    for more in [_lines(warnings, longest)] if errors and warnings else []:
-        whole = "\n ".join((body, *more))
-        body = whole if _size(whole) <= budget else body
+        return _places_that_fit(head, shown, behind, budget, rest)
+    for shorter in [one for one in _MESSAGES if one <= longest] if behind else []:
+        whole = "\n ".join((body, *_lines(behind, shorter)))
+        if _size(whole) <= budget:
+            body, behind = whole, []
+            break
+    if behind:
+        body = f"{body}\n {_left(0, behind, rest())}"
     for excerpt in _excerpts(shown, source):
         whole = "\n ".join((body, *excerpt))
         if _size(whole) > budget:
             break
         body = whole
     return body
+
+
+def listed(diagnostics: Sequence[Diagnostic]) -> str:
+    """Return all errors, then all warnings, as lines of `file:line:column: severity: message [code]`.
+
+    Where that is much, the messages are left out: the places are what is to be found again.
+    """
+    worth = [one for severity in (Severity.ERROR, Severity.WARNING) for one in diagnostics if one.severity is severity]
+    text = "".join(f"{_where(one)}: {one.severity}: {_said(one)}\n" for one in worth)
+    return text if len(text) <= _LONGEST_LIST else "".join(f"{_where(one)}: {one.severity}\n" for one in worth)
+
+
+def _where(one: Diagnostic) -> str:
+    return ":".join([one.file, *(str(number) for number in (one.line, one.column) if number)])
+
+
+def _said(one: Diagnostic) -> str:
+    said = f"{one.message} [{one.code}]" if one.code and one.code not in one.message else one.message
+    return " ".join(said.split())
+
+
+def _left(files: int, warnings: Sequence[Diagnostic], path: str) -> str:
+    """Return the line that says what isn't shown, and where all of it is."""
+    parts = [f"in {files:,} other file{'' if files == 1 else 's'}"] if files else []
+    parts += [f"{len(warnings):,} warning{'' if len(warnings) == 1 else 's'}"] if warnings else []
+    where = f": all of it is in {path}" if path else ""
+    return f"… and more {' and '.join(parts)}{where}" if files else f"… and {parts[0]}{where}"
 
 
 def _size(text: str) -> int:
@@ -82,8 +116,7 @@ def _lines(diagnostics: Iterable[Diagnostic], longest: int) -> list[str]:
 def _message(one: Diagnostic, longest: int) -> str:
     if not longest:
         return ""
-    said = f"{one.message} [{one.code}]" if one.code and one.code not in one.message else one.message
-    said = " ".join(said.split())
+    said = _said(one)
     said = said if one.severity is Severity.ERROR else f"{one.severity}: {said}"
     return said if len(said) <= longest else said[: longest - 1] + "…"
 
@@ -108,7 +141,9 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def _places_that_fit(head: str, shown: list[Diagnostic], budget: int) -> str:
+def _places_that_fit(
+    head: str, shown: list[Diagnostic], behind: list[Diagnostic], budget: int, rest: Callable[[], str]
+) -> str:
     """Return the places alone, those of a directory in one line, and how many files are left out, if any."""
     files: dict[str, set[int]] = {}
     for one in shown:
@@ -125,8 +160,8 @@ def _places_that_fit(head: str, shown: list[Diagnostic], budget: int) -> str:
             break
         lines[directory] = lines.get(directory, f"{directory}/:" if directory else "./:") + place
         room, left = room - size, left - 1
-    rest = [f"… and more in {left:,} other file{'' if left == 1 else 's'}"] if left else []
-    return "\n ".join((head, *lines.values(), *rest))
+    more = [_left(left, behind, rest())] if left or behind else []
+    return "\n ".join((head, *lines.values(), *more))
 
 
 def _excerpts(shown: list[Diagnostic], source: Callable[[str], str | None]) -> Iterable[list[str]]:

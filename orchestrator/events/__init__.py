@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
+from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -23,7 +24,10 @@ from orchestrator.events.life import (
     SetUp,
     Submitted,
 )
+from orchestrator.events.paying import Spent, paid, price_of, spent
 from orchestrator.events.people import (
+    Answered,
+    Asked,
     CancelRequested,
     PauseRequested,
     ResumeRequested,
@@ -31,33 +35,49 @@ from orchestrator.events.people import (
     RewindRequested,
     Steered,
 )
-from orchestrator.events.proof import FinishStarted, Judged, Weakened
+from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
+    Candidate,
     Checkpointed,
+    Chosen,
     Condensed,
     Guarded,
+    Landing,
     Level,
+    Limit,
     Prompted,
+    Proposed,
+    Ran,
     Rebuilt,
     Replied,
     RequestFailed,
     Rewound,
     RulesRead,
+    Tried,
 )
 
 __all__ = [
     "FORMAT",
+    "Answered",
+    "Asked",
     "AttemptLost",
     "Body",
     "Built",
     "CallFinished",
     "CallStarted",
     "CancelRequested",
+    "Candidate",
     "Checkpointed",
+    "ChildFinished",
+    "ChildKind",
+    "ChildMerged",
+    "ChildStarted",
+    "Chosen",
     "Claimed",
     "Condensed",
+    "Deed",
     "Dispatched",
     "Event",
     "FinishStarted",
@@ -65,24 +85,37 @@ __all__ = [
     "Forked",
     "Guarded",
     "Judged",
+    "Landing",
     "Level",
+    "Limit",
     "Parked",
     "PauseRequested",
     "PreemptRequested",
     "Prompted",
+    "Proposed",
+    "Ran",
     "Rebuilt",
+    "Refused",
     "Replied",
     "RequestFailed",
     "ResumeRequested",
     "RetryRequested",
     "RewindRequested",
     "Rewound",
+    "Ruled",
     "RulesRead",
     "SandboxReady",
     "SetUp",
+    "Spent",
     "Steered",
     "Submitted",
+    "Tried",
     "Weakened",
+    "Within",
+    "innermost",
+    "paid",
+    "price_of",
+    "spent",
 ]
 
 FORMAT: Final = 3
@@ -98,6 +131,8 @@ Body = Annotated[
     | SandboxReady
     | Prompted
     | RequestFailed
+    | Proposed
+    | Chosen
     | Replied
     | CallStarted
     | CallFinished
@@ -106,11 +141,18 @@ Body = Annotated[
     | Condensed
     | Rebuilt
     | Guarded
+    | Landing
     | RewindRequested
     | Rewound
+    | ChildStarted
+    | Within
+    | ChildFinished
+    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened
+    | Ruled
+    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested
@@ -118,6 +160,8 @@ Body = Annotated[
     | ResumeRequested
     | Steered
     | RetryRequested
+    | Asked
+    | Answered
     | AttemptLost
     | Finished,
     Field(discriminator="type"),

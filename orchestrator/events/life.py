@@ -113,10 +113,13 @@ class PreemptRequested(Value):
 
 
 class Parked(Value):
-    """Nobody carries the run until somebody resumes it: it was paused, or its attempts kept dying."""
+    """Nobody carries the run until somebody resumes it: it was paused, or its attempts kept dying.
+
+    Or it waits for a person's word, with a question or for an approval: `Asked` says what, and until when.
+    """
 
     type: Literal["parked"] = "parked"
-    why: Literal["paused", "lost"]
+    why: Literal["paused", "lost", "question", "approval"]
     text: str
 
 

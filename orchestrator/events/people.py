@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.dialogue import Value
+from orchestrator.runs import Question
 from orchestrator.settings import RunLimits
 
 
 class RewindRequested(Value):
-    """A person asked to go back to an earlier step; whoever carries the run does it before its next step."""
+    """A person asked to go back to an earlier step; whoever carries the run does it before its next step.
+
+    `why` is `denied` where what a step did needed a person's approval, and didn't get it.
+    """
 
     type: Literal["rewind_requested"] = "rewind_requested"
     step: int
-    why: Literal["rewind", "undo", "redo"] = "rewind"
+    why: Literal["rewind", "undo", "redo", "denied"] = "rewind"
     message: str = ""
 
 
@@ -48,3 +52,22 @@ class RetryRequested(Value):
 
     type: Literal["retry_requested"] = "retry_requested"
     limits: RunLimits | None = None
+
+
+class Asked(Question):
+    """The run has something to ask a person, and is parked with it."""
+
+    type: Literal["asked"] = "asked"
+
+
+class Answered(Value):
+    """What was asked under this id has its answer, from a person or, at the deadline, from the default.
+
+    `answer` is a question's, or of an approval `approved` or `denied`; `why` is what a person says to a denial.
+    """
+
+    type: Literal["answered"] = "answered"
+    id: str
+    answer: str
+    by: Literal["person", "deadline"]
+    why: str = ""

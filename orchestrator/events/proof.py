@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.dialogue import Value
-from orchestrator.runs import Verdict, Weakness
+from orchestrator.diagnostic import Diagnostic
+from orchestrator.dialogue import Reply, Value
+from orchestrator.runs import Ruling, Verdict, Weakness
 
 
 class FinishStarted(Value):
@@ -17,10 +18,14 @@ class FinishStarted(Value):
 
 
 class Judged(Value):
-    """The acceptance command ran in a fresh sandbox."""
+    """The acceptance command ran in a fresh sandbox.
+
+    `diagnostics` are what the output of one that failed says of places in the code, at most MOST_KEPT of them.
+    """
 
     type: Literal["judged"] = "judged"
     verdict: Verdict
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 class Weakened(Value):
@@ -28,3 +33,30 @@ class Weakened(Value):
 
     type: Literal["weakened"] = "weakened"
     found: tuple[Weakness, ...]
+
+
+class Ruled(Value):
+    """A judge was asked once to rule on what `step` submitted, or ruled on the same before: then it is `kept`.
+
+    `evidence` is the digest of what it was asked with. `reply` is what was paid for, without its `raw` and reasoning.
+    """
+
+    type: Literal["ruled"] = "ruled"
+    step: int
+    evidence: str
+    ruling: Ruling
+    kept: bool = False
+    reply: Reply | None = None
+    seconds: float = 0.0
+
+
+class Refused(Value):
+    """What was submitted with `step` isn't accepted: the model is told why, and goes on.
+
+    `again` says that nothing had changed since it was refused before, and so nothing was run anew.
+    """
+
+    type: Literal["refused"] = "refused"
+    step: int
+    why: str
+    again: bool = False

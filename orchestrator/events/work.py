@@ -31,11 +31,86 @@ class RequestFailed(Value):
 
 
 class Replied(Value):
-    """A complete reply: step N begins."""
+    """A complete reply: step N begins.
+
+    `candidate` is its number among those of the step's `Proposed`, which says what it cost; 0: it wasn't one of them.
+    """
 
     type: Literal["replied"] = "replied"
     step: int
     reply: Reply
+    candidate: int = 0
+
+
+class Candidate(Value):
+    """One of several replies to the same request, as it was paid for: without its `raw` and reasoning.
+
+    `reply` is None where none came; `failure` says why. `same_as` is the number of an earlier one that asks for the
+    same calls, 0 for none: the two are tried once.
+    """
+
+    reply: Reply | None = None
+    failure: str = ""
+    same_as: int = 0
+
+
+class Proposed(Value):
+    """Several replies were asked for at once, since step N is a hard one; nothing of them has run yet.
+
+    They count from 1. `seconds` is what it took until the last one was there.
+    """
+
+    type: Literal["proposed"] = "proposed"
+    step: int
+    candidates: tuple[Candidate, ...]
+    seconds: float = 0.0
+
+
+class Ran(Value):
+    """A call of a candidate that was carried out in a fork; its name and arguments are in the candidate's reply."""
+
+    call_id: str
+    ok: bool = True
+    exit_code: int | None = None
+    timed_out: bool = False
+    duration_s: float = 0.0
+
+
+class Tried(Value):
+    """What came of a candidate's calls in a fork of the last checkpoint, and of the check behind them.
+
+    `exit_code` and `timed_out` are the check's, `errors` how many places in the code it names. `tests_failed` and
+    `tests_passed` are None where it doesn't say. `failure` says why the candidate was lost. `seconds` are of all of it.
+    """
+
+    candidate: int
+    ran: tuple[Ran, ...] = ()
+    exit_code: int | None = None
+    timed_out: bool = False
+    errors: int = 0
+    tests_failed: int | None = None
+    tests_passed: int | None = None
+    seconds: float = 0.0
+    failure: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check ended with exit code 0."""
+        return self.exit_code == 0 and not self.timed_out and not self.failure
+
+
+class Chosen(Value):
+    """One of the step's candidates was taken, and why; 0 where every one was lost, and the model is asked as ever.
+
+    `command` is the check that was run on each of `tried`; both are empty where there is no check.
+    """
+
+    type: Literal["chosen"] = "chosen"
+    step: int
+    candidate: int
+    why: str
+    command: str = ""
+    tried: tuple[Tried, ...] = ()
 
 
 class CallStarted(Value):
@@ -149,6 +224,24 @@ class Guarded(Value):
     since: int
 
 
+Limit = Literal["steps", "tokens", "money", "time"]
+"""What a run has a limit of: model replies, tokens, US dollars, seconds."""
+
+
+class Landing(Value):
+    """After `step` 80 % of a limit were used: the agent was told to finish what is begun.
+
+    Of money and tokens so much counts as used as the next reply can take at most: it's `ahead`.
+    """
+
+    type: Literal["landing"] = "landing"
+    step: int
+    what: Limit
+    used: float
+    limit: float
+    ahead: float = 0.0
+
+
 class Rewound(Value):
     """Files, shell and dialogue are those of step `to` again: a step of its own, with the number `step`.
 
@@ -159,7 +252,7 @@ class Rewound(Value):
     type: Literal["rewound"] = "rewound"
     step: int
     to: int
-    why: Literal["rewind", "undo", "redo", "lost"]
+    why: Literal["rewind", "undo", "redo", "lost", "denied"]
     commit: str
     tree: str
     depth: int

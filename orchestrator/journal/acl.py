@@ -16,10 +16,10 @@ from orchestrator.journal import keys
 
 _EVERY: Final = ("dd:*", "rq:*")
 _MEMBERS: Final = (
-    *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.TOUCHED),
+    *(keys.RUNS, keys.LIVE, keys.PENDING, keys.FINISHED, keys.ARCHIVED, keys.DEADLINES, keys.TOUCHED),
     keys.record("*"),  # With it the run's journal, blobs, archive and live text.
     *(keys.LINES, f"{keys.LINE}*", keys.SERVED, keys.QUEUE),  # Where runs stand in line.
-    *(keys.HELD, keys.PASSES, keys.ESTIMATE, f"{keys.SPENT}*"),  # What a run that is taken back settles.
+    *(keys.HELD, keys.PASSES, keys.ESTIMATE, keys.RESERVED, f"{keys.SPENT}*"),  # What a run that is taken back settles.
     "dd:doctor:*",
 )
 _WHERE: Final = ("resetkeys", "resetchannels")

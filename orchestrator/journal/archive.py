@@ -85,7 +85,7 @@ def archive(client: Redis, run_id: str) -> bool:
 def forget(client: Redis, run_id: str) -> bool:
     """Give up a run that is over, with all that Redis has of it; false for one that isn't over."""
     names = [keys.record(run_id), keys.stream(run_id), keys.blobs(run_id), keys.archive(run_id), keys.live(run_id)]
-    lists = [keys.RUNS, keys.FINISHED, keys.ARCHIVED]
+    lists = [keys.DEADLINES, keys.RUNS, keys.FINISHED, keys.ARCHIVED]
     return Scripts(client)("forget", [*names, *lists], [run_id]) == "OK"
 
 

@@ -176,7 +176,10 @@ def patiently(
 
 
 _PLAIN: Final = ("renew", "archive", "restore", "forget")
-_QUEUEING: Final = ("create", "append", "claim", "dispatch", "waiting", "beat", "repair", "adopt")
+_QUEUEING: Final = (
+    *("create", "append", "reserve", "claim", "deadlines"),
+    *("dispatch", "waiting", "beat", "repair", "adopt"),
+)
 
 
 @cache

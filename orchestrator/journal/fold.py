@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator import events as e
-from orchestrator.runs import TRANSITIONS, Outcome, RunView, State
+from orchestrator.runs import TRANSITIONS, Child, Outcome, Question, RunView, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
 
 
-_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": ()}
+_UNPROVEN: Final[dict[str, Any]] = {"verdicts": (), "weakened": (), "ruling": None}
 """What a run has that goes on: what was found of an earlier state of it proves nothing."""
 _REOPENED: Final[dict[str, Any]] = {
     "outcome": None,
     "started_at": None,
     "ended_at": None,
     **_UNPROVEN,
+    "refusals": 0,
     "summary": "",
     "cancel_requested": False,
     "parked_s": 0.0,
@@ -30,8 +30,12 @@ _REOPENED: Final[dict[str, Any]] = {
 
 _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 """What a call is told by, in one line."""
+_TASK: Final = 120
+"""Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
 """What is so of a run that nobody carries."""
+_PARKED: Final = {"paused": "paused", "lost": "parked", "question": "question", "approval": "approval"}
+"""What a parked run waits for, in a word."""
 
 
 def fold(run_id: str, events: Iterable[Event]) -> RunView:
@@ -69,35 +73,45 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **whence}
         case e.Dispatched(attempt=attempt, reason=reason):
             again = _REOPENED if view.state is State.DONE else _resumed(view, event)
-            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, **_NOBODYS, **again}
+            none = {"question": None, **_NOBODYS}
+            return {"attempt": attempt, "state": State.QUEUED, "reason": reason, **none, **again}
         case e.Claimed(host=host):
             return {"state": State.STARTING, "reason": "", "started_at": view.started_at or event.at, "host": host}
         case e.SandboxReady():
             return {"state": State.RUNNING, **_UNPROVEN}
         case e.Prompted(heard=heard):
             return {"heard": heard} if heard else {}
-        case e.Replied(reply=reply, step=step):
-            return {**_paid(view, reply), "doing": f"step {step}: replied"}
-        case e.Condensed(reply=reply) if reply is not None:
-            return _paid(view, reply)
+        case e.Replied(step=step):
+            return {**_paid(view, event), "doing": f"step {step}: replied"}
+        case e.Within() as body:
+            return {**_paid(view, event), **_within(body), **_children(view, event)}
+        case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
+            return _children(view, event)
+        case e.Proposed(step=step, candidates=candidates):
+            return {**_paid(view, event), "doing": f"step {step}: trying {len(candidates)} candidates"}
         case e.CallStarted(call=call):
             return {"doing": _one_line(call.name, call.arguments)}
         case e.Checkpointed() as body:
             remote = {"pushed": body.pushed, "push_failed": body.push_failed}
-            return {**_moment(body), "depth": view.depth + 1, "doing": "thinking", **remote}
+            return {**_moment(view, body), "depth": view.depth + 1, "doing": "thinking", **remote}
         case e.RewindRequested(step=step, why=why):
-            return {"rewinding": f"{why} to step {step}", "rewind_at": event.seq}
+            how = "denied: back" if why == "denied" else why
+            return {"rewinding": f"{how} to step {step}", "rewind_at": event.seq}
         case e.Rewound() as body:
             answered = body.asked or (0 if body.why == "lost" else view.rewind_at)
             later = view.rewind_at > answered  # Somebody asked for another one meanwhile.
             rewinding = view.rewinding if later else ""
-            return {**_moment(body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
+            return {**_moment(view, body), "depth": body.depth, "doing": "thinking", "rewinding": rewinding}
         case e.FinishStarted(command=command):
-            return {"state": State.FINISHING, "doing": f"accept: {command}"}
+            return {"state": State.FINISHING, "doing": f"accept: {command}" if command else "judging"}
         case e.Judged(verdict=verdict):
             return {"verdicts": (*view.verdicts, verdict)}
         case e.Weakened(found=found):
             return {"weakened": found}
+        case e.Ruled(ruling=ruling):
+            return {"ruling": ruling, **_paid(view, event)}
+        case e.Refused():
+            return {"state": State.RUNNING, "doing": "thinking", "refusals": view.refusals + 1}
         case e.CancelRequested():
             return {"cancel_requested": True}
         case e.PauseRequested():
@@ -107,9 +121,14 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
         case e.ResumeRequested():
             return {"pausing": ""}
         case e.Parked(why=why, text=text):
-            reason = "paused" if why == "paused" else "parked"
-            told = {"reason": reason, **_NOBODYS, "doing": text, "pausing": "", **_UNPROVEN}
-            return {"state": State.WAITING, "parked_at": event.at, **told}
+            told = {"reason": _PARKED[why], **_NOBODYS, "doing": text, **_UNPROVEN}
+            if view.question is None:  # Else who asked for a pause gets it when the answer is there.
+                told["pausing"] = ""
+            return {"state": State.WAITING, "parked_at": view.parked_at or event.at, **told}
+        case e.Asked() as body:
+            return {"question": Question(**body.model_dump(exclude={"type"}))}
+        case e.Answered():
+            return {"question": None}
         case e.Steered():
             return {"steered": event.seq}
         case e.RetryRequested(limits=limits):
@@ -125,19 +144,54 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
                 "tree": body.tree or view.tree,
                 "ended_at": event.at,
                 "pausing": "",
+                "question": None,
                 **_NOBODYS,
                 "rewinding": "",
                 **_resumed(view, event),
             }
         case _:
+            return _paid(view, event)
+
+
+def _paid(view: RunView, event: Event) -> dict[str, Any]:
+    """Return what a run has used with the replies of one more event; its cost is unknown once one of theirs is."""
+    if not (replies := e.paid(event.body)):
+        return {}
+    usage, cost = view.usage, view.cost_usd
+    for reply in replies:
+        usage += reply.usage
+        cost = None if cost is None or reply.cost_usd is None else cost + reply.cost_usd
+    return {"usage": usage, "cost_usd": cost}
+
+
+def _within(body: e.Within) -> dict[str, Any]:
+    """Return what a sub-agent is doing."""
+    inner, path = e.innermost(body)
+    match inner:
+        case e.CallStarted(call=call):
+            return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
+        case _:
             return {}
 
 
-def _paid(view: RunView, reply: Reply) -> dict[str, Any]:
-    """Return what a run has used with one more reply; its cost is unknown once one of them is."""
-    known = view.cost_usd is not None and reply.cost_usd is not None
-    cost = (view.cost_usd or 0.0) + (reply.cost_usd or 0.0) if known else None
-    return {"usage": view.usage + reply.usage, "cost_usd": cost}
+def _children(view: RunView, event: Event) -> dict[str, Any]:
+    """Return a run's sub-agents with one that begins, ends or is merged."""
+    body, path = e.innermost(event.body)
+    if not isinstance(body, e.ChildStarted | e.ChildFinished | e.ChildMerged):
+        return {}
+    name = "/".join((*path, body.child))
+    if isinstance(body, e.ChildStarted):
+        new = Child(name=name, kind=body.kind, step=body.step, task=body.task.partition("\n")[0][:_TASK])
+        others = [one for one in view.children if (one.name, one.step) != (name, body.step)]
+        return {"children": (*others, new)}
+    told: dict[str, Any] = (
+        {"outcome": body.outcome, "files": len(body.files)}
+        if isinstance(body, e.ChildFinished)
+        else {"merged": body.merged}
+    )
+    mine = [(one.name, one.step) == (name, body.step) for one in view.children]
+    changed = (one.model_copy(update=told) if own else one for one, own in zip(view.children, mine, strict=True))
+    return {"children": tuple(changed)}
 
 
 def _resumed(view: RunView, event: Event) -> dict[str, Any]:
@@ -147,8 +201,9 @@ def _resumed(view: RunView, event: Event) -> dict[str, Any]:
     return {"parked_at": None, "parked_s": view.parked_s + max((event.at - view.parked_at).total_seconds(), 0.0)}
 
 
-def _moment(body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
-    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell}
+def _moment(view: RunView, body: e.Checkpointed | e.Rewound) -> dict[str, Any]:
+    unproven = _UNPROVEN if body.tree != view.tree else {}  # What was found of a tree holds as long as it's the run's.
+    return {"step": body.step, "tree": body.tree, "checkpoint": body.commit, "shell": body.shell, **unproven}
 
 
 def _one_line(name: str, arguments: dict[str, Any]) -> str:

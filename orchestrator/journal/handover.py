@@ -93,11 +93,14 @@ def open_step(events: list[Event]) -> int | None:
 
 
 def lost_in_a_row(events: list[Event]) -> int:
-    """Return how many attempts ended early, to their own blame, since the last committed step, or since a resume."""
+    """Return how many attempts ended early, to their own blame, since the last committed step, or since a resume.
+
+    A sub-agent's step counts as well: the next attempt goes on behind it.
+    """
     count = 0
     for event in reversed(events):
         match event.body:
-            case e.Checkpointed() | e.Rewound() | e.Finished() | e.Parked():
+            case e.Checkpointed() | e.Rewound() | e.Finished() | e.Parked() | e.Within(body=e.Checkpointed()):
                 break
             case e.AttemptLost(to_blame=True):
                 count += 1

@@ -9,6 +9,7 @@ LIVE: Final = "dd:live"  # Sorted set: the runs that aren't done, by time of cre
 PENDING: Final = "dd:pending"  # Sorted set: runs that wait for dispatch, by time.
 FINISHED: Final = "dd:finished"  # Sorted set: the runs that are done and not archived yet, by the time of their end.
 ARCHIVED: Final = "dd:archived"  # Sorted set: the runs whose journals are archived, by the time of their end.
+DEADLINES: Final = "dd:deadlines"  # Sorted set: the runs that wait for a person, by the time that they wait until, ms.
 TOUCHED: Final = "dd:touched"  # Written to learn that a replica has all that came before it; it expires.
 
 LINES: Final = "dd:lines"  # Hash: what the runs of a line have in common, as JSON, by the line's id; no line is empty.
@@ -23,6 +24,7 @@ QUEUE: Final = "dd:queue"  # Hash: `paused` and `drain:HOST` to who asked for it
 PASSES: Final = "dd:pass"  # Hash: a user's virtual time, seconds by weight.
 ESTIMATE: Final = "dd:estimate"  # Hash: `seconds` that an attempt takes on average, and of how many `runs`.
 SPENT: Final = "dd:spent:"  # And a UTC day. Hash: US dollars by `user:NAME` and `team:NAME`; it expires.
+RESERVED: Final = "dd:reserved"  # Hash: as JSON `user`, and US dollars put aside, `held`, by name; by run.
 NUDGE: Final = "dd:nudge"  # Channel: somebody was put in line.
 RQ_QUEUE: Final = "rq:queue:runs:"  # And a worker's name: RQ's queue of that worker alone.
 RUN: Final = "dd:run:"  # And a run's id: see `record`.
@@ -31,8 +33,10 @@ RUN: Final = "dd:run:"  # And a run's id: see `record`.
 def record(run_id: str) -> str:
     """Return the key of the run's record: spec, view, head, seq, state, fence, attempt, lease_until.
 
-    For the queue: user, format, asks (JSON, see `journal.asks`), line (the id of the last one that it stood in), and
-    since (when it was put there, ms).
+    While it waits for a person: deadline (ms).
+
+    For the queue: user, format, asks (JSON, see `journal.asks`), line (the id of the last one that it stood in),
+    since (when it was put there, ms), and needs (US dollars without which it was refused a reply).
     """
     return f"{RUN}{run_id}"
 

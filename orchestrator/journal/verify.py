@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 _VOUCHED: Final = (e.Claimed, e.Checkpointed, e.Rewound)
 """What a worker signs, whoever the event says that it's by."""
 _WORK: Final = (
-    *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Replied),
-    *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged),
+    *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Proposed, e.Chosen, e.Replied),
+    *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged, e.Ruled, e.Refused),
+    *(e.ChildStarted, e.Within, e.ChildFinished, e.ChildMerged),
 )
 """What only a worker writes: under its fencing token, and unsigned until its step is committed."""
 _AT_ONCE: Final = 50
@@ -169,7 +170,7 @@ def _signatures(journal: Journal, heads: Sequence[str], known: Mapping[str, Key]
 
 def _checkpoints(journal: Journal, heads: Sequence[str], evidence: Evidence) -> list[_Witness]:
     """Return what the store's checkpoints say: each was taken at a head of this chain, of the tree that it names."""
-    steps = [(event.seq, event.body) for event in journal.events if isinstance(event.body, e.Checkpointed)]
+    steps = _checkpointed(journal)
     found = evidence.noted(commits(journal))
     places = {head: place for place, head in enumerate(heads)}
     witnesses = []
@@ -255,15 +256,21 @@ def _wants_signature(event: Event) -> bool:
 def blob_names(journal: Journal) -> list[tuple[int, str]]:
     """Return the blobs that events name, each with the event's number."""
     return [
-        (event.seq, event.body.patch)
+        (event.seq, body.patch)
         for event in journal.events
-        if isinstance(event.body, e.Checkpointed | e.Finished) and event.body.patch
+        if isinstance(body := e.innermost(event.body)[0], e.Checkpointed | e.ChildFinished | e.Finished) and body.patch
     ]
 
 
 def commits(journal: Journal) -> list[str]:
     """Return the commits of a journal's checkpoints."""
-    return [event.body.commit for event in journal.events if isinstance(event.body, e.Checkpointed)]
+    return [body.commit for _, body in _checkpointed(journal)]
+
+
+def _checkpointed(journal: Journal) -> list[tuple[int, e.Checkpointed]]:
+    """Return the checkpoints that a journal tells of, those of sub-agents too, each with its event's number."""
+    bodies = ((event.seq, e.innermost(event.body)[0]) for event in journal.events)
+    return [(seq, body) for seq, body in bodies if isinstance(body, e.Checkpointed)]
 
 
 def _blob_fault(journal: Journal, evidence: Evidence) -> Fault | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from orchestrator.errors import FencedError, HeadMovedError, JournalError, LimitError, NotFoundError, RedisAwayError
-from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Condensed, Event, Replied, Rewound, Submitted
+from orchestrator.events import FORMAT, Body, Checkpointed, Claimed, Event, Rewound, Submitted, paid, price_of
 from orchestrator.journal import keys, packing
 from orchestrator.journal.asks import asks, user_of
 from orchestrator.journal.connection import Scripts, available, clock
@@ -51,13 +51,17 @@ _AWAY_SECONDS: Final = 0.1
 
 
 class _Try(NamedTuple):
-    """Events that a script is given, what they lead to, and the head that was signed with them, where one was."""
+    """Events that a script is given, what they lead to, and the head that was signed with them, where one was.
+
+    `released` is how many of the names of what is put aside no more go with them.
+    """
 
     events: list[Event]
     view: RunView
     weight: int
     signed: Head | None
     call: Call
+    released: int
 
 
 class Writer:
@@ -91,6 +95,7 @@ class Writer:
         self._stop = stop
         self._signer = signer
         self._blobs: dict[str, bytes] = {}
+        self._released: list[str] = []
         self._lock = threading.RLock()
         self._clock = clock(client)
         self.preview = Preview(client, run_id, self._secrets, fence=fence or 0, stop=stop)
@@ -163,6 +168,27 @@ class Writer:
                 raise HeadMovedError(f"somebody else wrote to run {self._run_id}", hint="try again")
         raise HeadMovedError(f"the journal of run {self._run_id} is too busy", hint="try again")
 
+    def reserve(self, name: str, most_usd: float, least_usd: float) -> str:
+        """Put money aside of what the run's user and team have left today, and return what reserve.lua says.
+
+        It's gone with the next append after `release`, and with what ends the attempt. Raises FencedError, Stopped.
+        """
+        args = [self._run_id, self._fence or "", name, f"{most_usd:.12f}", f"{least_usd:.12f}"]
+        while True:
+            try:
+                answer = str(self._scripts("reserve", [keys.record(self._run_id)], args))
+            except RedisAwayError as error:
+                self._wait(error)
+            else:
+                break
+        if answer == "FENCED":
+            raise self._refusal(answer)
+        return answer
+
+    def release(self, name: str) -> None:
+        """Give back what was put aside, with the next append."""
+        self._released.append(name)
+
     def owns(self) -> bool:
         """Whether the fencing token is the run's newest; false where Redis doesn't say. From any thread."""
         found: Any = None
@@ -200,6 +226,7 @@ class Writer:
             self.head, self.view = one.call.after, one.view
             self._weight += one.weight
             self._blobs.clear()
+            del self._released[: one.released]
         return status
 
     def _sealed(self, bodies: Sequence[Body], operation: Operation) -> _Try:
@@ -228,11 +255,14 @@ class Writer:
             *(keys.record(self._run_id), keys.stream(self._run_id), keys.LIVE, keys.RUNS),
             *(keys.blobs(self._run_id), keys.archive(self._run_id), keys.FINISHED),
         ]
-        paid = (body.reply for body in bodies if isinstance(body, Replied | Condensed))
-        cost = sum(reply.cost_usd or 0.0 for reply in paid if reply is not None)
-        more = [FORMAT, f"{cost:.9f}", len(self._blobs)]
+        cost = price_of(*(reply for body in bodies for reply in paid(body))).money_usd
+        asked = view.question if operation == "park" else None
+        until = int(asked.deadline.timestamp() * 1000) if asked is not None else ""
+        released = tuple(self._released)  # Others may add to it meanwhile.
+        more = [FORMAT, f"{cost:.9f}", len(self._blobs), ",".join(released), until]
         call = Call(self.head, head, names, [*told, *more, *blobs, *entries])
-        return _Try(events, view, packing.weight(*datas), moment if signer is not None else None, call)
+        signed = moment if signer is not None else None
+        return _Try(events, view, packing.weight(*datas), signed, call, len(released))
 
     def _landed(self, tried: Mapping[str, _Try]) -> list[Event]:
         """Take in what is new, and return the events of a try that was taken although its answer got lost."""

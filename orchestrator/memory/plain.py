@@ -6,7 +6,8 @@ import re
 from hashlib import blake2s
 from typing import Final
 
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]")
+from orchestrator.escapes import without_escapes
+
 _FENCES: Final = re.compile(r"`{3,}")
 _SPARE: Final = 8
 """So many times the longest that is kept is looked at, so that a text of megabytes costs nothing."""
@@ -45,4 +46,4 @@ def _seen(text: str) -> str:
     """Return the text without escape sequences, control characters and marks that turn or hide text."""
     if text.isprintable():
         return text
-    return "".join(filter(str.isprintable, _ESCAPES.sub("", text)))
+    return "".join(filter(str.isprintable, without_escapes(text)))

@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from orchestrator import endings
 from orchestrator.memory.plain import named, one_line
 from orchestrator.memory.working import FIXED, GONE, LETTERS, NOTE, OPEN, next_id, noted
 from orchestrator.notes import Note, NoteKind, WorkingMemory
@@ -37,7 +38,6 @@ _TELLING: Final = re.compile(r"error|fail|exception|panic|denied|not found|no su
 _TELLING_LINES: Final = 20
 _BACKGROUND: Final = re.compile(r"(?<![&|<>\\])&(?=\s|\)|$)", re.MULTILINE)
 _PROCESS: Final = re.compile(r"^(\d{1,9})  \d+ s  (.*)$", re.MULTILINE)
-_ENDS: Final = ("\n[exit code ", "\n[ended by signal ", "\n[timed out after ")
 
 
 def observed(memory: WorkingMemory, call: ToolCall, ended: CallFinished) -> WorkingMemory:
@@ -102,24 +102,19 @@ def _touched(memory: WorkingMemory, paths: Mapping[str, str], step: int) -> Work
 
 def _ran(memory: WorkingMemory, command: str, ended: CallFinished) -> WorkingMemory:
     """Take a command that ended: one of the last ones, a failure or the end of one, a process left running."""
-    if ended.timed_out:
-        how = "timed out"
-    elif ended.signal is not None:
-        how = f"ended by signal {ended.signal}"
-    elif ended.exit_code is not None:
-        how = f"exit code {ended.exit_code}"
-    else:
+    if not (how := endings.how(exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out)):
         return memory  # It never ran.
-    content = f"\n{ended.result.content}"
-    end = max(map(content.rfind, _ENDS))  # What stands behind it is the harness's.
+    content = ended.result.content
+    end = endings.last(content)
+    printed, behind = (content[: end.start], content[end.end :]) if end else (content, "")
     key = named(command, _LONGEST) + _ARROW
     memory = _put(memory, key, _ours(NoteKind.FACT, key + how, ended.step), LAST_COMMANDS)
-    if how == "exit code 0":
+    if how == endings.WELL:
         memory = _fixed(memory, key, ended.step)
-    elif (told := _telling(content[:end])) or ended.exit_code != 1:  # A search that found nothing is no error.
+    elif (told := _telling(printed)) or ended.exit_code != 1:  # A search that found nothing is no error.
         symptom = ": ".join(filter(None, (how, told)))
         memory = _put(memory, key, _ours(NoteKind.ERROR, key + symptom, ended.step, state=OPEN))
-    if "\n[every process was ended" in content[end:]:
+    if "\n[every process was ended" in behind:
         memory = renewed(memory)
     if not ended.timed_out and _BACKGROUND.search(command):
         memory = _running(memory, [f"started in the background: {named(command, _LONGEST)}"], ended.step)

@@ -49,12 +49,13 @@ def secrets(known: Catalog, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def open_script(name: str, text: str, *, accept: str = "") -> Model:
+def open_script(name: str, text: str, *, accept: str = "", agent: str = "") -> Model:
     """Return the scripted model. `text` is that of its file (`read_script`), `accept` the run's acceptance command.
 
+    `agent` names the sub-agent whose lines it follows, empty for the run's own agent.
     Raises ConfigError for a broken script.
     """
-    return ScriptedModel(name, parse_script(text, name) if text else None, accept=accept)
+    return ScriptedModel(name, parse_script(text, name) if text else None, accept=accept, agent=agent)
 
 
 def open_model(

@@ -22,7 +22,7 @@ from orchestrator.redaction import find, mapped, scrub
 from orchestrator.settings import reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.dialogue import Request, ToolResult
 
@@ -32,6 +32,7 @@ LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a file: a run's record carries all of it."""
 FORM: Final = 'each line is {"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}'
 _KEPT: Final = {"text", "reasoning", "calls", "usage", "finish_reason"}
+_NONE: Final[Mapping[str, Request]] = {}
 _RECORD: Final = "dreamdock export RUN -o FILE records a run anew"
 
 
@@ -67,8 +68,12 @@ class ScriptedCall(Value):
 class ScriptedReply(Value):
     """One line of a script. Whatever a person wouldn't write by hand may be left out.
 
+    `agent` names the sub-agent that it belongs to, empty for the run's own; one of a sub-agent's is NAME/NAME.
     `step` counts from 1, and `request` is the key of what was asked; both are 0 and empty where nothing was recorded.
+    `candidates` are given in their order, and from the first one again, where several replies are asked for at once.
     """
+
+    agent: str = ""
 
     text: str = ""
     reasoning: str = ""
@@ -77,6 +82,11 @@ class ScriptedReply(Value):
     finish_reason: str = "stop"
     step: int = Field(0, ge=0)
     request: str = ""
+    candidates: tuple[ScriptedReply, ...] = ()
+
+    def asked(self, candidate: int) -> ScriptedReply:
+        """Return the reply of this number among several, or the only one for 0."""
+        return self.candidates[(candidate - 1) % len(self.candidates)] if candidate and self.candidates else self
 
 
 class Script(NamedTuple):
@@ -107,38 +117,43 @@ def parse_script(text: str, name: str) -> Script:
                     )
                 header = Header.model_validate_json(line)
             else:
-                replies.append(ScriptedReply.model_validate_json(line))
-                _check(replies[-1], len(replies), header.match)
+                replies.append(reply := ScriptedReply.model_validate_json(line))
+                _check(reply, sum(one.agent == reply.agent for one in replies), header.match)
         except ValidationError as error:
             raise _broken(f"line {number} of {name}: {reasons(error)}") from error
         except ValueError as error:
             raise _broken(f"line {number} of {name}: {error}", _RECORD) from error
-    if not replies:
-        raise _broken(f"{name} has no replies")
+    if all(reply.agent for reply in replies):
+        raise _broken(f"{name} has no replies" + " of the run's own agent" * bool(replies))
     return Script(tuple(replies), header)
 
 
-def record(request: Request, about: Header, *, known: Iterable[str] = ()) -> str:
+def record(request: Request, about: Header, *, known: Iterable[str] = (), agents: Mapping[str, Request] = _NONE) -> str:
     """Return a run's dialogue as a cassette: each reply with the key of the request that it answers.
 
-    `known` are secrets of which the form says nothing. They and whatever looks like a credential is replaced, wherever
-    it stands in the dialogue, before the keys are computed: what is played again is the replaced text.
+    `agents` are the dialogues of its sub-agents, by their names. `known` are secrets of which the form says nothing.
+    They and whatever looks like a credential is replaced, wherever it stands in the dialogue, before the keys are
+    computed: what is played again is the replaced text.
     Raises UsageError for a cassette that would be too large to play.
     """
-    asked = request.model_dump(mode="json", exclude={"dialogue": {"__all__": {"raw"}}})
-    found = (secret for text in _strings([asked, about.task]) for secret in find(text))
+    everyone = {"": request, **agents}
+    left_out = {"dialogue": {"__all__": {"raw"}}}
+    asked = {name: one.model_dump(mode="json", exclude=left_out) for name, one in everyone.items()}
+    found = (secret for text in _strings([*asked.values(), about.task]) for secret in find(text))
     secrets = sorted({*known, *found}, key=len, reverse=True)
 
     def clean(text: str) -> str:
         return scrub(text, secrets)
 
-    said = type(request).model_validate(mapped(asked, clean))
     header = about.model_copy(update={"task": clean(about.task)})
     lines = [header.model_dump(mode="json", by_alias=True, exclude={"prompt_limit"})]
-    replies = [reply for reply in said.dialogue if isinstance(reply, Reply)]
-    for step, (reply, key) in enumerate(zip(replies, request_keys(said), strict=False), start=1):
-        kept = reply.model_dump(mode="json", include=_KEPT)
-        lines.append({**kept, "step": step, "request": key})
+    for name, dumped in asked.items():
+        said = type(request).model_validate(mapped(dumped, clean))
+        replies = [reply for reply in said.dialogue if isinstance(reply, Reply)]
+        whose = {"agent": name} if name else {}
+        for step, (reply, key) in enumerate(zip(replies, request_keys(said), strict=False), start=1):
+            kept = reply.model_dump(mode="json", include=_KEPT)
+            lines.append({**whose, **kept, "step": step, "request": key})
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
     if len(text) > LARGEST:
         cause = f"it would have {len(text) / 1024**2:.1f} MiB, and a script may have {LARGEST // 1024**2}"

@@ -12,12 +12,13 @@ from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import ModelRequestParameters, create_async_httpx2_client
 
 from orchestrator.dialogue import FailedRequest
-from orchestrator.errors import DreamdockError, ModelError
+from orchestrator.errors import DreamdockError, EndlessError, ModelError
 from orchestrator.models import messages as convert
+from orchestrator.models.cap import Cap
 from orchestrator.models.failures import Failure, UnfinishedError, read_failure
 from orchestrator.models.known import Known
 from orchestrator.models.port import SILENT, OutOfTime
-from orchestrator.models.prices import cost_usd
+from orchestrator.models.prices import cost_usd, most_usd
 from orchestrator.models.tap import Tap, TooLargeError
 from orchestrator.models.wire import build, settings
 from orchestrator.stop import Stopped
@@ -70,6 +71,8 @@ class ApiModel:
         self._key = key
         self._patience = patience
         self._settings = settings(choice, patience.first_token_s, cache_key)
+        self.reply_limit: int = self._settings.get("max_tokens", 0)
+        self._cap = Cap()
         self._http = create_async_httpx2_client()
         self._tap = Tap(self._http)
         self._models: dict[str, Model[Any]] = {}
@@ -79,9 +82,22 @@ class ApiModel:
         self._runner = asyncio.Runner()
         self._model([])  # The SDK is imported now, not in the first request's time.
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        """Return what a reply costs at most; see `orchestrator.models.port.Model`."""
+        return most_usd(self._choice, prompt_tokens, reply_tokens)
+
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
         """Return one complete reply; see `orchestrator.models.port.Model`."""
         stop.check()
+        self._cap = Cap(most_tokens)
         return self._runner.run(self._ask(request, stop, listener, within_s))
 
     def close(self) -> None:
@@ -147,7 +163,10 @@ class ApiModel:
         if self._tools is not request.tools:
             self._tools = request.tools
             self._parameters = ModelRequestParameters(function_tools=convert.to_tools(request.tools))
-        asked: dict[str, Any] = {"model_settings": self._settings, "model_request_parameters": self._parameters}
+        asked: dict[str, Any] = {
+            "model_settings": self._cap.put(self._settings),
+            "model_request_parameters": self._parameters,
+        }
         try:
             async with (
                 asyncio.timeout(self._patience.total_s),
@@ -164,18 +183,26 @@ class ApiModel:
         return convert.to_reply(response, usage).model_copy(update=spent)
 
     async def _listen(self, stream: AsyncIterable[Any], listener: Listener) -> None:
+        self._cap.begin()
         size = calls = 0
         async for event in stream:
             for kind, piece in convert.pieces(event):
                 size, calls = size + len(piece), calls + (kind == "call")
                 if size > LARGEST_REPLY or calls > MOST_CALLS:
                     raise self._too_large()
+                if self._cap.passed(piece):
+                    raise self._endless()
                 if kind is not None and piece:
                     listener.said(kind, piece)
 
     def _too_large(self) -> ModelError:
         cause = f"it has more than {LARGEST_REPLY // 1024**2} MiB, or {MOST_CALLS} calls"
         return ModelError(f"a reply of {self.name} is too large", cause=cause, hint="take another --model")
+
+    def _endless(self) -> EndlessError:
+        cause = f"it has clearly more than the {self._cap.most_tokens:,} tokens that were left to pay for"
+        hint = "take another --model: this one's server ignores the limit of a reply"
+        return EndlessError(f"a reply of {self.name} doesn't end where it was asked to", cause=cause, hint=hint)
 
     def _model(self, messages: list[ModelMessage]) -> Model[Any]:
         family = self._choice.family

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator.dialogue import FailedRequest
-from orchestrator.errors import ConfigError, ModelError, TooLongError, UnavailableError
+from orchestrator.errors import ConfigError, EndlessError, ModelError, TooLongError, UnavailableError
 from orchestrator.models.port import SILENT
 
 if TYPE_CHECKING:
@@ -33,21 +33,44 @@ class FallbackModel:
         """That of the model that is asked now."""
         return self._asked.prompt_limit
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    @property
+    def reply_limit(self) -> int:
+        """That of the one which says more, while either may answer; 0 where one of them doesn't say."""
+        both = [model.reply_limit for model in self._left]
+        return max(both) if all(both) else 0
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        """Return what the dearer one costs, while either may answer."""
+        return max(model.most_usd(prompt_tokens, reply_tokens) for model in self._left)
+
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
         """Return one complete reply; see `orchestrator.models.port.Model`."""
         if self._asked is self._second:
-            return self._second.ask(request, stop, listener, within_s=within_s)
+            return self._second.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
         began = time.monotonic()
         try:
-            return self._first.ask(request, stop, listener, within_s=within_s)
-        except TooLongError:
-            raise  # It does answer, once it is asked with less: that is for the agent to do.
+            return self._first.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
+        except (TooLongError, EndlessError):
+            raise  # It does answer, once it is asked with less: that is for the agent to do. And it was paid for.
         except (UnavailableError, ConfigError, ModelError) as error:
             first, second = self._first.name, self._second.name
             listener.failed(FailedRequest(model=first, error=error.message, cause=error.cause, instead=second))
         self._asked = self._second
         left = None if within_s is None else within_s - (time.monotonic() - began)
-        return self._second.ask(request, stop, listener, within_s=left)
+        return self._second.ask(request, stop, listener, within_s=left, most_tokens=most_tokens)
+
+    @property
+    def _left(self) -> tuple[Model, ...]:
+        """Those that may still answer."""
+        return (self._second,) if self._asked is self._second else (self._first, self._second)
 
     def close(self) -> None:
         """Let go of both."""

@@ -81,6 +81,7 @@ class Family(Value):
     reasoning_as_received: bool = False
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     cache_key: str = ""
+    notes: str = Field("", max_length=2_000)
     body: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, ModelData] = Field(default_factory=dict)
 

@@ -53,12 +53,29 @@ class Model(Protocol):
         It may change with a request: behind two models it is that of the one that is asked now.
         """
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    @property
+    def reply_limit(self) -> int:
+        """Tokens that a reply has at most, because it's asked to; 0 where nobody says. It may change, as above."""
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        """Return the US dollars that a reply to so many tokens costs at most; 0 where its price isn't known."""
+
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
         """Return one complete reply; `listener` is told what happens on the way.
 
+        With `most_tokens` the reply has no more than that, or ends there unfinished.
         Raises Stopped when `stop` is set, within 0.2 s; OutOfTime after `within_s` seconds; UnavailableError when the
         endpoint can't be reached after retries; ConfigError when it refuses the key or doesn't know the model;
-        TooLongError when it refuses the request for its length, ModelError when it refuses it for anything else or its
+        TooLongError when it refuses the request for its length, EndlessError when its reply goes on beyond
+        `most_tokens`, ModelError when it refuses it for anything else or its
         answer can't be used.
         """
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dialogue import Usage
 from orchestrator.models.families import Price
 
 if TYPE_CHECKING:
-    from orchestrator.dialogue import Usage
     from orchestrator.models.families import Choice
 
 
@@ -37,6 +37,13 @@ def cost_usd(choice: Choice, usage: Usage) -> float | None:
         return float(genai_prices.calc_price(counted, choice.model, provider_id=choice.family.prices).total_price)
     except (LookupError, ValueError):  # Not listed, or counts that can't be.
         return None
+
+
+def most_usd(choice: Choice, prompt_tokens: int, reply_tokens: int) -> float:
+    """Return the US dollars of the dearest way: nothing cached, or all of it read from or written to the cache."""
+    ways: tuple[dict[str, int], ...] = ({}, {"cached_tokens": prompt_tokens}, {"cache_write_tokens": prompt_tokens})
+    usages = (Usage(input_tokens=prompt_tokens, output_tokens=reply_tokens, **way) for way in ways)
+    return max(cost_usd(choice, usage) or 0.0 for usage in usages)
 
 
 def price(choice: Choice) -> Price | None:

@@ -1,7 +1,9 @@
 """A model that follows a script: no key, no network, the same replies each time. It never pretends to be a model.
 
 A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bash", "arguments": {"command": "…"}}]}`,
-written by hand or recorded as a cassette, see `orchestrator.models.cassette`.
+written by hand or recorded as a cassette, see `orchestrator.models.cassette`. Where several replies are asked for at
+once, those of `"candidates": [reply, …]` in that line are given in their order; without it all of them are the same.
+A line with `"agent": NAME` is a reply of the sub-agent of that name, others are the run's own agent's.
 The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
 cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
 says how many tokens a prompt may have (`"prompt_limit": N`).
@@ -10,7 +12,7 @@ says how many tokens a prompt may have (`"prompt_limit": N`).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 _tokens: Final = lru_cache(maxsize=16_384)(estimate)  # Each request brings the whole dialogue again.
 _ACCEPT: Final = "{accept}"
 _LONGEST_EXCERPT: Final = 200
+_SHORTEST: Final = 256
+"""Tokens of the reply that a script ends with which didn't submit, at most."""
 
 
 def read_script(name: str) -> str:
@@ -73,19 +77,39 @@ class ScriptedModel:
     """Answers from a script; without one, from the built-in script that looks around and changes nothing.
 
     `accept` is the command that the built-in script's placeholder stands for; without it that reply is left out.
+    `agent` names the sub-agent whose replies it gives.
     """
 
-    def __init__(self, name: str, script: Script | None = None, *, accept: str = "") -> None:
+    def __init__(self, name: str, script: Script | None = None, *, accept: str = "", agent: str = "") -> None:
         self.name = name
-        self._replies, self._header = _built_in(accept) if script is None else script
+        replies, self._header = _built_in(accept) if script is None else script
+        self._replies = tuple(reply for reply in replies if reply.agent == agent)
         self.prompt_limit = self._header.prompt_limit
         self._recorded: defaultdict[str, list[ScriptedReply]] = defaultdict(list)
         self._played: Counter[str] = Counter()
         for reply in self._replies:
             self._recorded[reply.request].append(reply)
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
-        """Return the reply of this step, or to this request.
+    @cached_property
+    def reply_limit(self) -> int:
+        """Tokens of the script's longest reply."""
+        return max(_SHORTEST, *(_written(line) for line in self._replies)) if self._replies else _SHORTEST
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        """Return nothing: a script is free."""
+        del prompt_tokens, reply_tokens
+        return 0.0
+
+    def ask(
+        self,
+        request: Request,
+        stop: Stop,
+        listener: Listener = SILENT,
+        *,
+        within_s: float | None = None,
+        most_tokens: int = 0,
+    ) -> Reply:
+        """Return the reply of this step, or to this request; one that is too long is cut off as a provider's would be.
 
         Past the end of a script that is followed by step, it is a submit that says so. Raises ModelError where a
         cassette that is followed by request has no reply to this one.
@@ -94,6 +118,10 @@ class ScriptedModel:
         stop.check()
         done = request.before + sum(isinstance(said, Reply) for said in request.dialogue)
         line = self._to(request) if self._header.match == "request" else self._at(done)
+        line = line.asked(request.candidate)
+        usage = line.usage or _estimate(request, line)
+        if 0 < most_tokens < usage.output_tokens:
+            line, usage = _cut_off(line), usage.model_copy(update={"output_tokens": most_tokens, "reasoning_tokens": 0})
         calls = tuple(
             ToolCall(
                 id=call.id or f"call-{done + 1}-{number}",
@@ -108,7 +136,7 @@ class ScriptedModel:
             text=line.text,
             reasoning=line.reasoning,
             calls=calls,
-            usage=line.usage or _estimate(request, line),
+            usage=usage,
             cost_usd=0.0,
             finish_reason=line.finish_reason,
         )
@@ -190,5 +218,14 @@ def _estimate(request: Request, line: ScriptedReply) -> Usage:
             if isinstance(said, Reply)
             else [result.content for result in said.results]
         )
-    written = estimate(line.model_dump_json(include={"text", "calls"}))
-    return Usage(input_tokens=sum(map(_tokens, asked)), output_tokens=written)
+    return Usage(input_tokens=sum(map(_tokens, asked)), output_tokens=_written(line))
+
+
+def _written(line: ScriptedReply) -> int:
+    """Return the tokens of a reply, as they were recorded or as estimated."""
+    return line.usage.output_tokens if line.usage else estimate(line.model_dump_json(include={"text", "calls"}))
+
+
+def _cut_off(line: ScriptedReply) -> ScriptedReply:
+    """Return what is left of a reply that had to end early: how it began, and no call."""
+    return line.model_copy(update={"text": _cut(line.text), "reasoning": "", "calls": (), "finish_reason": "length"})

@@ -6,7 +6,12 @@ behind it (the tools, the settings) is the same in each request, and providers r
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from orchestrator.dialogue import Sent
+
+_CAP: Final = re.compile(rb'(?<=[{,])"max_(?:completion_|output_)?tokens":\d+,?')
 
 
 class Sender:
@@ -24,7 +29,17 @@ class Sender:
 
 
 def kept(before: bytes, now: bytes) -> int:
-    """Return how many bytes of a body the next one keeps: all, where only its list of messages went on."""
+    """Return how many bytes of a body the next one keeps: all, where only its list of messages went on.
+
+    How long the reply may be is no part of what a provider caches, wherever it stands.
+    """
+    size = len(before)
+    before, now = _CAP.sub(b"", before), _CAP.sub(b"", now)
+    found = _kept(before, now)
+    return size if found == len(before) else found
+
+
+def _kept(before: bytes, now: bytes) -> int:
     same = _common_prefix(before, now)
     tail = before[same:]
     return len(before) if tail.startswith((b'],"', b"]}")) and now[same:].endswith(tail) else same

@@ -93,7 +93,8 @@ def test_the_model_is_told_once_and_a_finished_run_is_retried_with_a_message(sta
     submits = [calling(number, "submit", summary="done") for number in (3, 4)]
     with FakeProvider(calling(1, "bash", command="sleep 3"), calling(2, "bash", command="true"), *submits) as fake:
         flags = ("--model", "openai-compatible/m", "--base-url", f"{fake.url}/v1", "--price", "0", "--accept", "false")
-        run_id = stack("run", "do it", "--repo", str(repo), "-d", *flags).stdout.strip()
+        once = stack.environ | {"DREAMDOCK_LIMITS__SUBMITS": "1"}
+        run_id = stack("run", "do it", "--repo", str(repo), "-d", *flags, env=once).stdout.strip()
         steered = stack("steer", run_id, "Mind the gap.")
         assert steered.returncode == 0, steered.stderr
         assert stack("wait", run_id).returncode == 1, "the acceptance command fails"

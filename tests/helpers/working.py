@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Ending
+from orchestrator.agent.loop import Agent
 from orchestrator.journal.lease import claim
 from orchestrator.journal.writer import Writer, create
 from orchestrator.models import open_script
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.agent.ending import Ending
     from orchestrator.dialogue import ToolResult
 
     Opened = Callable[..., AbstractContextManager[Sandbox]]

@@ -245,3 +245,18 @@ def test_checkpoints_of_a_run_are_kept_with_what_a_rewind_left_and_its_shell(
     assert store.collect(base.project, grace_s=-1)
     assert not is_there(git_dir, made[-1].commit)
     assert is_there(git_dir, base.commit)
+
+
+def test_steps_of_two_sandboxes_of_a_run_are_both_kept(store: Store, base: Base, steps: Steps) -> None:
+    store.keep(base.project, RUN, base.commit)
+    one, two = steps.take(b"one"), steps.take(b"two", parent=base.commit)
+    objects, git_dir = steps.objects, steps.git_dir
+    links = [packs.link(objects, git_dir, RUN, commit) for commit in (one, two)]  # Before either is the end.
+    objects.flush()
+    for link in links:
+        packs.advance(objects, git_dir, RUN, link)
+    assert store.leads_to(base.project, RUN, [one, two]) == {one, two}
+    assert store.collect(base.project, grace_s=0)
+    assert is_there(git_dir, one)
+    assert is_there(git_dir, two)
+    check(git_dir)

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Literal
+
+import pytest
 
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import behind
 from orchestrator.dialogue import Reply, ToolCall, ToolResult, Turn
 from orchestrator.notes import NoteKind
 from orchestrator.runs import Acceptance, RunSpec
+from orchestrator.settings import RunLimits
 
 PROMPT = e.Prompted(system="You are tested.", text="Do it.")
 
@@ -83,11 +88,6 @@ def test_attempts_lost_during_a_call_are_counted_where_the_run_is_to_blame() -> 
     assert folded(PROMPT, replied(1, "a"), *ran(1, "a"), lost).lost["a"] == 0
 
 
-def test_money_spent_on_undone_steps_is_spent() -> None:
-    lost = e.AttemptLost(attempt=1, reason="killed", void_step=1)
-    assert folded(PROMPT, replied(1, "a"), lost, replied(1, "a"), replied(2, "b", cost=None)).spent_usd == 1.0
-
-
 def test_a_submission_counts_once_committed_and_accepted() -> None:
     submit = (PROMPT, replied(1, "done", name=tools.SUBMIT))
     assert folded(*submit, *ran(1, "done")).summary is None
@@ -111,23 +111,25 @@ def test_loops_are_judged_by_what_was_done_since_a_person_spoke() -> None:
 
 def test_the_first_prompt_holds_the_task_as_given_and_what_decides(spec: RunSpec) -> None:
     task = "mend $HOME and ${x} {accept}"
-    text = wording.task(spec.model_copy(update={"task": task}), "")
+    text = wording.task(MAIN, spec.model_copy(update={"task": task}), "")
     assert task in text
     assert "No command decides" in text
     accept = Acceptance(command="make check", origin="flag")
-    text = wording.task(spec.model_copy(update={"accept": accept}), "Use tabs.")
+    text = wording.task(MAIN, spec.model_copy(update={"accept": accept}), "Use tabs.")
     assert "`make check`" in text
     assert text.endswith("Use tabs.")
 
 
 def test_tools_are_told_in_a_frozen_order_and_small() -> None:
-    specs = tools.specs()
-    names = ["bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "submit"]
+    specs = tools.specs(MAIN.hands(RunLimits()))
+    names = [
+        *("bash", "read", "edit", "write", "grep", "glob", "processes", "note", "history", "delegate", "ask", "submit")
+    ]
     assert [spec.name for spec in specs] == names
     assert all(spec.parameters.get("required", ["some"]) for spec in specs), "an empty list isn't valid everywhere"
     assert sum(len(spec.model_dump_json()) for spec in specs) < 4_500
     assert "title" not in str(specs)
-    assert tools.specs() is specs
+    assert tools.specs(MAIN.hands(RunLimits())) is specs
 
 
 def test_rules_of_a_folder_are_no_output_of_the_command_that_came_there() -> None:
@@ -143,3 +145,13 @@ def test_rules_of_a_folder_are_no_output_of_the_command_that_came_there() -> Non
     assert errors == ["make → exit code 2: E: no rule"]
     [shown] = context.request.dialogue[-1].results
     assert shown.content == content
+
+
+@pytest.mark.parametrize(("by", "left"), [("person", 0), ("deadline", 1)])
+def test_only_a_persons_answer_begins_the_count_of_refusals_anew(by: Literal["person", "deadline"], left: int) -> None:
+    refused = (PROMPT, replied(1, "a"), *ran(1, "a"), committed(1), e.Refused(step=1, why="it fails"))
+    asked = {"id": "q1", "kind": "question", "step": 1, "text": "Which?", "default": "b", "deadline": datetime.now(UTC)}
+    answered = (e.Asked.model_validate(asked), e.Answered(id="q1", answer="b", by=by))
+    assert folded(*refused).refusals == 1
+    context = folded(*refused, *answered, e.Prompted(text="b", heard=len(refused) + len(answered)))
+    assert (context.refusals, context.messages) == (left, ())

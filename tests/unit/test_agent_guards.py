@@ -9,7 +9,8 @@ import pytest
 from working import SUBMIT, attempt, base, bash, box, lose, opened, script, start, work
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Kind
+from orchestrator.agent.context import Projection
+from orchestrator.agent.ending import Kind
 from orchestrator.runs import Outcome
 from orchestrator.steering import More, Steering
 
@@ -95,3 +96,26 @@ def test_what_a_person_says_comes_before_the_end_of_a_loop(client: Redis, start:
     Steering(client, "ann").steer(journal.view.id, "Mend it.")
     journal.refresh()
     assert work(journal, box, script(*[LOOK] * 9, SUBMIT)).kind is Kind.SUBMITTED
+
+
+BUILD = """#!/bin/sh
+number=$(cat count); echo $((number + 1)) > count
+for name in $(printf 'a\\nb\\nc\\n' | sort -R); do
+  echo "src/$name.c:$((number * 3)):5: error: unknown type name '${name}_t'"
+  echo "   $number | failed_$number($RANDOM, assert)"
+done
+exit 2
+"""
+
+
+def test_errors_that_move_and_change_places_are_a_loop_for_a_later_attempt_too(start: Any, box: Sandbox) -> None:
+    journal = start()
+    box.write("make", BUILD.encode())
+    box.write("count", b"1\n")
+    edits = [("edit", {"path": "calc.py", "old": "\n", "new": f" # {n}\n", "replace_all": True}) for n in range(9)]
+    work(journal, box, script(*([edit, bash("sh make")] for edit in edits), SUBMIT))
+    assert guarded(journal) == [(5, "failures", "remind"), (6, "failures", "replan"), (7, "failures", "stop")]
+    again = Projection().follow(journal.events)
+    assert [act.wrong for one in again.done for act in one.acts if act.failed] == [
+        tuple(f"src/{name}.c\n\nunknown type name '{name}_t'\nunknown type name '{name}_t'" for name in "abc")
+    ] * 7

@@ -15,8 +15,9 @@ from orchestrator import events as e
 from orchestrator.agent import window
 from orchestrator.agent.around import Around
 from orchestrator.agent.context import Projection
+from orchestrator.agent.ending import Kind
 from orchestrator.agent.fitting import MOST_REFUSED
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn, Usage
 from orchestrator.errors import TooLongError
 from orchestrator.journal.writer import Writer, create
@@ -68,6 +69,7 @@ class Plodder:
         meanwhile: Callable[[int], Any] = lambda _: None,
     ) -> None:
         self.prompt_limit = prompt_limit
+        self.reply_limit = 0
         self.asked: list[Request] = []
         self.refused: list[Request] = []
         self._steps = steps
@@ -76,8 +78,12 @@ class Plodder:
         self._others = others or {}
         self._meanwhile = meanwhile
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
-        del listener, within_s
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        del prompt_tokens, reply_tokens
+        return 0.0
+
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, **how: Any) -> Reply:
+        del listener, how
         stop.check()
         size = estimate(text_of(request))
         if size > self._longest:
@@ -106,14 +112,19 @@ class Summariser:
 
     name = "plodder"
     prompt_limit = PROMPT
+    reply_limit = 0
 
     def __init__(self, *, may: threading.Event | None = None, cost: float = 0.25) -> None:
         self.asked: list[Request] = []
         self._may = may
         self._cost = cost
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
-        del listener, within_s
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        del prompt_tokens, reply_tokens
+        return 0.0
+
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, **how: Any) -> Reply:
+        del listener, how
         self.asked.append(request)
         if self._may is not None:
             self._may.wait(10)
@@ -164,7 +175,7 @@ def test_sixty_steps_in_the_smallest_window_lose_nothing(client: Redis, start: A
     condensed = of(e.Condensed, journal)
     assert any(body.summary for body in condensed)
     assert journal.view.cost_usd is None, "the plodder's price isn't known"
-    assert Projection().follow(journal.events).spent_usd == 0.25 * len(condensed)
+    assert e.spent(journal.events).money_usd == 0.25 * len(condensed)
     assert len(summariser.asked) <= 4 + 3 * len(rebuilt)
 
 

@@ -8,7 +8,8 @@ import pytest
 from working import SUBMIT, attempt, base, bash, box, lose, opened, script, start, work
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.ending import Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.dialogue import Reply, Request, ToolCall, Turn
 from orchestrator.journal.handover import hand_over
 from orchestrator.journal.writer import Writer
@@ -34,16 +35,20 @@ class Watched:
     """A model that keeps what it is asked, does something meanwhile, and calls what the test says; then it submits."""
 
     name = "watched"
-    prompt_limit = 0
+    prompt_limit = reply_limit = 0
 
     def __init__(self, *calls: str, meanwhile: Callable[[int], Any] = lambda _: None) -> None:
         self.asked: list[Request] = []
         self._calls = calls
         self._meanwhile = meanwhile
 
-    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, *, within_s: float | None = None) -> Reply:
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        del prompt_tokens, reply_tokens
+        return 0.0
+
+    def ask(self, request: Request, stop: Stop, listener: Listener = SILENT, **how: Any) -> Reply:
         stop.check()
-        del listener, within_s
+        del listener, how
         self.asked.append(request)
         number = len(self.asked)
         self._meanwhile(number)

@@ -19,7 +19,8 @@ from working import (
 )
 
 from orchestrator import events as e
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.ending import Kind
+from orchestrator.agent.loop import Agent
 from orchestrator.memory import seen
 from orchestrator.memory.working import begin
 from orchestrator.models import open_script

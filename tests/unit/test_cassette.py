@@ -9,7 +9,9 @@ import pytest
 from orchestrator import events as e
 from orchestrator.agent import tools
 from orchestrator.agent.context import Projection
-from orchestrator.agent.loop import Agent, Kind
+from orchestrator.agent.ending import Kind
+from orchestrator.agent.loop import Agent
+from orchestrator.agent.role import MAIN
 from orchestrator.cli import main
 from orchestrator.dialogue import Reply, Request, ToolCall, ToolResult, Turn, Usage
 from orchestrator.errors import ConfigError, ModelError, NotFoundError, UsageError
@@ -21,6 +23,7 @@ from orchestrator.models.cassette import LARGEST, Header, normal, parse_script, 
 from orchestrator.models.scripted import ScriptedModel, read_script
 from orchestrator.notes import Window
 from orchestrator.runs import RunSpec, new_run_id
+from orchestrator.settings import RunLimits
 from orchestrator.stop import Stop
 from sandbox.images import base_image
 from sandbox.open import open_sandbox
@@ -70,7 +73,7 @@ def extended(request: Request, reply: Reply, outputs: dict[str, str] = OUTPUTS) 
 
 
 def asked(task: str = "Mend it.", replies: Sequence[Reply] = (), outputs: dict[str, str] = OUTPUTS) -> Request:
-    request = Request(system=SYSTEM, tools=tools.specs(), dialogue=(Turn(text=task),))
+    request = Request(system=SYSTEM, tools=tools.specs(MAIN.hands(RunLimits())), dialogue=(Turn(text=task),))
     for reply in replies:
         request = extended(request, reply, outputs)
     return request

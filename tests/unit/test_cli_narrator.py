@@ -16,11 +16,15 @@ from orchestrator.cli.screen import Screen
 from orchestrator.cli.wording import call_line, describe
 from orchestrator.dialogue import FailedRequest, Part, Reply, ToolCall, ToolResult, Usage
 from orchestrator.notes import Window
-from orchestrator.runs import Acceptance, Outcome, RunSpec, Verdict, Weakening, Weakness
+from orchestrator.runs import Acceptance, Outcome, Ruling, RunSpec, Verdict, Weakening, Weakness
+from orchestrator.settings import RunLimits
 from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x07\r\u202e\u2028\x9b"
+ASKED = e.Asked(
+    id=HOSTILE, kind="question", step=1, text=HOSTILE, options=(HOSTILE, HOSTILE), default=HOSTILE, deadline=BEGAN
+)
 
 
 class Terminal(StringIO):
@@ -63,6 +67,29 @@ def bash(step: int, command: str, output: str, **ended: object) -> list[e.Body]:
         e.CallStarted(step=step, call=call),
         e.CallFinished.model_validate({"step": step, "result": result, **finished}),
     ]
+
+
+def child_started(task: str = "Mend a.\nAll of it.") -> e.ChildStarted:
+    limits = RunLimits(steps=50)
+    return e.ChildStarted(step=2, call="c", child="one", kind="task", task=task, tree="t", limits=limits)
+
+
+def test_what_a_sub_agent_does_stands_behind_its_name_and_counts_for_the_run() -> None:
+    narrator = Narrator()
+    done = bash(1, "make", "ok\n[exit code 0]")
+    within = [e.Within.model_validate({"child": "one", "body": body}) for body in done]
+    finished = e.ChildFinished(step=2, child="one", outcome="submitted", steps=1)
+    conflict = e.ChildMerged(step=2, child="one", merged=False, conflicts=("a.py",))
+    told = tell(child_started(), *within, finished, conflict, narrator=narrator)
+    assert told == [
+        "|one │ task: Mend a. … (+1 line)",
+        "|one │ step 1/50: $ make",
+        "|one │   ok",
+        "|one │ ✓ exit 0 · 0.8 s",
+        "|one │ ✓ submitted · 1 step",
+        "|one │ ! not merged: conflicts in a.py",
+    ]
+    assert (narrator.usage.input_tokens, narrator.cost_usd, narrator.step) == (900, 0.5, 0)
 
 
 def test_every_kind_of_event_has_its_words() -> None:
@@ -115,7 +142,7 @@ def test_quick_tools_take_one_line_and_say_why_they_failed() -> None:
         e.CallFinished(step=1, result=ToolResult(call_id="a", name="read", content="1 import os")),
         e.CallFinished(step=1, result=ToolResult(call_id="b", name="edit", content="error: not JSON", ok=False)),
     )
-    assert told == ["step 1/0|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
+    assert told == ["step 1/200|Look first.", "|read x.py", "|✗ edit: its arguments can't be read: not JSON"]
 
 
 def test_money_and_tokens_add_up_and_an_unknown_price_stays_unknown(spec: RunSpec) -> None:
@@ -254,11 +281,20 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.FinishStarted(command=HOSTILE, origin=HOSTILE),
         e.Judged(verdict=verdict(passed=False, output=HOSTILE)),
         e.Weakened(found=(Weakness(kind=Weakening.SKIPPED, path=HOSTILE, line=1, text=HOSTILE),)),
+        e.Ruled(step=2, evidence="", ruling=Ruling(judge=HOSTILE, verdict="fail", unmet=(HOSTILE,), why=HOSTILE)),
+        e.Refused(step=2, why=HOSTILE),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
+        e.Proposed(step=2, candidates=(e.Candidate(failure=HOSTILE), e.Candidate(reply=Reply(text=HOSTILE)))),
+        e.Chosen(step=2, candidate=0, why=HOSTILE, tried=(e.Tried(candidate=2, failure=HOSTILE),)),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),
         e.Rebuilt(step=3, why="refused", window=Window(text=HOSTILE), model=HOSTILE, dropped=(1, 2)),
         e.Guarded(step=2, kind="calls", level="stop", reason=HOSTILE, since=1),
+        e.Landing(step=2, what="money", used=4.2, limit=5),
+        child_started(task=HOSTILE),
+        e.Within(child="one", body=e.Replied(step=1, reply=Reply(text=HOSTILE))),
+        e.ChildFinished(step=2, child="one", outcome="error", reason=HOSTILE, files=changed),
+        e.ChildMerged(step=2, child="one", merged=False, conflicts=(HOSTILE,)),
         e.RewindRequested(step=1, message=HOSTILE),
         e.Rewound(step=3, to=1, why="undo", commit="", tree="", depth=1, message=HOSTILE),
         e.CancelRequested(),
@@ -268,6 +304,11 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.ResumeRequested(),
         e.Steered(text=HOSTILE),
         e.RetryRequested(),
+        ASKED,
+        ASKED.model_copy(update={"kind": "approval"}),
+        e.Parked(why="approval", text=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="person", why=HOSTILE),
+        e.Answered(id=HOSTILE, answer=HOSTILE, by="deadline"),
         e.AttemptLost(attempt=1, reason=HOSTILE),
         e.Finished(outcome=Outcome.ERROR, reason=HOSTILE, summary=HOSTILE),
     ]
@@ -307,7 +348,7 @@ def test_what_may_have_been_weakened_is_told_with_its_place() -> None:
     skipped = Weakness(kind=Weakening.SKIPPED, path="t.py", line=3, text="@skip")
     deleted = Weakness(kind=Weakening.DELETED, path="u.py", line=0, text="2 tests: a, b")
     told = tell(e.Weakened(found=(skipped, deleted)))
-    assert told == ["tests|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
+    assert told == ["flagged|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
     many = tell(e.Weakened(found=(skipped,) * 30))
     assert (len(many), many[-1]) == (21, "|  and 10 more: dreamdock audit")
 
@@ -336,3 +377,16 @@ def test_a_table_aligns_wide_characters_and_figures() -> None:
     rows = [[Text("日本"), Text("5"), Text("x")], [Text("a"), Text("100"), Text("y")]]
     lines = [line.plain for line in layout.table(rows, right=(1,))]
     assert lines == ["日本    5  x", "a     100  y"]
+
+
+def test_a_refused_submission_is_told_with_what_came_of_it() -> None:
+    assert tell(e.Refused(step=3, why="it fails")) == ["refused|✗ it fails · the model was told"]
+    [again] = tell(e.Refused(step=4, why="it fails", again=True))
+    assert again == "refused|✗ it fails; nothing has changed since the last refusal · the model was told"
+
+
+def test_a_flaky_acceptance_is_called_so() -> None:
+    flaky = verdict().model_copy(update={"runs": 3, "passes": 2, "flake": "FAILED test_clock\n"})
+    *rest, last = tell(e.Judged(verdict=flaky))
+    assert rest[-1] == "|  flaked: FAILED test_clock"
+    assert last.endswith(" · flaky: passed 2 of 3")

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from told import Told
 
 from orchestrator.agent import condenser as c
+from orchestrator.agent.budget import Budget
 from orchestrator.dialogue import Reply, ToolCall
 from orchestrator.errors import ConfigError
 from orchestrator.models import catalog
@@ -45,7 +46,7 @@ def opener(fake: FakeProvider) -> Callable[[str], Model]:
 
 @pytest.fixture
 def condenser(opener: Callable[[str], Model]) -> Iterator[c.Condenser]:
-    made = c.Condenser(opener, Stop())
+    made = c.Condenser(opener, Stop(), Budget(1.0, 10**9))
     yield made
     made.close()
 
@@ -130,7 +131,7 @@ def test_a_model_that_cannot_be_opened_is_a_failure() -> None:
     def broken(_name: str) -> Model:
         raise ConfigError("no key for it", cause="KEY is not set")
 
-    condenser = c.Condenser(broken, Stop())
+    condenser = c.Condenser(broken, Stop(), Budget(1.0, 10**9))
     condenser.begin(to_be())
     assert came(condenser).failure == "no key for it: KEY is not set"
     condenser.close()
@@ -143,7 +144,7 @@ def test_it_asks_the_model_that_the_work_is_with(fake: FakeProvider, opener: Cal
         opened.append(name)
         return opener(name)
 
-    condenser = c.Condenser(counted, Stop())
+    condenser = c.Condenser(counted, Stop(), Budget(1.0, 10**9))
     for name in ("m", "m", "n"):
         fake.answers = [chat(GOOD)]
         condenser.begin(to_be(name=f"openai-compatible/{name}"))
@@ -156,7 +157,7 @@ def test_it_asks_the_model_that_the_work_is_with(fake: FakeProvider, opener: Cal
 def test_nobody_waits_for_one_that_hangs(fake: FakeProvider, opener: Callable[[str], Model]) -> None:
     fake.answers = [Answer(silent_s=30)]
     stop = Stop()
-    condenser = c.Condenser(opener, stop)
+    condenser = c.Condenser(opener, stop, Budget(1.0, 10**9))
     began = time.monotonic()
     condenser.begin(to_be())
     assert condenser.take() is None

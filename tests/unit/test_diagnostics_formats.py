@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.paths import Files
 from orchestrator.diagnostics.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OUTPUT = Path(__file__).parent / "tool_output"
 _LINTED = (
@@ -32,6 +36,7 @@ PLACES = {
     "clang_link.txt": "src/link.c:2 c/src/link.c:2",
     "cmake.txt": "inc.cmake:1 inc.cmake:3 CMakeLists.txt:5",
     "compileall.txt": "tests/test_syntax.py:1",
+    "doctest.txt": "py/half.py:4 py/half.py:10",
     "eslint_json.txt": "js/src/a.js:1 js/src/a.js:3 js/src/a.js:4 js/src/a.js:6 js/src/bad.js:1",
     "eslint_stylish.txt": "js/src/a.js:1 js/src/a.js:3 js/src/a.js:4 js/src/a.js:6 js/src/bad.js:1",
     "flake8.txt": "pkg/core.py:1 tests/test_import.py:1 tests/test_import.py:3 tests/test_syntax.py:1",
@@ -58,6 +63,7 @@ PLACES = {
     "node_reject.txt": "",
     "node_syntax.txt": "js/src/bad.js:1",
     "node_test.txt": "js/test/n.mjs:3 js/test/n.mjs:4",
+    "node_test_broken.txt": "js/src/bad.mjs:1 js/test/bad.mjs:1",
     "node_test_spec.txt": "js/test/n.mjs:3 js/test/n.mjs:4",
     "node_throw.txt": "js/src/a.js:3",
     "py_chain.txt": "py/pkg/core.py:6",
@@ -96,8 +102,11 @@ def test_each_place_that_a_tool_names_is_found_and_no_other(name: str) -> None:
     assert {f"{one.file}:{one.line}" for one in found if one.line} - warned == set(PLACES[name].split())
 
 
-def only(text: str, **known: object) -> Diagnostic:
-    (one,) = read(text, files=Files(**known))  # type: ignore[arg-type]  # Whatever Files takes.
+def only(text: str, *, known: Sequence[str] = (), cwd: str = "") -> Diagnostic:
+    def find(names: frozenset[str]) -> list[str]:
+        return [path for path in known if path.rpartition("/")[2] in names]
+
+    (one,) = read(text, files=Files(find, cwd=cwd))
     return one
 
 
@@ -134,6 +143,8 @@ def only(text: str, **known: object) -> Diagnostic:
         ("\u2718 [ERROR] No x\n\n    src/a.ts:3:5:\n", ("src/a.ts", 3, 5, "error", "", "tsc")),
         ("src/main.cpp(3): warning C4244: conversion", ("src/main.cpp", 3, 0, "warning", "C4244", "gcc")),
         ("a.sh: line 3: syntax error near unexpected token", ("a.sh", 3, 0, "error", "", "")),
+        ("prog: ./src/a.c:3: f: Assertion `x < 5' failed.", ("src/a.c", 3, 0, "error", "", "assert")),
+        ("prog: a.cc:3: void a::f(int): Assertion `x' failed.", ("a.cc", 3, 0, "error", "", "assert")),
         ("Makefile:3: *** missing separator.  Stop.", ("Makefile", 3, 0, "error", "", "make")),
         ("thread 'main' panicked at 'no', src/a.rs:3:5", ("src/a.rs", 3, 5, "error", "main", "rustc")),
         ("[ERROR]   FooTest.bar:3 expected: <1>", ("FooTest.java", 3, 0, "error", "FooTest.bar", "maven")),
@@ -181,6 +192,28 @@ def test_a_failed_gradle_test_is_found_by_its_name() -> None:
     assert (one.file, one.line, one.code) == ("src/test/FooTest.java", 3, "FooTest > bar")
 
 
+def test_an_example_of_doctest_says_what_came_instead() -> None:
+    messages = [one.message for one in read(output("doctest.txt"))]
+    assert messages[0] == "half(4): expected 3.0, got 2.0"
+    assert messages[1].startswith('half("4"): TypeError: unsupported operand')
+    assert messages[2].startswith("half(None) is None: TypeError")
+
+
+def test_a_unittest_is_named_once_by_old_and_new_pythons() -> None:
+    failed = 'Traceback (most recent call last):\n  File "a.py", line 3, in test_x\n    f()\nValueError: no\n'
+    named = [only(f"ERROR: test_x ({of})\n{'-' * 70}\n{failed}").code for of in ("a.Case", "a.Case.test_x")]
+    assert named == ["a.Case.test_x"] * 2
+
+
+def test_a_long_function_that_pytest_prints_doesnt_part_an_error_from_its_test() -> None:
+    whole = "\n".join(f"    line {number} of its docstring" for number in range(2_000))
+    one = only(
+        "_____ test_x _____\n\n>   f()\n\ntest_a.py:3: \n_ _ _ _ _\n\n"
+        f"    def f():\n{whole}\n>       raise KeyError(1)\nE       KeyError: 1\n\na.py:2005: KeyError\n"
+    )
+    assert (one.code, [frame.file for frame in one.frames]) == ("test_x", ["test_a.py", "a.py"])
+
+
 def test_the_frames_of_the_repository_are_marked_and_place_the_diagnostic() -> None:
     text = (
         'Traceback (most recent call last):\n  File "/workspace/a.py", line 3, in f\n    g()\n'
@@ -195,6 +228,29 @@ def test_names_alone_are_found_among_the_known_files_where_only_one_has_them() -
     text = "--- FAIL: TestDiv (0.00s)\n    s_test.go:9: got 2\n"
     assert only(text, known=["go/sub/s_test.go", "go/sub/s.go"]).file == "go/sub/s_test.go"
     assert only(text, known=["a/s_test.go", "b/s_test.go"]).file == "s_test.go"
+
+
+def test_a_package_of_java_is_found_below_its_source_folder_and_a_librarys_is_none() -> None:
+    text = (
+        "java.lang.AssertionError: no\n\tat org.junit.Assert.fail(Assert.java:89)\n"
+        "\tat com.example.CalcTest.adds(CalcTest.java:12)\n"
+    )
+    one = only(text, known=["app/src/test/java/com/example/CalcTest.java", "other/CalcTest.java"])
+    assert (one.file, one.line) == ("app/src/test/java/com/example/CalcTest.java", 12)
+    assert [frame.ours for frame in one.frames] == [True, False]
+
+
+def test_only_names_that_say_too_little_are_asked_for_and_all_at_once() -> None:
+    asked = []
+
+    def find(names: frozenset[str]) -> tuple[str, ...]:
+        asked.append(sorted(names))
+        return ()
+
+    read("src/a.c:1:1: error: x\n/workspace/b.c:1:1: error: x\n", files=Files(find))
+    assert asked == []
+    read("c.c:1:1: error: x\nd.c:1:1: error: x\n\tat a.b.E.f(E.java:3)\nd.c:2:1: error: y\n", files=Files(find))
+    assert asked == [["c.c", "d.c"]]
 
 
 def test_paths_are_those_of_the_workspace() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.diagnostic import Diagnostic, Severity
 from orchestrator.diagnostics.reading import read
-from orchestrator.diagnostics.told import BUDGET, told
+from orchestrator.diagnostics.told import BUDGET, listed, told
 
 SOURCE = "".join(f"line {n}\n" for n in range(1, 21))
 
@@ -60,10 +60,49 @@ def test_places_that_fill_the_room_share_their_directories() -> None:
     assert text.endswith(" f119.c:119")
 
 
+def many(count: int) -> list[Diagnostic]:
+    return [error(n, file=f"a/long/way/down/file_{n}.c") for n in range(1, count + 1)]
+
+
 def test_what_can_never_fit_is_counted() -> None:
-    text = told([error(n, file=f"a/long/way/down/file_{n}.c") for n in range(1, 500)])
+    text = told(many(499))
     assert len(text.encode()) <= BUDGET
     assert text.splitlines()[-1].startswith(" … and more in ")
+
+
+def test_where_not_all_places_fit_the_block_says_where_all_of_them_are() -> None:
+    found = [*many(499), error(3, "meh", severity=Severity.WARNING), error(1, severity=Severity.NOTE)]
+    text = told(found, rest=lambda: "/workspace/.dreamdock/output/12.places")
+    assert len(text.encode()) <= BUDGET
+    last = text.splitlines()[-1]
+    assert last.endswith(" other files and 1 warning: all of it is in /workspace/.dreamdock/output/12.places")
+    assert listed(found).splitlines() == [
+        *(f"a/long/way/down/file_{n}.c:{n}: error: bad" for n in range(1, 500)),
+        "a.c:3: warning: meh",
+    ]
+
+
+def test_warnings_that_do_not_fit_behind_the_errors_are_in_the_file_too() -> None:
+    warned = [error(n, "meh", file=f"some/way/f{n}.c", severity=Severity.WARNING) for n in range(1, 200)]
+    text = told([error(1), *warned], rest=lambda: "/there")
+    assert text.splitlines() == [
+        "Diagnostics: 1 error, 199 warnings",
+        " a.c:1: bad",
+        " … and 199 warnings: all of it is in /there",
+    ]
+    assert len(told([error(1), *warned[:20]], rest=lambda: "/there").splitlines()) == 22
+
+
+def test_what_is_shown_whole_needs_no_file() -> None:
+    def never() -> str:
+        raise AssertionError
+
+    assert told([error(n) for n in range(1, 100)], rest=never)
+
+
+def test_a_list_of_very_much_keeps_each_place() -> None:
+    found = [error(n, "m" * 400, column=2) for n in range(1, 1000)]
+    assert listed(found).splitlines() == [f"a.c:{n}:2: error" for n in range(1, 1000)]
 
 
 def test_a_megabyte_of_errors_and_noise_is_told_in_two_kilobytes() -> None:

@@ -156,3 +156,18 @@ def test_a_fallback_is_resolved_with_its_price(spec_of: Any, tmp_path: Path) -> 
         spec_of(model="mimo/mimo-v2.5", fallback="openai-compatible/x")
     with pytest.raises(ConfigError, match="money limit"):
         spec_of(model="mimo/mimo-v2.5", fallback="deepseek/of-tomorrow")
+
+
+def test_a_judge_is_the_runs_own_model_another_one_or_none(spec_of: Any, tmp_path: Path) -> None:
+    known = "mimo/mimo-v2.5-pro"
+    scripted, own = spec_of(model="scripted"), spec_of(model=known)
+    assert (scripted.judge, own.judge, own.judge_always) == ("", known, False)
+    named = spec_of(Settings(state_dir=tmp_path, judge="off"), model="scripted", judge=known)
+    assert (named.judge, named.judge_always) == (known, True)
+    assert spec_of(Settings(state_dir=tmp_path, judge=known), model=known, judge="off").judge == ""
+    with pytest.raises(ConfigError, match="money limit"):
+        spec_of(model=known, judge="openai/no-such-model")
+    with pytest.raises(ConfigError, match="unknown model"):
+        spec_of(model=known, judge="nobody/x")
+    mine = spec_of(**SELF_HOSTED, price="0", judge=SELF_HOSTED["model"])
+    assert (mine.judge, mine.judge_always) == (mine.model, True)

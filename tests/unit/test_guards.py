@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import located_cases
 from benchmarks.guard_cases import BEFORE, HONEST, LOOPS, Call, Case, Step, bash, edit, honest, read
 from benchmarks.guard_rows import play
 from orchestrator import events as e
 from orchestrator.agent.guards.acts import WINDOW, trail
 from orchestrator.agent.guards.judge import judge
-from orchestrator.agent.guards.same import lines, normal, telling
+from orchestrator.agent.guards.same import lines, located, normal, telling
+from orchestrator.diagnostic import MOST_KEPT, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +32,7 @@ def judged(steps: Sequence[Step], told: Sequence[e.Guarded] = (), *, first: int 
     return judge(trail(dialogue(steps), range(1, len(steps) + 1), first=first), told)
 
 
-@pytest.mark.parametrize("case", LOOPS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*LOOPS, *located_cases.LOOPS], ids=lambda case: case.name)
 def test_a_loop_is_named_then_a_new_plan_is_asked_for_then_it_is_stopped(case: Case) -> None:
     played = play(case)
     assert played.stopped
@@ -44,11 +46,28 @@ def test_a_loop_is_named_then_a_new_plan_is_asked_for_then_it_is_stopped(case: C
     assert "\n" not in last.reason
 
 
-@pytest.mark.parametrize("case", HONEST, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*HONEST, *located_cases.HONEST], ids=lambda case: case.name)
 def test_honest_work_is_never_stopped(case: Case) -> None:
     played = play(case)
     assert not played.stopped
     assert all(one.level == "remind" for one in played.judged)
+
+
+@pytest.mark.parametrize("case", [*located_cases.LOOPS, *located_cases.HONEST], ids=lambda case: case.name)
+def test_what_only_the_diagnostics_tell_is_misjudged_without_them(case: Case) -> None:
+    assert play(case, blind=True).stopped is not bool(case.after)
+
+
+def test_an_error_is_the_same_wherever_it_moves_and_another_one_is_not() -> None:
+    one = Diagnostic(file="a.c", line=3, message="no member at line 3", code="x")
+    assert located([one]) == located([one.model_copy(update={"line": 9, "message": "no member at line 9"})])
+    assert located([one]) != located([one, one.model_copy(update={"line": 9})])
+    for change in ({"file": "b.c"}, {"message": "no field at line 3"}, {"code": "y"}):
+        assert located([one]) != located([one.model_copy(update=change)])
+    fewer = [one.model_copy(update={"message": f"{count} too many"}) for count in (3, 2)]
+    assert located(fewer[:1]) != located(fewer[1:])
+    assert located([one.model_copy(update={"severity": Severity.WARNING})]) == ()
+    assert located([one] * MOST_KEPT) == ()
 
 
 def test_there_are_as_many_kinds_of_loops_as_were_promised() -> None:

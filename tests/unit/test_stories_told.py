@@ -8,7 +8,7 @@ from orchestrator import events as e
 from orchestrator.api import Door
 from orchestrator.cli import stories as told
 from orchestrator.diagnosed import stories
-from orchestrator.diagnostic import MOST_KEPT, Diagnostic, Severity
+from orchestrator.diagnostic import LARGEST_READ, MOST_KEPT, Diagnostic, Severity
 from orchestrator.diagnostics.story import State
 from orchestrator.dialogue import ToolCall, ToolResult
 from orchestrator.journal.writer import Writer, create
@@ -62,11 +62,44 @@ def test_each_error_is_told_with_its_steps() -> None:
     assert (first["open"], first["commands"], first["steps"][0]) == (True, ["make"], {"step": 1, "state": "new"})
 
 
-def test_steps_that_were_never_committed_and_warnings_say_nothing() -> None:
+def test_steps_that_were_never_committed_say_nothing() -> None:
     claimed = e.Claimed(attempt=2, fence=1, worker="w", host="h")
     lost = [*ran(1, error(3, "lost")), claimed]
-    assert stories(journal(*lost, *ran(1, error(severity=Severity.WARNING)), committed(1))) == ()
-    assert [line.text.plain for line in told.lines(())] == ["no command that failed named a place in the code"]
+    assert stories(journal(*lost, *ran(1), committed(1))) == ()
+    assert [line.text.plain for line in told.lines(())] == ["no command that was read named a place in the code"]
+
+
+def warning(line: int = 3) -> Diagnostic:
+    return error(line, "unused", severity=Severity.WARNING)
+
+
+def test_a_warning_comes_stays_and_is_fixed() -> None:
+    events = journal(
+        *(*ran(1, warning(), exit_code=0), committed(1), *ran(2, warning(4), error(), exit_code=2), committed(2)),
+        *(*ran(3, warning(5), exit_code=0), committed(3), *ran(4), committed(4)),
+    )
+    assert [(line.label, line.text.plain) for line in told.lines(stories(events))] == [
+        ("", "1 error, 0 still there · 1 warning, 0 still there"),
+        ("✓", "a.c:5: warning: unused"),
+        ("", "step 1 new · step 3 still there · step 4 fixed"),
+        ("✓", "a.c:3: bad"),
+        ("", "step 2 new · step 3 fixed"),
+    ]
+
+
+def test_a_command_whose_warnings_are_not_read_when_it_ends_well_fixes_none() -> None:
+    events = journal(*ran(1, warning(), error(), command="./check"), *ran(2, command="./check"), committed(2))
+    assert [story.open for story in stories(events)] == [True, False]
+    long = journal(*ran(1, warning()), *ran(2, total_bytes=LARGEST_READ + 1), committed(2))
+    assert stories(long)[0].open
+
+
+def test_the_end_of_an_output_fixes_nothing_that_it_may_have_left_out() -> None:
+    command = "make 2>&1 | tail -3"
+    shown = ran(1, error(), error(9, "worse"), command=command, exit_code=0)
+    other = ran(2, error(9, "worse"), command=command, exit_code=0)
+    assert [story.open for story in stories(journal(*shown, *other, committed(2)))] == [True, True]
+    assert not any(story.open for story in stories(journal(*shown, *other, *ran(3, command=command), committed(3))))
 
 
 def test_a_command_that_was_ended_or_said_too_much_fixes_nothing() -> None:

@@ -129,7 +129,7 @@ def test_money_that_was_spent_never_comes_back(story: Story) -> None:
     story.step("one")
     story.step("two")
     story.back(0)
-    assert Projection().follow(story.journal.events).spent_usd == story.journal.view.cost_usd == 1.0
+    assert e.spent(story.journal.events).money_usd == story.journal.view.cost_usd == 1.0
 
 
 def test_undo_and_redo_walk_as_in_an_editor(story: Story) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.agent import arguments, noting, tools
+from orchestrator.agent.role import MAIN
 from orchestrator.dialogue import ToolCall, ToolResult
 from orchestrator.events import CallFinished
 from orchestrator.memory import seen
@@ -354,7 +355,7 @@ def test_the_tool_says_what_became_of_a_note() -> None:
 
 
 def test_the_tools_told_to_a_model_are_small() -> None:
-    [spec] = [spec for spec in tools.specs() if spec.name == "note"]
+    [spec] = [spec for spec in tools.specs(MAIN.tools) if spec.name == "note"]
     assert len(spec.model_dump_json()) < 1000
 
 

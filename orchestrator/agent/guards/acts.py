@@ -7,15 +7,20 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import takewhile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.agent.guards.same import lines, normal, telling
+from orchestrator.diagnostics.command import says_no
 from orchestrator.dialogue import Reply, Turn
+from orchestrator.endings import RAN_OUT, WELL, last
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.dialogue import ToolCall, ToolResult
+
+    Errors = Mapping[str, tuple[str, ...]]
 
 WINDOW: Final = 64
 """Steps that the guards look back: what is further away may have left the model's own view, too."""
@@ -34,12 +39,7 @@ _WAITS: Final = re.compile(
     r"|\b(?:curl|wget|nc|http)\b.*(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]|\$\{?\w*(?:PORT|HOST|URL))"
     r"|\btail\b.*(?:\s-[a-z]*[fF]\b|log\b|\.out\b)"
 )
-_RAN_OUT: Final = "[exit code 124"  # What `timeout` ends with.
-_ENDED: Final = re.compile(r"^\[(exit code \d+|timed out|ended by)", re.MULTILINE)
-_WELL: Final = "exit code 0"
-_SAID_NO: Final = re.compile(
-    r"\b[1-9]\d* (?:failed|errors?|failures?)\b|^FAILED\b|^error\b|^Traceback|BUILD FAILURE", re.MULTILINE
-)
+_TRACEBACK: Final = re.compile(r"^Traceback", re.MULTILINE)
 _FEW: Final = 5
 """Lines of a result that may be the call's own words, as those of an echo."""
 
@@ -49,8 +49,9 @@ class Act:
     """One call and what came of it.
 
     `key` is the call, `came` its result without what differs each time; `says` are the lines of that, `gave` those
-    that the call had in it. `failed` is a command that failed, `wrong` then tells how; `refused` is a call that a tool
-    didn't take. `looks` says that it only looks, by its form; `changes` is the path of the file that it changes.
+    that the call had in it. `failed` is a command that failed, `wrong` then tells how: by its diagnostics, else by the
+    lines that tell; `refused` is a call that a tool didn't take. `looks` says that it only looks, by its form;
+    `changes` is the path of the file that it changes.
     `waits` is one that looks after something that takes its time, `ran_out` one that waited as long as it may.
     """
 
@@ -114,15 +115,23 @@ class Done:
             yield from one.acts
 
 
-def trail(dialogue: Sequence[Turn | Reply], steps: Sequence[int], *, first: int = 0) -> tuple[Done, ...]:
+def trail(
+    dialogue: Sequence[Turn | Reply],
+    steps: Sequence[int],
+    *,
+    first: int = 0,
+    errors: Mapping[int, Errors] = MappingProxyType({}),
+) -> tuple[Done, ...]:
     """Return the last steps of a dialogue; `steps` are the numbers of its replies, in order.
 
-    `first` is the first one that the model still sees: what stood before it may be read again.
+    `first` is the first one that the model still sees: what stood before it may be read again. `errors` are those that
+    the commands of steps had, by step and call.
     """
     done: list[Done] = []
     for step, reply, results in _pairs(dialogue, steps):
         by_call = {result.call_id: result for result in results}
-        acts = tuple(_act(call, by_call.get(call.id)) for call in reply.calls)
+        had = errors.get(step, {})
+        acts = tuple(_act(call, by_call.get(call.id), had.get(call.id, ())) for call in reply.calls)
         done.append(Done(step, reply, acts, tuple(one for one in done if step < first or one.step >= first)))
     return tuple(done)
 
@@ -154,21 +163,24 @@ class _Came(NamedTuple):
     gave: str
     content: str
     ok: bool
+    errors: tuple[str, ...]
 
 
-def _act(call: ToolCall, result: ToolResult | None) -> Act:
+def _act(call: ToolCall, result: ToolResult | None, errors: tuple[str, ...]) -> Act:
     key = f"{call.name} {call.invalid or json.dumps(call.arguments, sort_keys=True)}"
     command = str(call.arguments.get("command", "")) if call.name == "bash" else ""
     path = str(call.arguments.get("path", "")) if call.name in _CHANGING else ""
     gave = "\n".join(text for text in call.arguments.values() if isinstance(text, str))
     content, ok = (result.content, result.ok) if result is not None else ("", True)
-    return _told(_Came(call.name, key, command, path, gave, content, ok))
+    return _told(_Came(call.name, key, command, path, gave, content, ok, errors))
 
 
 @lru_cache(maxsize=4 * WINDOW)  # Each judgement looks at the same calls again.
 def _told(came: _Came) -> Act:
     content, command = came.content, came.command
-    failed = bool(command) and _failed(command, content)
+    end = last(content)
+    how = end.how if end else ""
+    failed = bool(command) and (bool(came.errors) or _failed(command, content, how))
     says = lines(content)
     own = frozenset(line for line in says if line in came.gave) if len(says) <= _FEW else frozenset()
     return Act(
@@ -177,22 +189,21 @@ def _told(came: _Came) -> Act:
         came=normal(content),
         says=says,
         gave=lines(came.gave) | own,
-        wrong=telling(content) if failed or not came.ok else (),
+        wrong=(came.errors or telling(content)) if failed or not came.ok else (),
         failed=failed,
-        refused=not came.ok and not _ENDED.search(content),
+        refused=not came.ok and not how,
         looks=came.name in _LOOKING or (bool(command) and _only_looks(command)),
         changes=came.path,
         waits=came.name == "processes" or bool(_WAITS.search(command)),
-        ran_out=_RAN_OUT in content,
+        ran_out=how == RAN_OUT,
     )
 
 
-def _failed(command: str, content: str) -> bool:
+def _failed(command: str, content: str, how: str) -> bool:
     """Whether a command failed: by its exit code, or, where a pipe hides that, by what it says."""
-    ends = _ENDED.findall(content)
-    if not ends or ends[-1] != _WELL:
-        return bool(ends)
-    return "|" in command and not _only_looks(command) and bool(_SAID_NO.search(content))
+    if how != WELL:
+        return bool(how)
+    return "|" in command and not _only_looks(command) and (says_no(content) or bool(_TRACEBACK.search(content)))
 
 
 def _only_looks(command: str) -> bool:

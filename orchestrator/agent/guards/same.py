@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.diagnostic import MOST_KEPT, Severity
+from orchestrator.diagnostics.story import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.diagnostic import Diagnostic
 
 _VARIES: Final = re.compile(
     r"(?<!\w)(?=[0-9a-f/\[pP])(?:"  # All begin so: most places of a text are none of them.
@@ -48,3 +56,15 @@ def telling(text: str) -> tuple[str, ...]:
     said = [line.strip() for line in normal(text).split("\n") if line.strip() and not _HARNESS.match(line)]
     wrong = [line for line in said if _TELLS.search(line)][:_MOST_TELLING]
     return tuple(_PLACE.sub(":", line) for line in wrong or said[-_LAST_LINES:])
+
+
+def located(diagnostics: Sequence[Diagnostic]) -> tuple[str, ...]:
+    """Return which errors a command had, wherever they have moved to, in whatever order it printed them.
+
+    Each is known by its identity (file, rule or test, message). The numbers of its message count beside: an assertion
+    that fails with another value is a fix that did something. Empty where there are none, or more than are known.
+    """
+    errors = [one for one in diagnostics if one.severity is Severity.ERROR]
+    if len(diagnostics) >= MOST_KEPT:
+        return ()
+    return tuple(sorted("\n".join((*identity(one), _PLACE.sub(":", normal(one.message)))) for one in errors))

@@ -84,11 +84,46 @@ local function used_up(q, user)
   if team ~= '' and reached(team_share(q, team).usd_per_day, q.spent['team:' .. team]) then return team end
 end
 
+-- What runs under way have put aside for replies that they are asking for, by user and team as what is spent.
+local function find_reserved(q)
+  q.reserved = {}
+  for _, text in pairs(hash(K.RESERVED)) do
+    local one = parsed(text)
+    if one and type(one.user) == 'string' then
+      local sum, team = 0, team_of(q, one.user)
+      for _, dollars in pairs(object(one.held)) do sum = sum + math.max(number(dollars), 0) end
+      for _, name in ipairs({'user:' .. one.user, team ~= '' and 'team:' .. team or nil}) do
+        q.reserved[name] = number(q.reserved[name]) + sum
+      end
+    end
+  end
+end
+
+-- What is left for today of a user's budget, or his team's, the smaller one, and whose that is; nothing where neither has one.
+local function left_of(q, user)
+  local team, least, whose = team_of(q, user), nil, nil
+  local function look(limit, kind, name)
+    if number(limit) <= 0 then return end
+    local left = number(limit) - number(q.spent[kind .. name]) - number(q.reserved[kind .. name])
+    if not least or left < least then least, whose = left, name end
+  end
+  look(share(q, user).usd_per_day, 'user:', user)
+  if team ~= '' then look(team_share(q, team).usd_per_day, 'team:', team) end
+  return least, whose
+end
+
+-- Who hasn't enough left for a reply of a run that was refused one, or for anybody's.
+local function too_little(q, user, needs)
+  local left, whose = left_of(q, user)
+  if left and (left <= 0 or left < number(needs)) then return whose end
+end
+
 -- Why nobody of a line may go now, whatever worker is free: a word and a name, or nothing.
 local function barred(q, line)
   if q.switches.paused then return 'paused', q.switches.paused end
   if q.switches['drain:'] then return 'draining', '' end
-  local whose, user, team = used_up(q, line.user), line.user, team_of(q, line.user)
+  local user, team = line.user, team_of(q, line.user)
+  local whose = used_up(q, user) or too_little(q, user, line.needs)
   if whose then return 'budget', whose end
   if reached(share(q, user).runs, q.users[user]) then return 'user_runs', user end
   if team ~= '' and reached(team_share(q, team).runs, q.teams[team]) then return 'team_runs', team end
@@ -105,6 +140,7 @@ local function opened(now)
   local q = {now = now, users = {}, teams = {}, repos = {}, held = {}, lines = {}}
   q.policy, q.switches = policy(), hash(K.QUEUE)
   q.pass, q.spent, q.served = hash(K.PASSES), hash(K.SPENT .. day(now)), hash(K.SERVED)
+  find_reserved(q)
   q.estimate = number(redis.call('HGET', K.ESTIMATE, 'seconds'))
   if q.estimate <= 0 then q.estimate = FIRST_ESTIMATE_S end
   for run, text in pairs(hash(K.HELD)) do
@@ -194,11 +230,11 @@ local function find_head(q, line)
       q.lines[line.id] = nil
       return
     end
-    local state, attempt, since = unpack(fields(line.run, 'state', 'attempt', 'since'), 1, 3)
+    local state, attempt, since, needs = unpack(fields(line.run, 'state', 'attempt', 'since', 'needs'), 1, 4)
     attempt = tonumber(attempt)
     if state == 'queued' and attempt and attempt >= 1 and attempt < 1000000 and redis.call('ZSCORE', K.PENDING, line.run) then
       line.attempt = line.run .. '-a' .. string.format('%d', attempt)
-      line.since, line.rank = since, rank_of(q, line, since)
+      line.since, line.rank, line.needs = since, rank_of(q, line, since), needs
       return
     end
     redis.call('ZREM', K.LINE .. line.id, line.run)
@@ -310,6 +346,7 @@ local function give(q, line, worker)
   local held = {user = line.user, team = team_of(q, line.user), repo = line.repo, name = line.name or '', priority = line.priority,
                 attempt = line.attempt, since = q.now, worker = worker.name, estimate = q.estimate, weight = weight(q, line.user)}
   leave(run)
+  redis.call('HDEL', K.RUN .. run, 'needs')
   redis.call('HSET', K.HELD, run, cjson.encode(held))
   redis.call('HSET', K.BUSY, worker.name, line.attempt)
   redis.call('HSET', K.PASSES, line.user, number(q.pass[line.user]) + cost)
@@ -330,6 +367,7 @@ end
 local function settle(run, now, unused)
   local held = parsed(redis.call('HGET', K.HELD, run))
   redis.call('HDEL', K.HELD, run)
+  redis.call('HDEL', K.RESERVED, run)
   if not held or type(held.user) ~= 'string' then return end
   local seconds = unused and 0 or math.max(now - number(held.since), 0) / 1000
   local pass = redis.call('HGET', K.PASSES, held.user)
@@ -341,6 +379,15 @@ local function settle(run, now, unused)
   local runs = math.min(number(redis.call('HGET', K.ESTIMATE, 'runs')) + 1, REMEMBERED)
   local mean = number(redis.call('HGET', K.ESTIMATE, 'seconds'))
   redis.call('HSET', K.ESTIMATE, 'runs', runs, 'seconds', mean + (seconds - mean) / runs)
+end
+
+-- Give back what a run has put aside under some names, joined by commas.
+local function release(run, names)
+  local one = parsed(redis.call('HGET', K.RESERVED, run))
+  if not one then return end
+  one.held = object(one.held)
+  for name in names:gmatch('[^,]+') do one.held[name] = nil end
+  if next(one.held) then redis.call('HSET', K.RESERVED, run, cjson.encode(one)) else redis.call('HDEL', K.RESERVED, run) end
 end
 
 local function add(key, name, dollars)

@@ -9,7 +9,8 @@ for id, line in pairs(q.lines) do
   local first = redis.call('ZRANGE', K.LINE .. id, 0, 0, 'WITHSCORES')
   line.length = redis.call('ZCARD', K.LINE .. id)
   if first[1] then
-    line.at, line.rank = number(first[2]), rank_of(q, line, fields(first[1], 'since')[1])
+    local since, needs = unpack(fields(first[1], 'since', 'needs'), 1, 2)
+    line.at, line.rank, line.needs = number(first[2]), rank_of(q, line, since), needs
     line.barred, line.about = barred(q, line)
     table.insert(waits, line)
   end
