@@ -32,8 +32,13 @@ class Query:
     """
 
     every: str
-    some: str
+    any_of: tuple[str, ...]
     literals: tuple[str, ...]
+
+    @property
+    def some(self) -> str:
+        """The expression for any of the words; each of `any_of` is one on its own."""
+        return " OR ".join(self.any_of)
 
     @classmethod
     def of(cls, text: str) -> Query:
@@ -46,14 +51,14 @@ class Query:
         begun = (f'"{pieces[0]}"*' for pieces in taken if len(pieces) == 1 and len(pieces[0]) >= _PREFIX_FROM)
         return cls(
             every=" AND ".join(phrases),
-            some=" OR ".join(dict.fromkeys([*phrases, *begun, *(f'"{piece}"' for piece in loose)])),
+            any_of=tuple(dict.fromkeys([*phrases, *begun, *(f'"{piece}"' for piece in loose)])),
             literals=tuple(word for word in telling if len(word) >= _LITERAL_FROM and not word.isalpha()),
         )
 
     @classmethod
     def literally(cls, text: str) -> Query:
         """Read the whole as one piece of text."""
-        return cls(every="", some="", literals=tuple(filter(None, (_plain(text).strip(),))))
+        return cls(every="", any_of=(), literals=tuple(filter(None, (_plain(text).strip(),))))
 
     def occurs_in(self, text: str) -> bool:
         """Say whether a literal is in the text, whatever its case."""

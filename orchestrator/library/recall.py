@@ -1,0 +1,165 @@
+"""What of the library fits a question: ranked, within a budget of tokens, and told as data with its source and age.
+
+A word counts by how rare it is, in any form (`running` finds `run`); words such as `the` don't count. Entries that a
+run made one after the other speak of one thing: a hit lends some of its score to those beside it, and to its run.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from orchestrator.library.entry import Scope
+from orchestrator.library.page import PageError
+from orchestrator.library.place import path_of
+from orchestrator.memory.plain import fenced, lines
+from orchestrator.memory.query import Query
+from orchestrator.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from orchestrator.library.entry import Entry, Where
+    from orchestrator.library.index import Index
+    from orchestrator.library.shelf import Shelf
+
+BESIDE: Final = (0.25, 0.2, 0.15, 0.1, 0.05)
+"""The share of a hit's score that the entries beside it get, by how far they are away."""
+OF_THE_RUN: Final = 0.5
+"""What it counts how well the run's three best entries fit, beside an entry's own score."""
+FLOOR: Final = 0.2
+"""The share of the best score below which nothing is recalled: it has a common word and no more."""
+_BEST: Final = 3
+_CANDIDATES: Final = 200
+_DAY_S: Final = 86_400
+_SHOWN_MOST: Final = 20
+
+
+class Recalled(NamedTuple):
+    """An entry that was found, and how well it fits: more is better, and only the order means something."""
+
+    entry: Entry
+    score: float
+
+
+class Library:
+    """The shelf and its index as one thing to ask. One thread uses an object."""
+
+    def __init__(self, shelf: Shelf, index: Index) -> None:
+        self.shelf = shelf
+        self.index = index
+
+    def search(self, scopes: Sequence[Where], question: str, *, most: int = 10, hidden: bool = False) -> list[Recalled]:
+        """Return what fits in these scopes, best first; what isn't to be recalled only where `hidden` asks for it."""
+        self.index.refresh(self.shelf)
+        try:
+            return self._search(scopes, question, most, hidden=hidden)
+        except sqlite3.DatabaseError:  # Broken since, or where nobody had looked yet.
+            self.index.refresh(self.shelf, anew=True)
+            return self._search(scopes, question, most, hidden=hidden)
+
+    def listed(self, where: Where) -> list[Entry]:
+        """Return all of a scope's entries, of every status, in the order of their ids."""
+        self.index.refresh(self.shelf)
+        return self._entries([where], self.index.listed(where).items())
+
+    def recall(self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime) -> list[Recalled]:
+        """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long isn't."""
+        chosen: list[Recalled] = []
+        left = budget
+        for one in self.search(scopes, question, most=_SHOWN_MOST):
+            size = estimate(told([one], now))
+            if size <= left:
+                chosen.append(one)
+                left -= size
+        return chosen
+
+    def count(self, entries: Sequence[Entry], *, accepted: bool) -> None:
+        """Count that a run was given these entries, and whether its work was accepted. Raises LibraryError."""
+        since = self.shelf.head()
+        asked = {path_of(one) for one in entries}
+        pages = {path: what for path, what in self.shelf.pages(since).items() if path in asked}
+        there = [read for read in self.shelf.read(pages) if not isinstance(read, PageError)]
+        if there:
+            fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
+            self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)
+
+    def _search(self, scopes: Sequence[Where], question: str, most: int, *, hidden: bool) -> list[Recalled]:
+        query = Query.of(question)
+        ranked: list[tuple[float, int, Where]] = []
+        for where in dict.fromkeys(scopes):
+            found = self.index.matches(where, query, most=_CANDIDATES, hidden=hidden)
+            scores = {match.number: match.score for match in found}
+            threads = self.index.threads(where, list(scores), hidden=hidden)
+            ranked += ((score, number, where) for number, score in smoothed(scores, threads).items())
+        ranked.sort(key=lambda one: (-one[0], one[1]))
+        best = [one for one in ranked[:most] if one[0] >= FLOOR * ranked[0][0]]
+        pages: dict[int, tuple[str, str]] = {}
+        for _, number, where in best:
+            pages |= self.index.pages(where, [number], hidden=hidden)
+        entries = {path_of(entry): entry for entry in self._entries(scopes, pages.values())}
+        return [
+            Recalled(entries[path], score)
+            for score, number, where in best
+            if (path := pages.get(number, ("", ""))[0]) in entries and entries[path].where == where
+        ]
+
+    def _entries(self, scopes: Sequence[Where], pages: Iterable[tuple[str, str]]) -> list[Entry]:
+        """Return the entries of pages as the library has them, and only those of the scopes that were asked for."""
+        read = self.shelf.read(dict(pages))
+        return [entry for entry in read if not isinstance(entry, PageError) and entry.where in scopes]
+
+
+def smoothed(scores: dict[int, float], threads: Sequence[Sequence[int]]) -> dict[int, float]:
+    """Return the scores with what each entry gets from those beside it, and from its run; `threads` are the runs."""
+    result = dict(scores)
+    alone = set(scores)
+    for thread in threads:
+        alone -= set(thread)
+        for place, number in enumerate(thread):
+            own = scores.get(number, 0.0)
+            for away, share in enumerate(BESIDE, start=1):
+                for beside in (place - away, place + away):
+                    if own and 0 <= beside < len(thread):
+                        result[thread[beside]] = result.get(thread[beside], 0.0) + share * own
+        best = sorted((scores.get(number, 0.0) for number in thread), reverse=True)[:_BEST]
+        for number in thread:
+            if number in result:
+                result[number] += OF_THE_RUN * sum(best) / _BEST
+    for number in alone:
+        result[number] *= 1 + OF_THE_RUN / _BEST  # A run of its own.
+    return result
+
+
+def told(found: Sequence[Recalled], now: datetime) -> str:
+    """Return entries as a model is shown them: a line on each with its source and age, and its text as a quotation."""
+    return "\n\n".join(_told(one.entry, now) for one in found)
+
+
+def _told(entry: Entry, now: datetime) -> str:
+    head = f"[{entry.id}] {entry.kind}: {entry.title}".rstrip(": ")
+    text = lines(entry.text)
+    return "\n".join([f"{head} ({'; '.join(_about(entry, now))})", *([fenced(text)] if text else [])])
+
+
+def _about(entry: Entry, now: datetime) -> Iterator[str]:
+    """Yield where an entry holds, who says so, since when, and how far it's to be believed."""
+    yield "this repository" if entry.scope is Scope.REPO else f"{entry.scope} {entry.scope_id}"
+    source = "".join(f", run {one.run} step {one.step}" for one in islice(entry.evidence, 1))
+    yield f"from {'a person' if entry.origin == 'person' else f'the {entry.origin}'}{source}"
+    when = entry.updated or entry.created
+    yield "of unknown age" if when is None else age(int((now - when).total_seconds()))
+    if entry.paths:
+        more = f" and {len(entry.paths) - _BEST} more" if len(entry.paths) > _BEST else ""
+        yield f"about {', '.join(one.path for one in entry.paths[:_BEST])}{more}"
+    if entry.uses:
+        yield f"given to {entry.uses} runs, {entry.accepted} of them accepted"
+    yield entry.status if entry.confidence >= 1 else f"{entry.status}, confidence {entry.confidence:g}"
+
+
+def age(seconds: int) -> str:
+    """Return how old something is, in days."""
+    days = max(0, seconds) // _DAY_S
+    return "of today" if days == 0 else f"{days} day{'s' * (days != 1)} old"
