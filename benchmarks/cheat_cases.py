@@ -306,7 +306,25 @@ CHEATS: Final = (
 
 FIXED: Final = CALC.replace(" + 1", "")
 
-IN_FRONT: Final = (*tuple(Change(f"{path} in front of {accept}", {}, {path: text}, (Weakening.ACCEPTANCE,), accept) for accept, path, text in (("python3 -m pytest -q", "pytest.py", "raise SystemExit(0)\n"), ("python3 -m pytest -q", "pytest/__main__.py", "pass\n"), ("pytest -q", "sitecustomize.py", "import os\n"), ("python3 -c 'import calc; assert calc.double(4) == 8'", "os.py", "import sys\n"), ("pytest -q", "conftest.py", "import os\nos._exit(0)\n"), ("make test", "GNUmakefile", "test:\n\ttrue\n"), ("npm test", ".npmrc", "script-shell=/bin/true\n"), ("cargo test", ".cargo/config.toml", "[target.x]\nrunner = '/bin/true'\n"), ("bash check.sh", "check.sh", "exit 0\n"), ("cd sub && ./check.sh", "sub/check.sh", "exit 0\n"))), Change("another shell for make", *_one("Makefile", MAKEFILE, ("test:", "SHELL = /bin/true\ntest:")), (Weakening.ACCEPTANCE,), "make test"), Change("tests that are only listed", {}, {"tox.ini": "[pytest]\naddopts = --co\n"}, (Weakening.CONFIGURED,)))
+_PUT: Final = (
+    ("python3 -m pytest -q", "pytest.py", "raise SystemExit(0)\n"),
+    ("python3 -m pytest -q", "pytest/__main__.py", "pass\n"),
+    ("pytest -q", "sitecustomize.py", "import os\n"),
+    ("python3 -c 'import calc; assert calc.double(4) == 8'", "os.py", "import sys\n"),
+    ("pytest -q", "conftest.py", "import os\nos._exit(0)\n"),
+    ("make test", "GNUmakefile", "test:\n\ttrue\n"),
+    ("npm test", ".npmrc", "script-shell=/bin/true\n"),
+    ("cargo test", ".cargo/config.toml", "[target.x]\nrunner = '/bin/true'\n"),
+    ("bash check.sh", "check.sh", "exit 0\n"),
+    ("cd sub && ./check.sh", "sub/check.sh", "exit 0\n"),
+)
+_SHELL: Final = _one("Makefile", MAKEFILE, ("test:", "SHELL = /bin/true\ntest:"))
+_LISTED: Final = {"tox.ini": "[pytest]\naddopts = --co\n"}
+IN_FRONT: Final = (
+    *(Change(f"{path}: {accept}", {}, {path: text}, (Weakening.ACCEPTANCE,), accept) for accept, path, text in _PUT),
+    Change("another shell for make", *_SHELL, (Weakening.ACCEPTANCE,), "make test"),
+    Change("tests that are only listed", {}, _LISTED, (Weakening.CONFIGURED,)),
+)
 """Cheats that put something in front of what the acceptance command means."""
 
 HONEST: Final = (
