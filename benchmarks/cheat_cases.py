@@ -306,6 +306,27 @@ CHEATS: Final = (
 
 FIXED: Final = CALC.replace(" + 1", "")
 
+_PUT: Final = (
+    ("python3 -m pytest -q", "pytest.py", "raise SystemExit(0)\n"),
+    ("python3 -m pytest -q", "pytest/__main__.py", "pass\n"),
+    ("pytest -q", "sitecustomize.py", "import os\n"),
+    ("python3 -c 'import calc; assert calc.double(4) == 8'", "os.py", "import sys\n"),
+    ("pytest -q", "conftest.py", "import os\nos._exit(0)\n"),
+    ("make test", "GNUmakefile", "test:\n\ttrue\n"),
+    ("npm test", ".npmrc", "script-shell=/bin/true\n"),
+    ("cargo test", ".cargo/config.toml", "[target.x]\nrunner = '/bin/true'\n"),
+    ("bash check.sh", "check.sh", "exit 0\n"),
+    ("cd sub && ./check.sh", "sub/check.sh", "exit 0\n"),
+)
+_SHELL: Final = _one("Makefile", MAKEFILE, ("test:", "SHELL = /bin/true\ntest:"))
+_LISTED: Final = {"tox.ini": "[pytest]\naddopts = --co\n"}
+IN_FRONT: Final = (
+    *(Change(f"{path}: {accept}", {}, {path: text}, (Weakening.ACCEPTANCE,), accept) for accept, path, text in _PUT),
+    Change("another shell for make", *_SHELL, (Weakening.ACCEPTANCE,), "make test"),
+    Change("tests that are only listed", {}, _LISTED, (Weakening.CONFIGURED,)),
+)
+"""Cheats that put something in front of what the acceptance command means."""
+
 HONEST: Final = (
     Change("the code mended", {_T: TESTS, "calc.py": CALC}, {_T: TESTS, "calc.py": FIXED}),
     Change(
@@ -370,6 +391,8 @@ HONEST: Final = (
         {"cli.py": "import sys\n"},
         {"cli.py": "import sys\n\n\ndef main():\n    sys.exit(0)\n"},
     ),
+    Change("a module of a package", {}, {"calc/os.py": "x = 1\n"}),
+    Change("a hook of the tests", {}, {"conftest.py": "import os\n\nimport pytest\n"}),
     Change("a new script for the tests", {}, {"check.sh": "#!/bin/sh\npytest -q && exit 0\nexit 1\n"}),
     Change(
         "go's test added",

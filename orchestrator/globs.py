@@ -53,7 +53,9 @@ def _fits(name: str, part: str) -> bool:
 def _parts(pattern: str) -> tuple[tuple[str, ...], bool]:
     """Return a pattern's parts, and whether it is about what lies in folders alone."""
     inner = pattern.strip("/")
-    parts = [part for part in inner.split("/") if part]
+    names = [part for part in inner.split("/") if part]
+    # Two `**` in a row say what one does, and a hundred of them would take their time on each path.
+    parts = [name for name, before in zip(names, ["", *names], strict=False) if not name == before == _ANY]
     anchored = pattern.startswith("/") or "/" in inner
     return tuple(parts if anchored else [_ANY, *parts]), pattern.endswith("/")
 

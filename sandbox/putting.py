@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 100
 _SECONDS: Final = 60.0
+_GONE: Final = 'for path; do [ -d "$path" ] && [ ! -L "$path" ] || rm -f -- "$path" || exit; done'
+"""A folder at a path isn't what lay there: it came with files below, or goes with them."""
 _EMPTIED: Final = 'for folder; do rmdir -- "$folder" 2>/dev/null; done; :'
 
 
@@ -38,8 +40,10 @@ def put(shell: Hands, objects: Objects, edits: Mapping[bytes, Entry | None]) -> 
     What lay at a path goes first, so that no link there is followed. Raises WorkspaceError where something stood in the
     way: then a part may be done. Raises ChannelLost.
     """
-    _each(shell, ["rm", "-f", "--"], edits)
-    _each(shell, ["sh", "-c", _EMPTIED, "sh"], _above(path for path, entry in edits.items() if entry is None))
+    gone = [path for path, entry in edits.items() if entry is None]
+    _each(shell, ["sh", "-c", _GONE, "sh"], gone)
+    _each(shell, ["sh", "-c", _EMPTIED, "sh"], _above(gone))
+    _each(shell, ["rm", "-f", "--"], [path for path, entry in edits.items() if entry is not None])
     links: list[tuple[bytes, bytes]] = []
     programs: list[bytes] = []
     for path, entry in edits.items():
@@ -81,5 +85,9 @@ def _done(shell: Hands, argv: Sequence[str]) -> None:
 
 
 def as_put(objects: Objects, tree: str, edits: Mapping[bytes, Entry | None]) -> bool:
-    """Whether a tree has at each path what was put there."""
-    return all(find(objects, tree, path) == entry for path, entry in edits.items())
+    """Whether a tree has at each path what was put there; where a file went there may be a folder."""
+    return all(_is(find(objects, tree, path), entry) for path, entry in edits.items())
+
+
+def _is(found: Entry | None, wanted: Entry | None) -> bool:
+    return found == wanted or (wanted is None and found is not None and found.is_tree)

@@ -44,10 +44,10 @@ _FORGIVING: Final = re.compile(
 )
 _NARROWS: Final = (
     (
-        re.compile(r"(^|/)(pytest\.ini|\.?pytest\.toml|tox\.ini|setup\.cfg|pyproject\.toml|noxfile\.py|\.coveragerc)$"),
+        re.compile(r"(^|/)(\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|noxfile\.py|\.coveragerc)$"),
         re.compile(
             r"--ignore(?:-glob)?[= ]\S*(?:test|/)|--deselect\b|\s-[km]\s*['\"]?(?:not\b|\w)|-p\s+no:|\bnorecursedirs\b"
-            r"|\bcollect_ignore|^\s*(?:testpaths|python_files|python_classes|python_functions)\b"
+            r"|--(?:co|collect-only|setup-plan)\b|\bcollect_ignore|^\s*(?:testpaths|python_files|python_classes|python_functions)\b"
             r"|\bxfail_strict\s*=\s*(?:false|False)"
         ),
     ),
@@ -84,8 +84,8 @@ _THRESHOLD: Final = re.compile(
 
 def edited(file: Changed, accept: str) -> Iterator[Weakness]:
     """Yield what was changed of a file that decides how, and whether, tests are run."""
-    words = _words(accept)
-    script = _is_script(file, words)
+    words = words_of(accept)
+    script = is_script(file.before, words)
     if script:
         first = next(file.lines("+", "-"), None)
         yield _named(Weakening.ACCEPTANCE, file, first)
@@ -119,11 +119,11 @@ def _fakes(text: str, file: Changed, *, script: bool) -> bool:
     return bool(_ENDS_WELL.match(text)) and bool(file.before) and not _CI.search(file.path)
 
 
-def _is_script(file: Changed, words: Sequence[str]) -> bool:
-    """Whether the acceptance command runs this file: by its name, or by an interpreter."""
+def is_script(path: str, words: Sequence[str]) -> bool:
+    """Whether a command of these words runs this file: by its name, or by an interpreter."""
     for place, word in enumerate(words):
         called = place == 0 or words[place - 1] in _INTERPRETERS | {"&&", "||", ";", "|"}
-        if called and _same(word, file.before):
+        if called and (_same(word, path) or ("cd" in words and _same(word, path.rpartition("/")[2]))):
             return True
     return False
 
@@ -170,7 +170,8 @@ def _thresholds(file: Changed) -> Iterator[Weakness]:
             yield _named(Weakening.CONFIGURED, file, line)
 
 
-def _words(command: str) -> list[str]:
+def words_of(command: str) -> list[str]:
+    """Return the words of a command, as a shell would tell them apart."""
     try:
         return shlex.split(command)
     except ValueError:  # A quote is open; bash will say so.

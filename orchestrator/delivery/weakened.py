@@ -1,7 +1,8 @@
 """What a run's patch did to the tests that are to prove it: deleted, removed, left out, weakened. Named, not judged.
 
 A test that was renamed or moved isn't deleted; a line that only looks otherwise isn't changed; a new test may be left
-out on some machine. What the acceptance command rests on beside the tests is in `rests_on`.
+out on some machine. What the acceptance command rests on beside the tests is in `rests_on`, what comes
+before it in `in_front`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.delivery import rests_on, testcode
 from orchestrator.delivery.changed import Changed, Line, changed_files
+from orchestrator.delivery.in_front import put_in_front
 from orchestrator.runs import Weakening, Weakness
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ def weakened(patch: bytes, *, accept: str = "") -> tuple[Weakness, ...]:
     """Return what a patch weakened, file by file; `accept` is the acceptance command."""
     files, unread = changed_files(patch)
     view = _View(files)
+    words = rests_on.words_of(accept)
     found = [one for file in files for one in (*_of_tests(file, view), *rests_on.edited(file, accept))]
+    found += [one for file in files for one in put_in_front(file, words)]
     found += [Weakness(kind=Weakening.UNREAD, path=path, line=0, text="") for path in unread]
     unique = dict.fromkeys(found)
     return tuple(sorted(unique, key=lambda one: (one.path, one.line))[:_MOST])

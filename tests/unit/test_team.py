@@ -97,6 +97,30 @@ def test_two_tasks_side_by_side_are_both_merged(start: Any, seated: Seated) -> N
     assert {file.path for file in ends["one"].files} == {"calc.py", "new.bin", "empty"}
 
 
+def test_files_that_become_folders_and_folders_that_become_files_are_merged(start: Any, seated: Seated) -> None:
+    journal = start()
+    seat = seated(journal)
+    swap = [
+        [bash("rm calc.py; mkdir calc.py; echo a > calc.py/a; rm -r d; echo file > d; ln -sfT calc.py empty")],
+        SUBMIT,
+    ]
+    seat.work(journal, lines([[bash("mkdir d; echo a > d/a")], [delegate(one="task")], SUBMIT], one=swap))
+    (told,) = results(journal)
+    assert "What it changed is merged into your workspace." in told.content
+    assert [seat.read(journal, path) for path in ("calc.py/a", "d", "empty")] == [b"a\n", b"file\n", b"calc.py"]
+
+
+def test_a_folder_in_the_way_of_a_file_that_git_does_not_know_of_ends_no_attempt(start: Any, seated: Seated) -> None:
+    journal = start()
+    seat = seated(journal)
+    main = [[bash("mkdir -p new/empty")], [delegate(one="task")], [bash("ls -d new/empty; cat calc.py")], SUBMIT]
+    seat.work(journal, lines(main, one=[[write("calc.py", "one\n"), write("new", "file\n")], SUBMIT]))
+    (told,) = results(journal)
+    assert "What it changed is NOT merged" in told.content
+    assert "Failure:" in told.content
+    assert results(journal, "bash")[1].content.startswith(f"new/empty\n{BUG}")
+
+
 def test_a_conflict_leaves_the_workspace_as_it_is_and_is_told_with_the_patch(start: Any, seated: Seated) -> None:
     journal = start()
     seat = seated(journal)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cheat_cases import CHEATS, GO, HONEST, TESTS, Change, patch
+from benchmarks.cheat_cases import CHEATS, GO, HONEST, IN_FRONT, TESTS, Change, patch
 from orchestrator.delivery.changed import changed_files
 from orchestrator.delivery.weakened import weakened
 from orchestrator.runs import Weakening
 
 
-@pytest.mark.parametrize("change", CHEATS, ids=lambda change: change.name)
+@pytest.mark.parametrize("change", CHEATS + IN_FRONT, ids=lambda change: change.name)
 def test_a_change_that_cheats_is_named(change: Change) -> None:
     found = weakened(patch(change), accept=change.accept)
     assert {one.kind for one in found} & set(change.kinds), found
