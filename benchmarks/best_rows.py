@@ -24,7 +24,7 @@ from orchestrator.agent.budget import Budget
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.choosing import by_results
 from orchestrator.agent.context import Context, Projection
-from orchestrator.agent.lanes import Lane, last_point
+from orchestrator.agent.lanes import Lane, Point
 from orchestrator.agent.trying import try_out
 from orchestrator.dialogue import Reply, ToolCall, ToolResult
 from orchestrator.journal.connection import connect
@@ -166,7 +166,7 @@ def one_by_one(ground: Ground, provider: FakeProvider) -> Took:
             for _ in range(2):
                 provider.answers += answers()
                 context, began = _context(journal), time.monotonic()
-                point, hearing = last_point(journal.events), Hearing(journal, context.step + 1)
+                point, hearing = Point.of(journal.events), Hearing(journal, context.step + 1)
                 tried = []
                 for place, (asker, lane) in enumerate(places, start=1):
                     reply = asker.ask("best/fake", context.request, hearing, _WITHIN_S)

@@ -1,8 +1,8 @@
 r"""How well output is read and loops are seen: `python -m benchmarks.judgement [--cases DIR] [--json]`.
 
 Behind the rows of located diagnostics come those of loops and of changed tests, see `benchmarks.guard_rows`, those of
-budgets, see `benchmarks.budget_rows`, and those of submits that cheat, see `benchmarks.proof_rows`: real runs, for
-which it takes root and an engine.
+budgets, see `benchmarks.budget_rows`, of submits that cheat, see `benchmarks.proof_rows`, and of the best of several
+candidates, see `benchmarks.best_rows`: real runs, for which it takes root, an engine and the base image.
 DIR holds real output of real tools with known places: `errorformat.jsonl` (from reviewdog/errorformat) and
 `analysis-model.jsonl` (from jenkinsci/analysis-model); its README says more. It isn't part of the repository; by
 default it is looked for beside it.
@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks import budget_rows, guard_rows, proof_rows
+from benchmarks import best_rows, budget_rows, guard_rows, proof_rows
 from benchmarks.report import Row, present
 from orchestrator.diagnostics.reading import read
 from orchestrator.diagnostics.told import listed, told
@@ -226,7 +226,7 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = [*rows(options.cases), *guard_rows.rows(), *budget_rows.rows(), *proof_rows.rows()]
+    found = [*rows(options.cases), *guard_rows.rows(), *budget_rows.rows(), *proof_rows.rows(), *best_rows.rows()]
     return present("judgement", found, as_json=options.json)
 
 

@@ -15,9 +15,10 @@ from orchestrator import events as e
 from orchestrator.agent.asker import Asker, Hearing
 from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
-from orchestrator.agent.lanes import Lane, Lanes, lanes_for, last_point
+from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
+from orchestrator.dialogue import ToolCall
 from orchestrator.redaction import mapped
 from orchestrator.stop import LOST, Stopped
 
@@ -38,8 +39,8 @@ _LEAST: Final = 2
 """Fewer candidates are none: the step is an ordinary one."""
 _MOST_THREADS: Final = 32
 """One for each candidate and each lane, and as many for those that were given up and aren't over yet."""
-_LONGEST: Final = 65_536
-"""Characters that the journal keeps of each text and argument of a candidate."""
+_LONGEST: Final = 262_144
+"""Characters that the journal keeps of a candidate's text and arguments together: one event has them all."""
 _OVER: Final = "the work is over"
 
 
@@ -123,7 +124,7 @@ class Candidates:
 
     def _prepared(self, fork: Fork, number: int) -> Lanes:
         """Have forks be as the work is now; they get there while the model is asked."""
-        point = last_point(self._journal.events)
+        point = Point.of(self._journal.events)
         while len(self._lanes) < number:
             self._lanes.append(Lane(fork, self._stop))
         for lane in self._lanes[:number]:
@@ -192,12 +193,16 @@ class Candidates:
 
 def kept(reply: Reply) -> Reply:
     """Return a reply as the journal keeps that of a candidate: what it cost, said and asked for, at some length."""
+    left = _LONGEST
 
     def cut(text: str) -> str:
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}[… cut]"
+        nonlocal left
+        short = text if len(text) <= left else f"{text[:left]}[… cut]"
+        left -= min(len(text), left)
+        return short
 
-    calls = tuple(
-        call.model_copy(update={"arguments": mapped(call.arguments, cut), "invalid": cut(call.invalid)})
+    calls = [
+        ToolCall(id=cut(call.id), name=cut(call.name), arguments=mapped(call.arguments, cut), invalid=cut(call.invalid))
         for call in reply.calls
-    )
-    return reply.model_copy(update={"raw": "", "reasoning": "", "text": cut(reply.text), "calls": calls})
+    ]
+    return reply.model_copy(update={"raw": "", "reasoning": "", "text": cut(reply.text), "calls": tuple(calls)})

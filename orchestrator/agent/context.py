@@ -136,6 +136,8 @@ class Projection:
         self._rewind: e.RewindRequested | None = None
         self._rewind_at = 0
         self._messages: dict[int, str] = {}
+        self._unattended: set[int] = set()
+        """Those of them that no person said: the defaults of questions."""
         self._fork_begins = False
         self._ended: list[str] = []
         self._retried = ""
@@ -245,6 +247,7 @@ class Projection:
             case e.Answered() as body if self._asking.open is not None:
                 if text := answered(self._asking.open, body):
                     self._messages[event.seq] = text
+                    self._unattended |= {event.seq} if body.by == "deadline" else set()
             case e.Forked() as body:
                 self._talk.fork(body)
                 self._step = self._forked_at = body.step
@@ -306,7 +309,8 @@ class Projection:
         for seq, text in self._messages.items():
             if seq <= body.heard:
                 talk.hear_person(text, self._step)
-        if body.heard or self._retried:
+        heard = {seq for seq in self._messages if seq <= body.heard}
+        if heard - self._unattended or self._retried:
             self._begin_anew()
         self._retried = ""
         self._messages = {seq: text for seq, text in self._messages.items() if seq > body.heard}

@@ -10,10 +10,10 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from orchestrator import events as e
 from orchestrator.stop import Stop
+from orchestrator.timeline import Timeline
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -33,16 +33,11 @@ class Point(NamedTuple):
     tree: str
     shell: str
 
-
-def last_point(events: Sequence[Event]) -> Point:
-    """Return where the work is at the beginning of a step: there is one before it."""
-    for event in reversed(events):
-        match event.body:
-            case e.Checkpointed() | e.Rewound() | e.Forked() as body:
-                return Point(body.commit, body.tree, body.shell)
-            case _:
-                continue
-    raise LookupError("no step is committed yet")
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        """Return where a run is after these events."""
+        now = Timeline(events).now
+        return cls(now.commit, now.tree, now.shell)
 
 
 class Lane:

@@ -21,14 +21,14 @@ _ENDING_S: Final = 5.0
 """How long what was given up may take to end; then it's left to itself."""
 
 
-def gather(futures: Sequence[Future[Any]], give_up: Callable[[int], None]) -> None:
+def gather(futures: Sequence[Future[Any]], give_up: Callable[[int], None], *, patience_s: float = _PATIENCE_S) -> None:
     """Wait until all are done; who takes too long is given up, by its place from 0."""
     began, until = time.monotonic(), None
     left = set(futures)
     while left and (until is None or time.monotonic() < until):
         done, left = wait(left, until and max(until - time.monotonic(), 0.0), FIRST_COMPLETED)
         if until is None and any(one.exception() is None for one in done):
-            until = time.monotonic() + len(futures) * (time.monotonic() - began) + _PATIENCE_S
+            until = time.monotonic() + len(futures) * (time.monotonic() - began) + patience_s
     for place, future in enumerate(futures):
         if future in left:
             give_up(place)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 from fake_provider import FakeProvider, chat
 from kit import MEND, SUBMIT
+
+from sandbox.policy import RUN_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,3 +93,26 @@ def test_a_judge_rules_where_no_command_can(stack: Stack, repo: Path) -> None:
     assert [entry["kind"] for entry in stack.json("audit", "@", cwd=repo)["entries"]].count("ruled") == 2
     without = stack("run", "write a note", "--repo", str(repo), *flags, "--judge", "off", "--dry-run", "--json")
     assert json.loads(without.stdout)["spec"]["judge"] == ""
+
+
+def test_the_best_of_three_candidates_is_taken(stack: Stack, repo: Path, tmp_path: Path) -> None:
+    def line(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+        return {"calls": [{"name": name, "arguments": arguments} for name, arguments in calls]}
+
+    look = line(("bash", {"command": "ls"}))
+    several = [line(("bash", {"command": "echo done"})), line(("write", {"path": "x", "content": "x"})), line(MEND)]
+    path = tmp_path / "script.jsonl"
+    lines = [look, look, look, look | {"candidates": several}, line(SUBMIT)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    command = ("run", "mend it", "--repo", str(repo), "--model", f"scripted/{path}", "--candidates", "3")
+    done = stack(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 replies at once for step 4, 3 of them different" in done.stdout
+    assert "3: ✓ the check passes" in done.stdout
+    assert "3 is taken: its check passes" in done.stdout
+    run_id = stack.json("ps", "-a", "-n", "1")["runs"][0]["id"]
+    kinds = [reply["kind"] for reply in stack.json("cost", run_id)["replies"] if reply["step"] == 4]
+    assert kinds == ["candidate"] * 3
+    assert "candidate 1: $ echo done" in stack("audit", run_id).stdout
+    left = docker.from_env().containers.list(all=True, filters={"label": f"{RUN_LABEL}={run_id}"})
+    assert not left

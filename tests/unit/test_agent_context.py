@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Literal
+
+import pytest
 
 from orchestrator import events as e
 from orchestrator.agent import tools, wording
@@ -142,3 +145,13 @@ def test_rules_of_a_folder_are_no_output_of_the_command_that_came_there() -> Non
     assert errors == ["make → exit code 2: E: no rule"]
     [shown] = context.request.dialogue[-1].results
     assert shown.content == content
+
+
+@pytest.mark.parametrize(("by", "left"), [("person", 0), ("deadline", 1)])
+def test_only_a_persons_answer_begins_the_count_of_refusals_anew(by: Literal["person", "deadline"], left: int) -> None:
+    refused = (PROMPT, replied(1, "a"), *ran(1, "a"), committed(1), e.Refused(step=1, why="it fails"))
+    asked = {"id": "q1", "kind": "question", "step": 1, "text": "Which?", "default": "b", "deadline": datetime.now(UTC)}
+    answered = (e.Asked.model_validate(asked), e.Answered(id="q1", answer="b", by=by))
+    assert folded(*refused).refusals == 1
+    context = folded(*refused, *answered, e.Prompted(text="b", heard=len(refused) + len(answered)))
+    assert (context.refusals, context.messages) == (left, ())
