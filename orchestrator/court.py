@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.agent.diagnosed import diagnosed, kept
 from orchestrator.agent.evidence import evidence
+from orchestrator.agent.submitting import still_open
 from orchestrator.delivery.acceptance import look_through, prove, why_failed
 from sandbox.trees import COMPARED
 
@@ -34,11 +35,14 @@ class Court:
     judge: Judge | None
 
     def refuses(self, context: Context) -> e.Refused | None:
-        """Return why the run's tree isn't accepted, None where it is. What is found on the way is journalled.
+        """Return why the run's tree isn't accepted, None where it is, and its plan is closed.
 
+        What is found on the way is journalled.
         What the acceptance command said of this very tree, in this attempt, holds: it isn't run again; nor is a judge
         asked again. Raises ModelError where the judge gives no ruling, SandboxError, Stopped.
         """
+        if left := still_open(context.memory):  # Another call of the reply that submits opened them.
+            return e.Refused(step=context.step, why=f"items of its plan are open: {'; '.join(left)}")
         known = self.journal.view
         look_through(self.spec, self.journal, self.store)
         verdicts = known.verdicts

@@ -17,6 +17,7 @@ from orchestrator import events as e
 from orchestrator.agent.budget import counted
 from orchestrator.dialogue import Value
 from orchestrator.errors import DreamdockError, ModelError
+from orchestrator.journal.plain import require_plain
 from orchestrator.models.port import OutOfTime
 from orchestrator.runs import Ruling
 from orchestrator.settings import reasons
@@ -112,6 +113,10 @@ def parsed(text: str, judge: str) -> Ruling:
         answer = _Answer.model_validate_json(body)
     except ValidationError as error:
         return Ruling(judge=judge, verdict="none", why=f"its answer is no ruling: {reasons(error)[:500]}")
+    try:
+        require_plain(body.encode())
+    except ValueError as error:  # One that says fail and pass under the same name, for example.
+        return Ruling(judge=judge, verdict="none", why=f"its answer is no ruling: {str(error)[:500]}")
     if (answer.verdict == "pass") == bool(answer.unmet):
         found = "passes it with points that aren't met" if answer.unmet else "fails it and names no point"
         return Ruling(judge=judge, verdict="none", why=f"its answer contradicts itself: it {found}")

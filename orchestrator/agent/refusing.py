@@ -55,7 +55,7 @@ def _failed(events: Sequence[Event], sandbox: Sandbox, longest: int) -> list[str
     """Return what the runs of the acceptance command said that failed, since it was last begun with."""
     judged: list[e.Judged] = []
     for event in reversed(events):
-        if isinstance(event.body, e.FinishStarted):
+        if isinstance(event.body, e.FinishStarted | e.Checkpointed):
             break
         if isinstance(event.body, e.Judged) and not event.body.verdict.passed:
             judged.insert(0, event.body)

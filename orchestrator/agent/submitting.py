@@ -19,13 +19,17 @@ _LONGEST: Final = 120
 
 def submit(memory: WorkingMemory) -> Outcome:
     """Return what became of a submission: the items that are open, where there are some."""
+    items = still_open(memory)
+    return failed(wording.fill("open_plan", items="\n".join(items))) if items else Outcome("submitted")
+
+
+def still_open(memory: WorkingMemory) -> list[str]:
+    """Return the items of the plan that are open, a line each; of many, the ids alone."""
     left = [note for note in memory.notes if note.kind is NoteKind.TASK and _is_open(note)]
-    if not left:
-        return Outcome("submitted")
     items = [f"{note.id} ({_state(note)}): {one_line(note.text, _LONGEST)}" for note in left[:_SHOWN]]
     if more := left[_SHOWN:]:
         items.append(f"and {len(more)} more: {', '.join(note.id for note in more)}")
-    return failed(wording.fill("open_plan", items="\n".join(items)))
+    return items
 
 
 def _is_open(note: Note) -> bool:

@@ -148,6 +148,7 @@ def test_another_attempt_keeps_a_ruling(start: Any, proving: Proving, client: Re
         ('{"verdict": "fail", "unmet": [], "why": "x"}', "none"),
         ('{"verdict": "PASS", "unmet": [], "why": "x"}', "none"),
         ('{"verdict": "pass", "unmet": []}', "none"),
+        ('{"verdict": "fail", "unmet": ["a"], "why": "x", "verdict": "pass", "unmet": []}', "none"),
         ('{"verdict": "pass", "unmet": [], "why": "x", "more": 1}', "none"),
         ('I rule: {"verdict": "pass", "unmet": [], "why": "x"}', "none"),
         ('{"verdict": "pass", "unmet": [], "why": "x"} {"verdict": "fail"}', "none"),

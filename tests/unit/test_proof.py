@@ -194,6 +194,17 @@ def test_what_cannot_run_is_not_run_again(start: Any, proving: Proving, command:
     assert (proving.fresh, journal.view.verdicts[0].runs) == (1, 1)
 
 
+def test_a_plan_that_is_opened_behind_the_submission_is_open(start: Any, proving: Proving) -> None:
+    journal = start(accept=CHECK)
+    later = [MEND, *SUBMIT, ("note", {"kind": "task", "text": "mend the rest"})]
+    done = ("note", {"id": "t1", "state": "done"})
+    assert proving.work(journal, script(later, [done, *SUBMIT])).kind is Kind.SUBMITTED
+    [found] = refusals(journal)
+    assert found.why == "items of its plan are open: t1 (open): mend the rest"
+    assert found.why in told(journal)[0]
+    assert proving.fresh == 1, "nothing is proven before"
+
+
 def test_a_claim_without_work_is_flagged(start: Any, proving: Proving) -> None:
     journal = start()
     proving.work(journal, script(SUBMIT))
