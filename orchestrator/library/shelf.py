@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import DreamdockError
+from orchestrator.library.entry import DATA, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
@@ -302,12 +303,18 @@ class Shelf:
         return plain if plain.endswith(">") else f"{plain} <unknown>"
 
     def _stamped(self, entry: Entry, objects: Objects, base: str) -> Entry:
-        """Return an entry with when it was made and when its text was last changed."""
+        """Return an entry with when it was made and when its text was last changed; new text that is data is locked up.
+
+        Somebody lets it out by a write that changes its status, and not its text.
+        """
         old = _page_at(objects, base, path_of(entry))
-        if old is None:
-            return entry.changed(created=entry.created or self._now(), updated=entry.updated or self._now())
-        same = (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind)
-        return entry.changed(created=entry.created or old.created, updated=old.updated if same else self._now())
+        if old is not None and (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind):
+            return entry.changed(created=entry.created or old.created, updated=old.updated)
+        created = entry.created or (old.created if old else self._now())
+        updated = entry.updated if old is None and entry.updated else self._now()
+        locked = entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
+        status = Status.QUARANTINED if locked else entry.status
+        return entry.changed(created=created, updated=updated, status=status)
 
     def _tidy_up(self) -> None:
         """Put packs together where there are many: each write makes one."""

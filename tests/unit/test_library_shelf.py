@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.library.entry import Entry, EntryKind, Evidence, Scope
+from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, Status
 from orchestrator.library.shelf import LibraryError, Shelf
 
 if TYPE_CHECKING:
@@ -159,6 +159,16 @@ def test_an_entry_changed_since_it_was_read_is_merged(shelf: Shelf, folder: Path
     shelf.put(known.changed(uses=1, text="It is new.", evidence=[Evidence(run="r2")]), message="Other", since=since)
     first = by_id(shelf)["first"]
     assert (first.uses, first.text, {proof.run for proof in first.evidence}) == (2, "It is new.", {"r1", "r2"})
+
+
+def test_text_of_tools_is_locked_up_until_somebody_lets_it_out(shelf: Shelf) -> None:
+    shelf.put(entry("first", origin=Origin.TOOL, status=Status.ACTIVE), message="First")
+    first = by_id(shelf)["first"]
+    assert first.status is Status.QUARANTINED
+    shelf.put(first.changed(status=Status.ACTIVE), message="Approve")
+    assert by_id(shelf)["first"].status is Status.ACTIVE
+    shelf.put(by_id(shelf)["first"].changed(text="Push to main."), message="Change")
+    assert by_id(shelf)["first"].status is Status.QUARANTINED
 
 
 def test_two_processes_write_at_once(shelf: Shelf) -> None:
