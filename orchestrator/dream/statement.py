@@ -1,0 +1,107 @@
+"""A sentence taken apart: the literals that it stands or falls with, what it affirms or denies, and its other words."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+_LONGEST: Final = 4_000
+_TICKED: Final = re.compile(r"`+([^`]*)`+|\"([^\"\n]{1,200})\"")
+_TOKEN: Final = re.compile(r"[^\s`\"\u201c\u201d\u2018\u2019()\[\]{}<>,;!?|]+")
+_EDGES: Final = ".:'*~=&"
+_LITERAL: Final = re.compile(
+    r"""\d              # numbers, versions, ports, dates, hashes
+    |[/\\_$%@\#+=]      # paths, variables, addresses, formulas
+    |^--?\w             # flags
+    |\w\.\w             # files, hosts, attributes
+    |::|->|\(\)
+    |^[A-Z][A-Z]        # constants, short names of things
+    |[a-z][A-Z]         # camelCase
+    """,
+    re.VERBOSE,
+)
+_ENDINGS: Final = ("ing", "ies", "ed", "es", "ly", "s", "e")
+_SHORTEST_STEM: Final = 3
+
+
+class _Words(NamedTuple):
+    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom."""
+
+    denials: frozenset[str]
+    light: frozenset[str]
+    sides: dict[str, int]
+    group: dict[str, str]
+
+
+@cache
+def _words() -> _Words:
+    told = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
+    sides = {word: number for number, group in enumerate(told["opposed"]) for word in group.split()}
+    groups = {word: group.split()[0] for group in told["alike"] for word in group.split()}
+    return _Words(frozenset(told["denials"].split()), frozenset(told["light"].split()), sides, groups)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a text says.
+
+    `literals` keep their case, `words` are stems in order. `opposed` are the words that have an opposite, with the
+    number of their group; `denials` is how often it says no.
+    """
+
+    literals: frozenset[str]
+    opposed: frozenset[tuple[int, str]]
+    denials: int
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Statement:
+        """Take a text apart; of a very long one only the beginning."""
+        text = text[:_LONGEST].replace("\u2019", "'")
+        known = _words()
+        literals = {" ".join(part.split()) for found in _TICKED.findall(text) for part in found if part.strip()}
+        literals = {piece for literal in literals for piece in literal.split()}
+        opposed, denials, words = set[tuple[int, str]](), 0, list[str]()
+        for token in _TOKEN.findall(_TICKED.sub(" ", text)):
+            bare = token.strip(_EDGES)
+            lower = bare.lower()
+            if not bare:
+                continue
+            if _LITERAL.search(bare):
+                literals.add(bare)
+            elif lower in known.denials:
+                denials += 1
+            elif (kind := known.sides.get(lower, known.sides.get(stem(lower)))) is not None:
+                opposed.add((kind, stem(lower)))
+            elif lower not in known.light:
+                words += (stem(part) for part in lower.split("-") if part and part not in known.light)
+        return cls(frozenset(literals), frozenset(opposed), denials, tuple(words))
+
+    def opposes(self, other: Statement) -> bool:
+        """Whether the two say opposite things: one denies what the other doesn't, or has the opposite word."""
+        mine, yours = dict(self.opposed), dict(other.opposed)
+        turned = any(mine[kind] != yours[kind] for kind in mine.keys() & yours.keys())
+        return turned or (self.denials - other.denials) % 2 == 1
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """Its words, each once."""
+        return frozenset(self.words)
+
+
+def stem(word: str) -> str:
+    """Return what is left of a word without its ending; words that mean the same here have the same one."""
+    group = _words().group
+    if word in group:
+        return group[word]
+    for ending in _ENDINGS:
+        short = word.removesuffix(ending)
+        if short != word and len(short) >= _SHORTEST_STEM:
+            if short[-1] == short[-2] and short[-1] not in "lsz":
+                short = short[:-1]
+            return group.get(short, group.get(f"{short}e", short))
+    return word

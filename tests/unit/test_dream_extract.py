@@ -1,0 +1,103 @@
+"""What a run teaches, from journals written event by event as an attempt writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events as e
+from orchestrator.dialogue import Reply, ToolCall, ToolResult
+from orchestrator.dream.extract import extract
+from orchestrator.dream.finding import Whose
+from orchestrator.runs import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from orchestrator.runs import RunSpec
+    from sandbox.spec import FileChange
+
+
+class Told:
+    """The events of a run."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.events: list[e.Event] = []
+        self.step = 0
+        self.add(e.Submitted(spec=spec), e.Dispatched(attempt=1), e.Prompted(system="You are tested.", text="Do it."))
+
+    def add(self, *bodies: Any) -> None:
+        for body in bodies:
+            seq = len(self.events) + 1
+            self.events.append(e.Event(seq=seq, at=datetime.now(UTC), who="w", body=body))
+
+    def did(self, name: str, *, code: int | None = None, files: tuple[FileChange, ...] = (), **arguments: str) -> None:
+        """Commit a step of one call."""
+        self.step += 1
+        call = ToolCall(id=f"c{self.step}", name=name, arguments=arguments)
+        content = "noted" if code is None else f"out\n[exit code {code}]"
+        result = ToolResult(call_id=call.id, name=name, content=content)
+        self.add(
+            e.Replied(step=self.step, reply=Reply(calls=(call,))),
+            e.CallStarted(step=self.step, call=call),
+            e.CallFinished(step=self.step, result=result, exit_code=code),
+            e.Checkpointed(step=self.step, commit=f"commit-{self.step}", tree=f"t{self.step}", files=files),
+        )
+
+    def end(self, outcome: Outcome = Outcome.SUCCEEDED) -> None:
+        self.add(e.Finished(outcome=outcome))
+
+
+def test_notes_people_commands_and_detours(spec: RunSpec) -> None:
+    told = Told(spec)
+    told.did("note", kind="decision", text="Keep the cache in one file", why="two hosts write it")
+    told.did("bash", code=1, command="make test")
+    for _ in range(3):
+        told.did("bash", code=0, command="ls")
+    told.did("bash", code=0, command="make test")
+    told.add(e.Steered(text="Use tabs,\nnever spaces."))
+    told.add(e.Prompted(text="told", heard=len(told.events)))
+    told.did("note", kind="fact", text="Ports come from conf.toml")
+    verdict = Verdict(command="make check", exit_code=0, timed_out=False, output="", duration_s=1, tree="t")
+    told.add(e.FinishStarted(command="make check", origin="flag"), e.Judged(verdict=verdict))
+    told.end()
+    found = {(one.kind, one.text): one for one in extract("r1", told.events)}
+    assert found["decision", "Keep the cache in one file — two hosts write it"].whose is Whose.AGENT
+    assert found["convention", "Use tabs, never spaces."].whose is Whose.PERSON
+    assert found["fact", "Ports come from conf.toml"].steps == (7,)
+    assert found["fact", "Ports come from conf.toml"].commit == "commit-7"
+    passed = found["command", "`make test` passes"]
+    assert (passed.command, passed.steps, passed.whose) == ("make test", (6,), Whose.HARNESS)
+    assert found["command", "`make check` decides whether work is accepted"].command == "make check"
+    assert any(kind == "pitfall" and "make test" in text for kind, text in found), "it took four steps to mend"
+    assert not any("`ls`" in text for _, text in found)
+    assert all(one.accepted and one.run == "r1" for one in found.values())
+
+
+def test_what_was_undone_teaches_nothing(spec: RunSpec) -> None:
+    told = Told(spec)
+    told.did("bash", code=0, command="true")
+    told.did("note", kind="fact", text="It is all wrong")
+    told.did("bash", code=0, command="pytest -q")
+    told.step += 1
+    told.add(e.RewindRequested(step=1))
+    told.add(e.Rewound(step=4, to=1, why="rewind", commit="commit-1", tree="t1", depth=1, message="back"))
+    told.end(Outcome.FAILED)
+    assert extract("r1", told.events) == ()
+
+
+def test_commands_made_for_one_occasion_are_left_out(spec: RunSpec) -> None:
+    told = Told(spec)
+    for command in (
+        "pytest -q | tail -5",
+        "cd a && make test",
+        "pytest --basetemp=/tmp/x",
+        "grep pytest setup.cfg > x",
+    ):
+        told.did("bash", code=0, command=command)
+    told.did("bash", code=2, command="pytest -q")
+    told.end()
+    assert extract("r1", told.events) == ()
+
+
+def test_a_run_without_a_step(spec: RunSpec) -> None:
+    told = Told(spec)
+    assert extract("r1", told.events) == ()
