@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,7 @@ _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
 _WAIT_S: Final = 60.0
+_ORPHANS_S: Final = 2.0
 _MOST_PACKS: Final = 50
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _WHEN: Final = re.compile(r"^committer .*> (\d{1,10}) [+-]\d{4}$", re.MULTILINE)
@@ -142,6 +144,7 @@ class Shelf:
             self._make()
             with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
                 self._refuse_under_way()
+                self._let_orphans_end()
                 objects = self._objects()
                 self._adopt(objects)
                 yield objects
@@ -193,7 +196,6 @@ class Shelf:
         """Return the tree of the files as they are. Nothing of them is run, and git's own bookkeeping isn't touched."""
         (self.git_dir / "info").mkdir(exist_ok=True)
         (self.git_dir / "info/attributes").write_text(_ATTRIBUTES)
-        self._index.with_name(f"{self._index.name}.lock").unlink(missing_ok=True)  # Of a process that was killed.
         for last in (False, True):
             try:
                 self._git("add", "--all", "--", ".")
@@ -267,6 +269,14 @@ class Shelf:
             raise LibraryError(f"{self.root} is no library", cause=".git isn't a directory", hint="name another place")
         self.root.mkdir(parents=True, exist_ok=True)
         git("init", "--quiet", "--template=", "--initial-branch=main", "--", self.root)
+
+    def _let_orphans_end(self) -> None:
+        """Wait for a git that a killed process left at work on the files; what is there longer has died as well."""
+        left = self._index.with_name(f"{self._index.name}.lock")
+        deadline = time.monotonic() + _ORPHANS_S
+        while left.exists() and time.monotonic() < deadline:
+            time.sleep(_ORPHANS_S / 100)
+        left.unlink(missing_ok=True)
 
     def _refuse_under_way(self) -> None:
         """Refuse to write while a person's git is in the middle of something."""

@@ -196,6 +196,7 @@ def test_a_kill_leaves_the_library_as_before_or_after(shelf: Shelf, seed: int) -
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
+    time.sleep(0.5)  # A git that it had started may be about to end.
     before = by_id(shelf)
     assert (len(before) - 1) % 5 == 0
     page = shelf.root / f"repo/{PROJECT}/first.md"
