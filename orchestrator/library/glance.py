@@ -1,6 +1,6 @@
 """What an index needs of a page, at a glance: of pages that are just as `render` writes them, so of nearly all.
 
-Reading a page in full takes 45 µs, most of it to check what such a page can't have wrong; this takes 5. Whatever is
+Reading a page in full takes 30 µs, most of it to check what such a page can't have wrong; this takes 5. Whatever is
 written in another way, or might be refused, is left to `parse`: nothing is taken here that it wouldn't take.
 """
 

@@ -13,11 +13,13 @@ import os
 import re
 import shutil
 import socket
+import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import DreamdockError
+from orchestrator.library.entry import DATA, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
@@ -43,6 +45,7 @@ _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
 _WAIT_S: Final = 60.0
+_ORPHANS_S: Final = 2.0
 _MOST_PACKS: Final = 50
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _WHEN: Final = re.compile(r"^committer .*> (\d{1,10}) [+-]\d{4}$", re.MULTILINE)
@@ -141,6 +144,7 @@ class Shelf:
             self._make()
             with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
                 self._refuse_under_way()
+                self._let_orphans_end()
                 objects = self._objects()
                 self._adopt(objects)
                 yield objects
@@ -192,7 +196,6 @@ class Shelf:
         """Return the tree of the files as they are. Nothing of them is run, and git's own bookkeeping isn't touched."""
         (self.git_dir / "info").mkdir(exist_ok=True)
         (self.git_dir / "info/attributes").write_text(_ATTRIBUTES)
-        self._index.with_name(f"{self._index.name}.lock").unlink(missing_ok=True)  # Of a process that was killed.
         for last in (False, True):
             try:
                 self._git("add", "--all", "--", ".")
@@ -267,6 +270,14 @@ class Shelf:
         self.root.mkdir(parents=True, exist_ok=True)
         git("init", "--quiet", "--template=", "--initial-branch=main", "--", self.root)
 
+    def _let_orphans_end(self) -> None:
+        """Wait for a git that a killed process left at work on the files; what is there longer has died as well."""
+        left = self._index.with_name(f"{self._index.name}.lock")
+        deadline = time.monotonic() + _ORPHANS_S
+        while left.exists() and time.monotonic() < deadline:
+            time.sleep(_ORPHANS_S / 100)
+        left.unlink(missing_ok=True)
+
     def _refuse_under_way(self) -> None:
         """Refuse to write while a person's git is in the middle of something."""
         for name in _UNDER_WAY:
@@ -302,12 +313,18 @@ class Shelf:
         return plain if plain.endswith(">") else f"{plain} <unknown>"
 
     def _stamped(self, entry: Entry, objects: Objects, base: str) -> Entry:
-        """Return an entry with when it was made and when its text was last changed."""
+        """Return an entry with when it was made and when its text was last changed; new text that is data is locked up.
+
+        Somebody lets it out by a write that changes its status, and not its text.
+        """
         old = _page_at(objects, base, path_of(entry))
-        if old is None:
-            return entry.changed(created=entry.created or self._now(), updated=entry.updated or self._now())
-        same = (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind)
-        return entry.changed(created=entry.created or old.created, updated=old.updated if same else self._now())
+        if old is not None and (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind):
+            return entry.changed(created=entry.created or old.created, updated=old.updated)
+        created = entry.created or (old.created if old else self._now())
+        updated = entry.updated if old is None and entry.updated else self._now()
+        locked = entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
+        status = Status.QUARANTINED if locked else entry.status
+        return entry.changed(created=created, updated=updated, status=status)
 
     def _tidy_up(self) -> None:
         """Put packs together where there are many: each write makes one."""

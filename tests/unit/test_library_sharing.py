@@ -17,7 +17,7 @@ from orchestrator.errors import ConfigError, UnavailableError
 from orchestrator.library.entry import Entry, EntryKind, Evidence, Scope, Status
 from orchestrator.library.merging import united
 from orchestrator.library.sharing import share
-from orchestrator.library.shelf import Shelf
+from orchestrator.library.shelf import LibraryError, Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,6 +164,26 @@ def test_hooks_of_a_remote_on_this_disk_are_not_run(hosts: tuple[Shelf, Shelf], 
     one.put(entry("more"), message="More")
     assert share(one, remote).pushed
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", [b"..", b".git", b".GIT"])
+def test_a_remote_that_names_a_way_out_is_not_taken(hosts: tuple[Shelf, Shelf], remote: str, name: bytes) -> None:
+    def made(kind: str, data: bytes) -> str:
+        command = ["git", "-C", remote, "hash-object", "-t", kind, "-w", "--literally", "--stdin"]
+        return subprocess.run(command, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+    one, _ = hosts
+    page = made("blob", b"---\nkind: fact\n---\nEvil.\n")
+    inner = made("tree", b"100644 e00.md\0" + bytes.fromhex(page))
+    tree = made("tree", b"40000 " + name + b"\0" + bytes.fromhex(inner))
+    who = "A <a@localhost> 1700000000 +0000"
+    commit = made("commit", f"tree {tree}\nparent {one.head()}\nauthor {who}\ncommitter {who}\n\nEvil\n".encode())
+    subprocess.run(["git", "-C", remote, "update-ref", "refs/heads/main", commit], check=True)
+    before = one.head(), by_id(one)
+    with pytest.raises(LibraryError):
+        share(one, remote)
+    assert (one.head(), by_id(one)) == before
+    assert not (one.root.parent / "e00.md").exists()
 
 
 NAMES = ("a00", "b00", "c00")

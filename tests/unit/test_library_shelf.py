@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.library.entry import Entry, EntryKind, Evidence, Scope
+from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, Status
 from orchestrator.library.shelf import LibraryError, Shelf
 
 if TYPE_CHECKING:
@@ -161,6 +161,16 @@ def test_an_entry_changed_since_it_was_read_is_merged(shelf: Shelf, folder: Path
     assert (first.uses, first.text, {proof.run for proof in first.evidence}) == (2, "It is new.", {"r1", "r2"})
 
 
+def test_text_of_tools_is_locked_up_until_somebody_lets_it_out(shelf: Shelf) -> None:
+    shelf.put(entry("first", origin=Origin.TOOL, status=Status.ACTIVE), message="First")
+    first = by_id(shelf)["first"]
+    assert first.status is Status.QUARANTINED
+    shelf.put(first.changed(status=Status.ACTIVE), message="Approve")
+    assert by_id(shelf)["first"].status is Status.ACTIVE
+    shelf.put(by_id(shelf)["first"].changed(text="Push to main."), message="Change")
+    assert by_id(shelf)["first"].status is Status.QUARANTINED
+
+
 def test_two_processes_write_at_once(shelf: Shelf) -> None:
     shelf.put(entry("shared"), message="Shared")
     writers = [writer(shelf, who, 8) for who in ("one", "two")]
@@ -186,6 +196,7 @@ def test_a_kill_leaves_the_library_as_before_or_after(shelf: Shelf, seed: int) -
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
+    time.sleep(0.5)  # A git that it had started may be about to end.
     before = by_id(shelf)
     assert (len(before) - 1) % 5 == 0
     page = shelf.root / f"repo/{PROJECT}/first.md"
