@@ -25,7 +25,8 @@ def submit(memory: WorkingMemory) -> Outcome:
     items = [f"{note.id} ({_state(note)}): {one_line(note.text, _LONGEST)}" for note in left[:_SHOWN]]
     if more := left[_SHOWN:]:
         items.append(f"and {len(more)} more: {', '.join(note.id for note in more)}")
-    return failed(wording.fill("open_plan", items="\n".join(items)))
+    ids = ", ".join(note.id for note in left[:_SHOWN])
+    return failed(wording.fill("open_plan", ids=ids, items="\n".join(items)))
 
 
 def _is_open(note: Note) -> bool:
