@@ -133,7 +133,7 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind="accept", text=text, **ended)
             case e.Weakened(found=found):
                 for one in found:
-                    text = f"{one.kind}: {one.place}: {one.text}".removesuffix(": ")
+                    text = one.words
                     yield AuditEntry(**line, step=None, kind=event.body.type, text=text)
             case e.Ruled(step=step, ruling=ruling, seconds=took):
                 text = "; ".join(filter(None, (f"{ruling.verdict} by {ruling.judge}", ruling.why, *ruling.unmet)))

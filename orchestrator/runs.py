@@ -209,8 +209,14 @@ class Weakness(Value):
 
     @property
     def place(self) -> str:
-        """Where it is."""
-        return f"{self.path}:{self.line}" if self.line else self.path
+        """Where it is; empty where it's about the whole tree."""
+        where = "" if self.path == "." else self.path
+        return f"{where}:{self.line}" if self.line else where
+
+    @property
+    def words(self) -> str:
+        """All of it in a line."""
+        return ": ".join(filter(None, (self.kind, self.place, self.text)))
 
 
 class Child(Value):

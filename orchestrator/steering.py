@@ -44,6 +44,18 @@ class More(NamedTuple):
     tokens: int | None = None
 
 
+def taking_up(view: RunView, run: str = "") -> str:
+    """Return the command that takes up a run that is over, by its id or as `run`: with what it can't go on without."""
+    more = ""
+    if view.outcome is Outcome.SUCCEEDED:
+        more = ' -m "…"'
+    else:
+        spent = e.Spent(view.cost_usd or 0.0, view.usage.input_tokens + view.usage.output_tokens)
+        used_up = (use.what for use in _uses(view, spent, view.limits) if use.reached or _at_its_end(view, use))
+        more = next((f" --{what} {_MORE[what]}" for what in used_up), "")
+    return f"dreamdock retry {run or view.id}{more}"
+
+
 class Steering:
     """Steps in, in the name of a person."""
 
@@ -104,7 +116,7 @@ class Steering:
                 if _appended(journal, e.ResumeRequested(), again, operation="resume"):
                     return journal.view
             elif not view.pausing:
-                hint = _retry(view) if view.state is State.DONE else f"dreamdock logs -f {run_id}"
+                hint = taking_up(view) if view.state is State.DONE else f"dreamdock logs -f {run_id}"
                 raise UsageError(f"run {run_id} isn't paused", cause=_stands(view), hint=hint)
             elif _appended(journal, e.ResumeRequested()):
                 return journal.view
@@ -167,18 +179,6 @@ def _stands(view: RunView) -> str:
     return f"its outcome is {view.label}" if view.outcome else f"it is {view.label}"
 
 
-def _retry(view: RunView) -> str:
-    """Return the command that takes up a run that is over: with what it can't go on without."""
-    more = ""
-    if view.outcome is Outcome.SUCCEEDED:
-        more = ' -m "…"'
-    else:
-        spent = e.Spent(view.cost_usd or 0.0, view.usage.input_tokens + view.usage.output_tokens)
-        used_up = (use.what for use in _uses(view, spent, view.limits) if use.reached or _at_its_end(view, use))
-        more = next((f" --{what} {_MORE[what]}" for what in used_up), "")
-    return f"dreamdock retry {view.id}{more}"
-
-
 def _refuse_over(view: RunView) -> None:
     if view.state is State.DONE:
         raise UsageError(f"run {view.id} is over", cause=_stands(view), hint=f"dreamdock show {view.id}")
@@ -209,7 +209,7 @@ def _extended(journal: Writer, more: More) -> RunLimits | None:
     used_up = next((use.what for use in _uses(view, spent, limits) if use.reached or _at_its_end(view, use)), "")
     if used_up:
         cause = f"it would end at once; --{used_up} N gives it N more"
-        raise UsageError(f"the run's limit of {used_up} is reached", cause=cause, hint=_retry(view))
+        raise UsageError(f"the run's limit of {used_up} is reached", cause=cause, hint=taking_up(view))
     return limits if changes else None
 
 

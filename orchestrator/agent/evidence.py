@@ -74,7 +74,7 @@ class Evidence:
         else:
             yield "The acceptance command", "There is none."
         if view.weakened:
-            lines = [f"{one.kind}: {one.place}: {one.text}" for one in view.weakened[:_WEAKENED]]
+            lines = [one.words for one in view.weakened[:_WEAKENED]]
             yield "Changes that may have weakened what proves the work", fenced("\n".join(lines))
         if self.given_up:
             yield "What of its own plan the work gave up, and why", fenced("\n".join(self.given_up))

@@ -19,17 +19,23 @@ _LONGEST: Final = 120
 
 def submit(memory: WorkingMemory) -> Outcome:
     """Return what became of a submission: the items that are open, where there are some."""
-    items = still_open(memory)
-    return failed(wording.fill("open_plan", items="\n".join(items))) if items else Outcome("submitted")
+    if not (items := still_open(memory)):
+        return Outcome("submitted")
+    ids = ", ".join(note.id for note in _left(memory)[:_SHOWN])
+    return failed(wording.fill("open_plan", ids=ids, items="\n".join(items)))
 
 
 def still_open(memory: WorkingMemory) -> list[str]:
     """Return the items of the plan that are open, a line each; of many, the ids alone."""
-    left = [note for note in memory.notes if note.kind is NoteKind.TASK and _is_open(note)]
+    left = _left(memory)
     items = [f"{note.id} ({_state(note)}): {one_line(note.text, _LONGEST)}" for note in left[:_SHOWN]]
     if more := left[_SHOWN:]:
         items.append(f"and {len(more)} more: {', '.join(note.id for note in more)}")
     return items
+
+
+def _left(memory: WorkingMemory) -> list[Note]:
+    return [note for note in memory.notes if note.kind is NoteKind.TASK and _is_open(note)]
 
 
 def _is_open(note: Note) -> bool:

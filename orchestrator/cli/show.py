@@ -45,7 +45,8 @@ def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostic
     from orchestrator.cli import document
     from orchestrator.cli.door import found
     from orchestrator.cli.layout import put
-    from orchestrator.runs import State
+    from orchestrator.runs import Outcome, State
+    from orchestrator.steering import taking_up
 
     with found(run) as (door, run_id):
         listed = door.show(run_id)
@@ -59,8 +60,11 @@ def show(screen: Screen, /, run: str, *, memory: bool, context: bool, diagnostic
     if listed.view.state is State.WAITING:
         screen.next(f"dreamdock resume {short}", f"dreamdock diff {short}", f"dreamdock cancel {short}")
         return
-    over = (f"dreamdock diff {short}", f"dreamdock audit {short}")
-    screen.next(*(over if listed.view.outcome else (f"dreamdock logs -f {short}", f"dreamdock cancel {short}")))
+    if not listed.view.outcome:
+        screen.next(f"dreamdock logs -f {short}", f"dreamdock cancel {short}")
+        return
+    again = () if listed.view.outcome is Outcome.SUCCEEDED else (taking_up(listed.view, short),)
+    screen.next(f"dreamdock diff {short}", *again, f"dreamdock audit {short}")
 
 
 def _inside(screen: Screen, run: str, *, memory: bool) -> None:
@@ -155,7 +159,7 @@ def _proof(view: RunView) -> list[Line]:
 
     told = []
     if view.refusals:
-        many = f"{text.plural(view.refusals, 'submission')} of at most {view.limits.submits}"
+        many = f"{text.plural(view.refusals, 'submission')}; the {text.ordinal(view.limits.submits)} ends the run"
         told.append(wording.Line("refused", Text(many)))
     for verdict in view.verdicts:
         first, *rest = wording.judged(verdict)

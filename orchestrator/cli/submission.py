@@ -21,10 +21,11 @@ from orchestrator.errors import NotFoundError, UsageError
 from orchestrator.models import is_scripted
 from orchestrator.models.keys import has_key
 from orchestrator.requests import RunRequest, read_spec_file
-from orchestrator.runs import LONGEST_TASK, Requires
+from orchestrator.runs import LONGEST_TASK, Outcome, Requires
 from orchestrator.settings import reasons
 from orchestrator.stack.image import check_image
 from orchestrator.stack.up import ensure_served, take_down
+from orchestrator.steering import taking_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,7 +200,8 @@ def _follow(screen: Screen, door: Door, run_id: str, request: RunRequest) -> int
         short = screen.id(run_id)
         where = "" if request.repo == "." or "://" in request.repo else f" --repo {shlex.quote(request.repo)}"
         work = (f"dreamdock diff {short}", f"dreamdock apply {short}{where}") if changed else ()
-        screen.next(*work, f"dreamdock audit {short}")
+        again = () if outcome is Outcome.SUCCEEDED else (taking_up(door.show(run_id).view, short),)
+        screen.next(*work, *again, f"dreamdock audit {short}")
     return states.EXIT_CODES[outcome]
 
 

@@ -123,7 +123,7 @@ def judged(verdict: Verdict) -> list[Text]:
     look = states.LOOKS[Outcome.SUCCEEDED if verdict.passed else Outcome.FAILED]
     result = (f"{look.glyph} {'passed' if verdict.passed else 'failed'}", look.style)
     flaky = (f" · {verdict.flaky}", "yellow") if verdict.flaky else ""
-    flake = [Text(f"  flaked: {row}", "dim") for row in tail(verdict.flake, 2)]
+    flake = [Text(f"  didn't count: {row}", "dim") for row in tail(verdict.flake, 2)]
     return [*told, *flake, Text.assemble(result, f" · {words}{again}", flaky)]
 
 
@@ -139,13 +139,10 @@ def ruled(ruling: Ruling, *, kept: bool = False) -> list[Line]:
 
 def weakened(found: tuple[Weakness, ...]) -> list[Line]:
     """Return what may have been weakened of what proves a run, each in a line."""
-    told = [
-        Line(
-            "",
-            Text.assemble(("! ", "yellow"), visible(f"{one.kind} · {one.place}"), (f"  {first_line(one.text)}", "dim")),
-        )
-        for one in found[:_WEAKENED]
-    ]
+    told = []
+    for one in found[:_WEAKENED]:
+        what = visible(" · ".join(filter(None, (one.kind, one.place))))
+        told.append(Line("", Text.assemble(("! ", "yellow"), what, (f"  {first_line(one.text)}", "dim"))))
     if len(found) > _WEAKENED:
         told.append(Line("", Text(f"  and {len(found) - _WEAKENED} more: dreamdock audit", "dim")))
     return [told[0]._replace(label="flagged"), *told[1:]] if told else []

@@ -53,7 +53,7 @@ def test_a_refused_submission_is_mended_in_the_same_run(stack: Stack, repo: Path
     path = script(plan, SUBMIT, ("note", {"id": "t1", "state": "done"}), SUBMIT, MEND, SUBMIT)
     done = stack("run", "mend it", "--repo", str(repo), "--model", f"scripted/{path}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "items of your plan are open" in done.stdout
+    assert "items of your plan are open: t1" in done.stdout
     assert "refused" in done.stdout
     assert "the acceptance command fails on the final tree · the model was told" in done.stdout
     run = stack.json("show", "@", cwd=repo)["run"]

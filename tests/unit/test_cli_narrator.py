@@ -388,5 +388,5 @@ def test_a_refused_submission_is_told_with_what_came_of_it() -> None:
 def test_a_flaky_acceptance_is_called_so() -> None:
     flaky = verdict().model_copy(update={"runs": 3, "passes": 2, "flake": "FAILED test_clock\n"})
     *rest, last = tell(e.Judged(verdict=flaky))
-    assert rest[-1] == "|  flaked: FAILED test_clock"
+    assert rest[-1] == "|  didn't count: FAILED test_clock"
     assert last.endswith(" · flaky: passed 2 of 3")
