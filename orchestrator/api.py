@@ -177,7 +177,8 @@ class Door(Reader):
     def lacking(self, spec: RunSpec) -> list[LackingKey]:
         """Return the keys of a run's models that no living worker has; none where no worker lives."""
         known, workers = catalog(self._settings.families).families, self.workers()
-        asked = [(model, model.partition("/")[0]) for model in (spec.model, spec.fallback)]
+        models = dict.fromkeys((spec.model, spec.fallback, spec.judge))  # A judge is often the run's own model.
+        asked = [(model, model.partition("/")[0]) for model in models]
         return [
             LackingKey(model, known[family_id].key, needed=not known[family_id].key_optional)
             for model, family_id in asked

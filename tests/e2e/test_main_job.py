@@ -256,7 +256,8 @@ def test_keys_of_this_shell_reach_idle_workers(stack: Stack, repo: Path) -> None
     assert {"glm", "openai-compatible"} <= set(stack.door.workers()[0].models)
 
 
-def test_a_fallback_without_a_key_is_refused_before_it_is_needed(stack: Stack, repo: Path) -> None:
-    run = stack("run", "x", "--repo", str(repo), "--model", "mimo/mimo-v2.5", "--fallback", "kimi/kimi-k2.6", "-d")
+@pytest.mark.parametrize("role", ["--fallback", "--judge"])
+def test_a_second_model_without_a_key_is_refused_before_it_is_needed(stack: Stack, repo: Path, role: str) -> None:
+    run = stack("run", "x", "--repo", str(repo), "--model", "mimo/mimo-v2.5", role, "kimi/kimi-k2.6", "-d")
     assert run.returncode == 4
     assert "no worker has a key for kimi/kimi-k2.6" in run.stderr

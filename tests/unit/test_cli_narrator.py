@@ -349,6 +349,8 @@ def test_what_may_have_been_weakened_is_told_with_its_place() -> None:
     deleted = Weakness(kind=Weakening.DELETED, path="u.py", line=0, text="2 tests: a, b")
     told = tell(e.Weakened(found=(skipped, deleted)))
     assert told == ["flagged|! test left out · t.py:3  @skip", "|! test file deleted · u.py  2 tests: a, b"]
+    nothing = Weakness(kind=Weakening.NOTHING, path=".", line=0, text="the tree is still the base commit's")
+    assert tell(e.Weakened(found=(nothing,))) == ["flagged|! nothing changed  the tree is still the base commit's"]
     many = tell(e.Weakened(found=(skipped,) * 30))
     assert (len(many), many[-1]) == (21, "|  and 10 more: dreamdock audit")
 
