@@ -52,7 +52,7 @@ class Project(NamedTuple):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    made = make(Path(__file__).parent / "tabulate", tmp_path)
+    made = make(Path(__file__).parent / "replays" / "tabulate", tmp_path)
     repo = Path(made.request.repo)
     (repo / "dreamdock.toml").write_text(SETTINGS)
     (repo / "test/test_wide_alignments.py").write_text(WIDE_TEST)

@@ -20,7 +20,7 @@ from orchestrator.journal import keys
 from orchestrator.journal.connection import connect, hurried, redis_url
 from orchestrator.journal.stream import Entry, entries
 from orchestrator.requests import RunRequest
-from orchestrator.runs import Outcome, State
+from orchestrator.runs import FENCE_LABEL, Outcome, State
 from orchestrator.stack.status import Status
 from sandbox.engine import DEFAULT_ADDRESS
 from sandbox.policy import LABEL, RUN_LABEL, SANDBOX
@@ -72,6 +72,7 @@ class Held(NamedTuple):
     id: str
     run_id: str
     state: str
+    fence: str
 
 
 class Disturbed:
@@ -84,7 +85,7 @@ class Disturbed:
         self.engine = docker.DockerClient(address, version="auto", timeout=60)
         self._redis = hurried(connect(redis_url(stack.settings)), 2.0)
         self._seen: list[Entry] = []
-        self._most_unpaused = 0
+        self._most_at_work = 0
         self._looks = 0
         self._ended = threading.Event()
         prepared = make(bundled("ledger"), folder)
@@ -190,14 +191,15 @@ class Disturbed:
         assert self.stack.door.audit(self.run_id).check.ok
         assert view.tree == tree or tree is None
         assert self._looks > 0
-        assert self._most_unpaused <= 1, "two containers of the run worked at once"
+        assert self._most_at_work <= 1, "two attempts of the run worked at once"
 
     def _look_on(self) -> None:
         while not self._ended.wait(_EVERY_S):
             with suppress(RedisAwayError):
                 self._seen += entries(self._redis, self.run_id, after=len(self._seen))
             with suppress(docker.errors.DockerException, requests.RequestException):
-                self._most_unpaused = max(self._most_unpaused, len(self.unpaused()))
+                at_work = {held.fence or held.id for held in self.containers() if held.state == "running"}
+                self._most_at_work = max(self._most_at_work, len(at_work))
                 self._looks += 1
 
     def _held(self) -> Iterator[Held]:
@@ -205,7 +207,7 @@ class Disturbed:
         for item in self.engine.api.containers(all=True, filters={"label": labels}):
             source = next((mount["Source"] for mount in item["Mounts"] if mount["Destination"] == WORKSPACE), "/")
             whose = told(Path(source).parent) | item["Labels"]
-            yield Held(item["Id"], whose.get(RUN_LABEL, ""), item["State"])
+            yield Held(item["Id"], whose.get(RUN_LABEL, ""), item["State"], whose.get(FENCE_LABEL, ""))
 
     def _left(self) -> list[str]:
         """Return what is left of the run although it's over."""
