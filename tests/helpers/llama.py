@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _ASKED: Final = re.compile(r"new prompt, .*task\.n_tokens = (\d+)")
 _COUNTED: Final = "llamacpp:"
 _DEBUG: Final = 5  # llama.cpp's verbosity at which it says what its grammars do.
+_LOGGED_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class Server:
     def says(self) -> str:
         """Return its log so far."""
         return self.log.read_text(errors="replace")
+
+    def has_said(self, text: str) -> str:
+        """Return its log so far, once the text is in it, or after some seconds: it's written behind the replies."""
+        deadline = time.monotonic() + _LOGGED_S
+        while text not in (log := self.says()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return log
 
     def counted(self) -> dict[str, float]:
         """Return its own counters by name: `prompt_tokens_total` (without cached ones), `tokens_predicted_total`, …"""
