@@ -145,7 +145,18 @@ def test_the_model_is_asked_with_the_dialogue_of_the_step_that_it_went_back_to(s
     with FakeProvider(
         calling(1, "bash", command="echo 1"), calling(2, "bash", command="echo 2"), submit, submit
     ) as fake:
-        flags = ("--model", "openai-compatible/m", "--base-url", f"{fake.url}/v1", "--price", "0", "--accept", "true")
+        flags = (
+            "--model",
+            "openai-compatible/m",
+            "--base-url",
+            f"{fake.url}/v1",
+            "--price",
+            "0",
+            "--accept",
+            "true",
+            "--judge",
+            "off",
+        )
         run = stack("run", "do it", "--repo", str(repo), "-d", *flags)
         run_id = run.stdout.strip()
         assert stack("wait", run_id).returncode == 0, run.stderr

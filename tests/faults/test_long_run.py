@@ -40,7 +40,9 @@ def test_kill_9_of_the_worker_or_its_work_horse_every_hundred_steps(tmp_path: Pa
         environ = {"DREAMDOCK_LEASE_SECONDS": "1", "DREAMDOCK_FAMILIES": json.dumps(families)}
         with own_stack(environ) as stack, connect(redis_url(stack.settings)) as client:
             limits = {"steps": float(COURSE.steps + 50)}
-            asked = RunRequest(task=long_runs.task(COURSE.script), repo=str(repo), model=MODEL, limits=limits)
+            asked = RunRequest(
+                task=long_runs.task(COURSE.script), repo=str(repo), model=MODEL, limits=limits, judge="off"
+            )
             run_id = stack.door.submit(stack.door.resolve(asked)).id
             with speaking(client, run_id, COURSE.script):
                 kills = _killed_on_its_way(stack, run_id, random)
