@@ -19,11 +19,12 @@ from benchmarks.cli import BARE, QUIET_SECONDS, own_redis, seconds
 from benchmarks.report import Row, row
 from orchestrator import events as e
 from orchestrator.agent.around import Around
-from orchestrator.agent.asker import Asker, Hearing
+from orchestrator.agent.asker import Asker
 from orchestrator.agent.budget import Budget
 from orchestrator.agent.candidates import Candidates
 from orchestrator.agent.choosing import by_results
 from orchestrator.agent.context import Context, Projection
+from orchestrator.agent.hearing import Failures
 from orchestrator.agent.lanes import Lane, Point
 from orchestrator.agent.trying import try_out
 from orchestrator.dialogue import Reply, ToolCall, ToolResult
@@ -166,7 +167,7 @@ def one_by_one(ground: Ground, provider: FakeProvider) -> Took:
             for _ in range(2):
                 provider.answers += answers()
                 context, began = _context(journal), time.monotonic()
-                point, hearing = Point.of(journal.events), Hearing(journal, context.step + 1)
+                point, hearing = Point.of(journal.events), Failures(journal, context.step + 1)
                 tried = []
                 for place, (asker, lane) in enumerate(places, start=1):
                     reply = asker.ask("best/fake", context.request, hearing, _WITHIN_S)

@@ -107,6 +107,10 @@ class Reply(Value):
     sent: Sent | None = None
     raw: str = ""
 
+    def beside(self, text: str) -> Reply:
+        """Return what is kept of one that is no step's: what it cost, and as much of its text as is worth it."""
+        return self.model_copy(update={"raw": "", "reasoning": "", "calls": (), "text": text})
+
 
 class Part(Value):
     """A part of what a model is asked with, and about how many tokens it has."""

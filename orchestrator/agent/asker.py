@@ -5,14 +5,12 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from orchestrator import events as e
 from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
     from orchestrator.agent.around import Models
-    from orchestrator.agent.journal import Journal
-    from orchestrator.dialogue import FailedRequest, Reply, Request
-    from orchestrator.models.port import Kind, Model
+    from orchestrator.dialogue import Reply, Request
+    from orchestrator.models.port import Listener, Model
 
 
 class Asker:
@@ -29,7 +27,7 @@ class Asker:
         self._model: Model | None = None
         self._asking = Lock()
 
-    def ask(self, name: str, request: Request, hearing: Hearing, within_s: float, most_tokens: int = 0) -> Reply:
+    def ask(self, name: str, request: Request, listener: Listener, within_s: float, most_tokens: int = 0) -> Reply:
         """Return the reply of the model of this name; see `orchestrator.models.port.Model`."""
         with self._asking:
             self._stop.check()
@@ -38,7 +36,7 @@ class Asker:
                 self._model = None
             if self._model is None:
                 self._model = self._models(name)
-            return self._model.ask(request, self._stop, hearing, within_s=within_s, most_tokens=most_tokens)
+            return self._model.ask(request, self._stop, listener, within_s=within_s, most_tokens=most_tokens)
 
     def give_up(self, why: str) -> None:
         """End what is under way at once."""
@@ -51,19 +49,3 @@ class Asker:
             if self._model is not None:
                 self._model.close()
                 self._model = None
-
-
-class Hearing:
-    """Listens to one of several models: what fails is journalled, what is said isn't shown."""
-
-    def __init__(self, journal: Journal, step: int) -> None:
-        """Take the journal, and the step that is asked for."""
-        self._journal = journal
-        self._step = step
-
-    def said(self, kind: Kind, piece: str) -> None:
-        """Show no piece: people would see several replies as one."""
-
-    def failed(self, failure: FailedRequest) -> None:
-        """Journal a failed request; another follows."""
-        self._journal.append(e.RequestFailed(step=self._step, failure=failure))

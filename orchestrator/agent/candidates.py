@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
-from orchestrator.agent.asker import Asker, Hearing
+from orchestrator.agent.asker import Asker
 from orchestrator.agent.budget import OverBudget
 from orchestrator.agent.choosing import by_agreement, by_results, hard, same_as
+from orchestrator.agent.hearing import Failures
 from orchestrator.agent.lanes import Lane, Lanes, Point, lanes_for
 from orchestrator.agent.together import TOO_LONG, failure, gather
 from orchestrator.agent.trying import try_out
@@ -138,7 +139,7 @@ class Candidates:
         number = len(reserved)
         while self._around.models is not None and len(self._askers) < number:
             self._askers.append(Asker(self._around.models, self._stop))
-        askers, began, hearing = self._askers[:number], time.monotonic(), Hearing(self._journal, context.step + 1)
+        askers, began, hearing = self._askers[:number], time.monotonic(), Failures(self._journal, context.step + 1)
         requests = [context.request.model_copy(update={"candidate": place}) for place in range(1, number + 1)]
         asked: list[Future[Reply]] = [
             self._threads.submit(asker.ask, model, request, hearing, within_s, one.most_tokens)

@@ -157,7 +157,7 @@ class Condenser:
                     failure = ": ".join(filter(None, (error.message, error.cause)))
                 except Exception as error:  # noqa: BLE001  # Whatever it is, the work goes on without a summary.
                     failure = f"{type(error).__name__}: {error}"
-                kept = None if reply is None else _kept(reply, "" if summary else reply.text[:_KEPT])
+                kept = None if reply is None else reply.beside("" if summary else reply.text[:_KEPT])
                 took = time.monotonic() - began
                 told = {"summary": summary, "failure": failure, "reply": kept, "seconds": took}
                 self._done.put(e.Condensed(step=asked.step, tokens=asked.tokens, **told))
@@ -177,7 +177,3 @@ def checked(reply: Reply, longest: int) -> tuple[str, str]:
     if found * 2 <= len(headings):
         return "", f"it isn't a summary: it has {found} of {len(headings)} headings"
     return first_lines(text, longest * _TIMES_TOO_LONG), ""
-
-
-def _kept(reply: Reply, text: str) -> Reply:
-    return reply.model_copy(update={"raw": "", "reasoning": "", "calls": (), "text": text})

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.agent.evidence import Evidence
-    from orchestrator.dialogue import Reply
     from orchestrator.events import Event
     from orchestrator.journal.writer import Writer
     from orchestrator.stop import Stop
@@ -100,7 +99,7 @@ class Judge:
         except DreamdockError as error:
             why = ": ".join(filter(None, (error.message, error.cause)))
             ruling = Ruling(judge=self.name, verdict="none", why=why)
-        kept = None if reply is None else _kept(reply)
+        kept = None if reply is None else reply.beside(reply.text[:_KEPT])
         return e.Ruled(step=0, evidence="", ruling=ruling, reply=kept, seconds=time.monotonic() - began)
 
 
@@ -132,7 +131,3 @@ def _tried(events: Sequence[Event], digest: str) -> list[e.Ruled]:
         elif isinstance(event.body, e.Ruled) and event.body.evidence == digest:
             found.append(event.body)
     return found
-
-
-def _kept(reply: Reply) -> Reply:
-    return reply.model_copy(update={"raw": "", "reasoning": "", "calls": (), "text": reply.text[:_KEPT]})

@@ -10,7 +10,16 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
-from orchestrator.events.children import ChildFinished, ChildKind, ChildMerged, ChildStarted, Deed, Within, innermost
+from orchestrator.events.children import (
+    ChildFinished,
+    ChildKind,
+    ChildMerged,
+    ChildStarted,
+    Deed,
+    Deeds,
+    Within,
+    innermost,
+)
 from orchestrator.events.life import (
     AttemptLost,
     Built,
@@ -129,30 +138,11 @@ Body = Annotated[
     | Built
     | SetUp
     | SandboxReady
-    | Prompted
-    | RequestFailed
-    | Proposed
-    | Chosen
-    | Replied
-    | CallStarted
-    | CallFinished
-    | Checkpointed
-    | RulesRead
-    | Condensed
-    | Rebuilt
-    | Guarded
-    | Landing
     | RewindRequested
-    | Rewound
-    | ChildStarted
-    | Within
-    | ChildFinished
-    | ChildMerged
     | FinishStarted
     | Judged
     | Weakened
     | Ruled
-    | Refused
     | CancelRequested
     | PauseRequested
     | PreemptRequested
@@ -163,7 +153,8 @@ Body = Annotated[
     | Asked
     | Answered
     | AttemptLost
-    | Finished,
+    | Finished
+    | Deeds,
     Field(discriminator="type"),
 ]
 

@@ -90,7 +90,7 @@ class ChildMerged(Value):
     failure: str = ""
 
 
-Deed = Annotated[
+Deeds = (
     Prompted
     | RequestFailed
     | Proposed
@@ -109,9 +109,9 @@ Deed = Annotated[
     | ChildStarted
     | Within
     | ChildFinished
-    | ChildMerged,
-    Field(discriminator="type"),
-]
+    | ChildMerged
+)
+Deed = Annotated[Deeds, Field(discriminator="type")]
 """What an agent writes, whether it's the run's or a sub-agent."""
 
 Within.model_rebuild()
