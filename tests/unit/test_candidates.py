@@ -312,17 +312,17 @@ def test_a_stop_ends_all_of_it_at_once(start: Any, forks: Forks, reason: str) ->
     assert costs("s", journal.events, catalog({})).usage == journal.view.usage
 
 
-class Hanging:
-    """A model whose first candidate is there at once; the others come when they are stopped."""
+class Disturbed:
+    """The scripted model, which something happens to before each reply."""
 
     name = "scripted"
     prompt_limit = reply_limit = 0
 
-    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
-        return self._script.most_usd(prompt_tokens, reply_tokens)
-
     def __init__(self, text: str) -> None:
         self._script = open_script("scripted", text)
+
+    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
+        return self._script.most_usd(prompt_tokens, reply_tokens)
 
     def ask(
         self,
@@ -333,15 +333,25 @@ class Hanging:
         within_s: float | None = None,
         most_tokens: int = 0,
     ) -> Reply:
-        if request.candidate > 1:
+        self.before(request.candidate, stop)
+        return self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
+
+    def before(self, candidate: int, stop: Stop) -> None:
+        """Do what happens."""
+
+    def close(self) -> None:
+        self._script.close()
+
+
+class Hanging(Disturbed):
+    """A model whose first candidate is there at once; the others come when they are stopped."""
+
+    def before(self, candidate: int, stop: Stop) -> None:
+        if candidate > 1:
             stopped = threading.Event()
             stop.on_set(stopped.set)
             stopped.wait(30)
             stop.check()
-        return self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
-
-    def close(self) -> None:
-        self._script.close()
 
 
 def test_replies_that_came_before_a_stop_are_paid_for(start: Any, forks: Forks) -> None:
@@ -366,35 +376,14 @@ def when(journal: Writer, kind: type[Any], step: int, do: Callable[[], object]) 
     do()
 
 
-class FailingModel:
+class FailingModel(Disturbed):
     """A model whose replies but one fail."""
 
-    name = "scripted"
-    prompt_limit = reply_limit = 0
-
-    def most_usd(self, prompt_tokens: int, reply_tokens: int) -> float:
-        return self._script.most_usd(prompt_tokens, reply_tokens)
-
-    def __init__(self, text: str) -> None:
-        self._script = open_script("scripted", text)
-
-    def ask(
-        self,
-        request: Request,
-        stop: Stop,
-        listener: Listener = SILENT,
-        *,
-        within_s: float | None = None,
-        most_tokens: int = 0,
-    ) -> Reply:
-        if request.candidate in {1, 2}:
+    def before(self, candidate: int, stop: Stop) -> None:  # noqa: ARG002  # It needs none.
+        if candidate in {1, 2}:
             raise ModelError("it said nonsense")
-        if request.candidate == 3:
+        if candidate == 3:
             raise RuntimeError("a bug")
-        return self._script.ask(request, stop, listener, within_s=within_s, most_tokens=most_tokens)
-
-    def close(self) -> None:
-        self._script.close()
 
 
 def test_what_goes_wrong_loses_that_candidate_and_nothing_else(start: Any, forks: Forks) -> None:
