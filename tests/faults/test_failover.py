@@ -132,7 +132,7 @@ def test_an_append_counts_only_once_a_replica_has_it(
 ) -> None:
     stop, signer = Stop(), Signer.load(tmp_path)
     journal, fence = owned(client, run_id, stop, signer)
-    group.replica().hang()
+    group.hang_replica()
     claimed = e.Claimed(attempt=1, fence=fence, worker="w", host="h")
     writing = threading.Thread(target=journal.append, args=(claimed,))
     writing.start()
@@ -155,7 +155,7 @@ def test_without_a_stop_an_append_that_no_replica_has_is_an_outage(
 ) -> None:
     journal = Writer(client, run_id, who="ann")
     journal.append(e.Steered(text="before"))
-    group.replica().hang()
+    group.hang_replica()
     with pytest.raises(RedisAwayError, match="isn't safe yet") as raised:
         journal.append(e.Steered(text="hello"))
     assert "replica" in raised.value.cause
@@ -191,7 +191,7 @@ def test_a_primary_that_is_cut_off_with_a_minority_takes_nothing(group: RedisGro
 def test_a_claim_that_a_fail_over_would_forget_gives_nobody_the_run(
     group: RedisGroup, client: Redis, run_id: str
 ) -> None:
-    group.replica().hang()
+    group.hang_replica()
     with pytest.raises(RedisAwayError):
         claim(client, run_id, 1, lease_seconds=LEASE_S)
 
@@ -199,9 +199,9 @@ def test_a_claim_that_a_fail_over_would_forget_gives_nobody_the_run(
 def test_a_lease_that_no_replica_knows_of_is_not_renewed(group: RedisGroup, client: Redis, run_id: str) -> None:
     stop, held = Stop(), threading.Event()
     _, fence = owned(client, run_id, stop)
-    with Lease(client, run_id, fence, lease_seconds=2.0, stop=stop), stop.holding(held.set, lambda: None):
-        group.replica().hang()
-        assert held.wait(2.0), "before the replica, as the primary, would give the run to somebody else"
+    with Lease(client, run_id, fence, lease_seconds=4.0, stop=stop), stop.holding(held.set, lambda: None):
+        group.hang_replica()
+        assert held.wait(4.0), "before the replica, as the primary, would give the run to somebody else"
         group.replica().hang(hung=False)
         stop.check()
     assert not stop.is_set
@@ -218,7 +218,7 @@ def test_a_keeper_judges_nobody_while_no_replica_answers(
     keeper.tick()
     time.sleep(2.1)
     client.hset(keys.record(run_id), "lease_until", 1)  # Its owner couldn't renew it.
-    group.replica().hang()
+    group.hang_replica()
     with pytest.raises(RedisAwayError):
         keeper.tick()
     assert client.hget(keys.record(run_id), "attempt") == b"1"

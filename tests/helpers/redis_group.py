@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "runs"
 DOWN_MS: Final = 1000
+_PATIENT_MS: Final = 60_000
 _UP_S: Final = 20.0
 _FAST: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
 
@@ -125,6 +126,13 @@ class RedisGroup:
     def wait_until_moved(self, before: Member) -> None:
         """Wait until no sentinel names `before` as the primary any more."""
         _until(lambda: all(int(self.told(one)["port"]) != before.port for one in self.sentinels))
+
+    def hang_replica(self) -> None:
+        """Have a replica answer nothing, and no sentinel call it down: the primary would go on alone then."""
+        for sentinel in self.sentinels:
+            with sentinel.client as client:
+                client.sentinel_set(SERVICE, "down-after-milliseconds", _PATIENT_MS)
+        self.replica().hang()
 
     def told(self, sentinel: Member) -> dict[str, Any]:
         """What a sentinel says of the primary."""
