@@ -115,6 +115,7 @@ class RunSpec(Value):
     `price` was given with the run, for a model without a known one: US dollars per million tokens of input, cached
     input and output. `unpriced` says that the run goes on without a price, and so without its money limit.
     `judge` is the model that rules on what no command can check, empty for none; `judge_always`: on all the rest, too.
+    `recall_tokens` is how much of long-term memory it's given at once, 0 for none.
     """
 
     task: str = Field(min_length=1, max_length=LONGEST_TASK)
@@ -137,6 +138,7 @@ class RunSpec(Value):
     judge: str = ""
     judge_always: bool = False
     approvals: Approvals = Approvals()
+    recall_tokens: int = Field(0, ge=0, le=50_000)
     priority: Priority = Priority.NORMAL
     requires: Requires = Requires()
 

@@ -120,6 +120,34 @@ class SetupSettings(_Frozen):
         )
 
 
+class LibrarySettings(_Frozen):
+    """Where long-term memory lies, and how much of it runs are given."""
+
+    dir: Path | None = None
+    """Directory of the library, a git repository; without it `library` in the state directory."""
+    remote: str | None = None
+    """Git URL that the library is shared through, with other hosts and teams: pulled before, pushed after a write."""
+    recall_tokens: int = Field(2_000, ge=0, le=50_000)
+    """Tokens of long-term memory that a run is given at its start, and by each search of its own; 0: none."""
+
+
+class DreamSettings(_Frozen):
+    """What the dream worker does with the library, and how often."""
+
+    days: float = Field(7.0, ge=0, le=365)
+    """How often each repository's library is gone through, in days; 0: only when somebody asks for it."""
+    commands: Literal["on", "off"] = "on"
+    """Whether commands that the library knows are run again, in a sealed container at the repository's head."""
+    seconds: int = Field(3600, ge=10)
+    """Longest time of one dream."""
+    keep: int = Field(200, ge=10, le=100_000)
+    """Entries of each kind that stay in view per repository; what is beyond is archived, the least useful first."""
+    model: str | None = None
+    """Model that words what was learned, as FAMILY/NAME; without it the dream asks none."""
+    money_usd: float = Field(0.5, ge=0, allow_inf_nan=False)
+    """US dollars that one dream may cost."""
+
+
 class ProjectFile(_Frozen):
     """`dreamdock.toml` of a repository, as committed at the base: it may narrow, never widen."""
 
@@ -185,6 +213,10 @@ class Settings(BaseSettings):
     """Shares, limits and budgets of users and teams; what the keepers' settings say counts."""
     approvals: Approvals = Approvals()
     """What needs a person's word; on a worker also for runs that were submitted with less."""
+    library: LibrarySettings = LibrarySettings()
+    """Long-term memory: where it lies, and how much of it runs are given."""
+    dream: DreamSettings = DreamSettings()
+    """How long-term memory is kept true and small."""
     setup: SetupSettings = SetupSettings()
     """What the set-up of runs may use on this worker."""
     signers: dict[str, SignerKey] = Field(default_factory=dict)
@@ -198,6 +230,11 @@ class Settings(BaseSettings):
     """What repositories and checkpoints may take on disk in GB; beyond it no new run is taken, others go on."""
     retention_days: float = Field(30.0, ge=1, le=36_500)
     """How long after a run's end its checkpoints are kept: to rewind, fork, and diff its steps."""
+
+    @property
+    def library_dir(self) -> Path:
+        """Return where the library lies."""
+        return self.library.dir or self.state_dir / "library"
 
     @property
     def stack_id(self) -> str:

@@ -54,6 +54,7 @@ class Status(StrEnum):
     STALE = "stale"  # It was so: its paths are gone, or its command fails.
     SUPERSEDED = "superseded"  # Another one took its place.
     QUARANTINED = "quarantined"  # From a tool, the web or a repository, and nobody has vouched for it.
+    ARCHIVED = "archived"  # More was known than the library keeps in view; nothing is deleted.
 
 
 class Origin(StrEnum):
@@ -143,7 +144,8 @@ class Entry(Value):
     """One entry of the library.
 
     `confidence` is from 0 to 1, `uses` counts the runs that were given it, `accepted` those of them whose work was
-    accepted. `supersedes` are the ids of those that it took the place of. `created` and `updated` are whole seconds.
+    accepted. `supersedes` are the ids of those that it took the place of. `command` is what can be run again to see
+    whether it still holds, empty for none. `created` and `updated` are whole seconds.
     """
 
     id: EntryId
@@ -162,6 +164,7 @@ class Entry(Value):
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=MOST)] = ()
     paths: Annotated[tuple[SeenPath, ...], Field(max_length=MOST)] = ()
     supersedes: Annotated[tuple[EntryId, ...], Field(max_length=MOST)] = ()
+    command: Annotated[str, StringConstraints(max_length=400), AfterValidator(_unspoilt)] = ""
 
     @model_validator(mode="after")
     def _a_project(self) -> Entry:
@@ -175,7 +178,7 @@ class Entry(Value):
 
     def scrubbed(self) -> Entry:
         """Return it without anything that looks like a credential."""
-        return self.changed(title=scrub(self.title), text=scrub(self.text))
+        return self.changed(title=scrub(self.title), text=scrub(self.text), command=scrub(self.command))
 
     def changed(self, **fields: object) -> Entry:
         """Return it with other values in some fields, checked as all are. Raises ValueError."""

@@ -26,6 +26,7 @@ _PAGE: Final = re.compile(
     rf"(?:  - run {_RUN} step \d{{1,9}}(?: commit [0-9a-f]{{4,64}})?\n){{0,100}})?"
     r"(?:paths:\n(?:  - [0-9A-Za-z_./][^\n\"#']{0,390}\n){1,100})?"
     rf"(?:supersedes:\n(?:  - {_ID}\n){{1,100}})?"
+    r"(?:command: [0-9A-Za-z_./][^\n\"'#]{0,390}\n)?"
     r"---\n(?:\n(?P<text>.*)\n)?\Z",
     re.DOTALL,
 )

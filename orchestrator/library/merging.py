@@ -76,6 +76,7 @@ def united(base: Entry | None, ours: Entry, theirs: Entry, *, ours_at: datetime,
     was = base or _Nothing
     result = told.changed(
         status=_least(base.status if base else None, ours.status, theirs.status),
+        command=_newest(base.command if base else None, newer.command, older.command),
         origin=_newest(base.origin if base else None, newer.origin, older.origin),
         confidence=_lower(base.confidence if base else None, ours.confidence, theirs.confidence),
         created=min(filter(None, (ours.created, theirs.created)), default=None),

@@ -69,6 +69,7 @@ def render(entry: Entry) -> str:
         *_list("evidence", [_told(one) for one in entry.evidence]),
         *_list("paths", [_seen(one) for one in entry.paths]),
         *_list("supersedes", entry.supersedes),
+        *([f"command: {_scalar(entry.command)}"] if entry.command else []),
         _FENCE,
     ]
     return "\n".join([*lines, "", entry.text, ""] if entry.text else [*lines, ""])

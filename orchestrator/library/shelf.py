@@ -110,11 +110,28 @@ class Shelf:
 
     # --- writing: one process at a time
 
-    def put(self, *entries: Entry, message: str, since: str = "") -> str:
+    def file(self, path: str, head: str = "") -> bytes | None:
+        """Return a file that isn't a page, at the head or at a former one; None where there is none."""
+        head = head or self.head()
+        with _told(self.root, "read"):
+            objects = self._objects()
+            node = find(objects, _tree(objects, head), os.fsencode(path)) if head else None
+            return objects.read(node.oid) if node is not None and f"{node.mode:o}" in _PLAIN else None
+
+    def put(
+        self,
+        *entries: Entry,
+        message: str,
+        since: str = "",
+        files: Mapping[str, bytes | None] | None = None,
+        who: str = _US,
+    ) -> str:
         """Write entries as one commit, all of them or none, and return it. What looks like a secret is left out.
 
         An entry takes the place of the one with its id. `since` is the head that they were read at: what somebody else
-        has changed of them since is merged, and nothing of it lost. Raises LibraryError, UnavailableError.
+        has changed of them since is merged, and nothing of it lost. `files` are what lies there beside, as it is, and
+        None removes, a page as well: git keeps what it was. `who` is the author, `NAME <ADDRESS>`. Raises LibraryError,
+        UnavailableError.
         """
         with self.writing() as objects:
             pages: dict[bytes, Node | None] = {}
@@ -125,10 +142,12 @@ class Shelf:
                 text = render(self._stamped(entry.scrubbed(), objects, base))
                 parse(text, path, known(path))  # It can be read back.
                 pages[os.fsencode(path)] = Node(FILE, objects.put(b"blob", text.encode()))
+            for path, data in (files or {}).items():
+                pages[os.fsencode(path)] = None if data is None else Node(FILE, objects.put(b"blob", data))
             tree = edited(objects, base, pages)
             if since:
                 tree = merged(objects, base, self.side(objects, head), Side(tree, self._now()))
-            return self.move(objects, tree, message) if tree != _tree(objects, head) else head
+            return self.move(objects, tree, message, who=who) if tree != _tree(objects, head) else head
 
     def adopt(self) -> str:
         """Make what people changed in the files a commit of theirs; return the head. Raises as `put` does."""
