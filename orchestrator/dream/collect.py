@@ -1,4 +1,7 @@
-"""What the runs of a project teach that ended since the last dream; one run's events at a time, so memory stays small."""
+"""What the runs of a project teach that ended since the last dream.
+
+One run's events are in memory at a time, and of each only what it taught stays.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Lesson(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What all of them taught, up to before `until_ms` of Redis's clock; `left` are runs that are for the next dream."""
+    """What all of them taught, up to before `until_ms` of Redis's clock; `left` runs are for the next dream."""
 
     lessons: Sequence[Lesson] = ()
     skipped: Sequence[Skipped] = ()

@@ -131,9 +131,7 @@ class Dreamer:
         files = {report.path: render(report).encode()}
         commit = self._shelf.put(*changed, message=_message(report), since=head, files=files)
         left_here = handed_on(self._shelf, None if away else url)
-        return report.model_copy(
-            update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))}
-        )
+        return report.model_copy(update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))})
 
     def _phases(self, batch: Batch, collected: Collected) -> Batch:
         """Return the batch as it's to be."""
@@ -170,7 +168,7 @@ class Dreamer:
         holdings = Holdings(self._settings)
         if self._project in holdings.store.projects() or holdings.remote is not None:
             return ""
-        return f"this host has no repository {self._project} any more, so nothing that is known of it can be seen to hold"
+        return f"this host has no repository {self._project} (any more), so nothing can be seen to hold or not"
 
     def _collect(self, begin: int, until: int, counted: int) -> Collected:
         over = time.monotonic() + self._settings.dream.seconds * _READING

@@ -88,7 +88,7 @@ def rfc(when: datetime) -> str:
 
 
 def render(report: Report) -> str:
-    """Return the report's file: front matter for programs, and below it what a person reads. Nothing secret is in it."""
+    """Return the report's file, without secrets: front matter for programs, and below it what a person reads."""
     front = {
         "project": report.project,
         "since": rfc(report.since) if report.since else "",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from orchestrator.dialogue import Value
 from orchestrator.dream.report import FOLDER, front
@@ -16,6 +15,8 @@ from orchestrator.library.page import PageError
 from sandbox.git import git
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestrator.library.shelf import Shelf
 
 _PLAIN: Final = ("project", "since", "until", "runs", "skipped", "reverted")
@@ -37,13 +38,17 @@ class Dreamt(Value):
     until: AwareDatetime
     runs: int = 0
     skipped: int = 0
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
     reverted: AwareDatetime | None = None
 
     @property
     def path(self) -> str:
         """Where its report lies."""
         return f"{FOLDER}/{self.project}/{self.name}.md"
+
+    def begins(self, which: str) -> bool:
+        """Whether its name or its commit begins so."""
+        return len(which) >= _SHORTEST and (self.name.startswith(which) or self.commit.startswith(which))
 
 
 class Touched(Value):
@@ -80,9 +85,7 @@ def dream_of(shelf: Shelf, project: str, which: str = _LAST) -> Dreamt:
     if which in {_LAST, "@-"}:
         found = known[int(which == "@-") :][:1]
     else:
-        found = [one for one in known if which == one.name] or [
-            one for one in known if len(which) >= _SHORTEST and (one.name.startswith(which) or one.commit.startswith(which))
-        ]
+        found = [one for one in known if which == one.name] or [one for one in known if one.begins(which)]
     if not found:
         what = "has no dream yet" if not known else f"has no dream {which[:60]}"
         raise NotFoundError(f"the library of {project} {what}", hint="dreamdock dream log")
