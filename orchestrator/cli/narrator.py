@@ -30,6 +30,7 @@ from orchestrator.cli.wording import (
     proposed,
     reached,
     rebuilt,
+    recalled,
     ruled,
     sealed,
     set_up,
@@ -152,6 +153,11 @@ class Narrator:
         if not body.system and body.text:
             return [_note(Text(f"told the model: {first_line(body.text)}", "dim"))]
         return []
+
+    def _recalled(self, _event: e.Event, body: e.Recalled) -> list[Line]:
+        if body.why == "start":
+            return [Line("memory", recalled(body), prose=True)]
+        return self._under_header([_note(Text.assemble("from memory: ", recalled(body)))])
 
     def _request_failed(self, _event: e.Event, body: e.RequestFailed) -> list[Line]:
         self._said.clear()
