@@ -34,7 +34,7 @@ _BEST: Final = 3
 _CANDIDATES: Final = 200
 _DAY_S: Final = 86_400
 _SHOWN_MOST: Final = 20
-MOST_PATHS: Final = 3
+_MOST_PATHS: Final = 3
 _LONGEST_RUN: Final = 40
 
 
@@ -151,8 +151,8 @@ def _told(entry: Entry, now: datetime, *, told_before: bool) -> str:
     head = f"[{entry.id}] {entry.kind}, {', '.join(_about(entry, now))}"
     if told_before:
         return f"{head}: as above"
-    paths = [one.path for one in entry.paths[:MOST_PATHS]]
-    more = [f"and {len(entry.paths) - MOST_PATHS} more"] if len(entry.paths) > MOST_PATHS else []
+    paths = [one.path for one in entry.paths[:_MOST_PATHS]]
+    more = [f"and {len(entry.paths) - _MOST_PATHS} more"] if len(entry.paths) > _MOST_PATHS else []
     about = f"Files: {', '.join([*paths, *more])}" if paths else ""
     return "\n".join([f"{head}:", fenced("\n".join(filter(None, (entry.title, lines(entry.text), about))))])
 
