@@ -125,8 +125,8 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 if isinstance(body, e.SetUp):
                     yield from (AuditEntry(**line, step=None, **told) for told in _installs(body))
             case e.Recalled(step=step, entries=entries):
-                for one in entries:
-                    text = f"{one.id} of {one.scope} {one.scope_id} is given: {one.title!r}"
+                for given in entries:
+                    text = f"{given.id} of {given.scope} {given.scope_id} is given: {given.title!r}"
                     yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")

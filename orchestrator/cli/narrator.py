@@ -155,9 +155,10 @@ class Narrator:
         return []
 
     def _recalled(self, _event: e.Event, body: e.Recalled) -> list[Line]:
+        failed = [_warning(visible(body.failure))] if body.failure else []
         if body.why == "start":
-            return [Line("memory", recalled(body), prose=True)]
-        return self._under_header([_note(Text.assemble("from memory: ", recalled(body)))])
+            return [*([Line("memory", recalled(body), prose=True)] if body.entries else []), *failed]
+        return self._under_header([_note(Text.assemble("from memory: ", recalled(body))), *failed])
 
     def _request_failed(self, _event: e.Event, body: e.RequestFailed) -> list[Line]:
         self._said.clear()

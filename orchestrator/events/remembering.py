@@ -20,7 +20,7 @@ class Recalled(Value):
     """An agent was given entries of the library: at its start, or by a call of the tool in `step`.
 
     `query` is what was looked for. `text` is what the model was shown, word for word, and so what it can't have found
-    out itself. `head` is the library's commit at the time, empty for none.
+    out itself. `head` is the library's commit at the time, empty for none. `failure` says why there may have been more.
     """
 
     type: Literal["recalled"] = "recalled"
@@ -30,3 +30,4 @@ class Recalled(Value):
     entries: tuple[Given, ...]
     text: str
     head: str = ""
+    failure: str = ""

@@ -44,7 +44,7 @@ _NONE: Final = "0" * 40
 _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
-_WAIT_S: Final = 60.0
+WAIT_S: Final = 60.0
 _ORPHANS_S: Final = 2.0
 _MOST_PACKS: Final = 50
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -62,13 +62,22 @@ class Shelf:
     """A library below one directory, made at the first write. Safe for several processes at once."""
 
     def __init__(
-        self, root: Path, *, person: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        root: Path,
+        *,
+        person: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wait_s: float = WAIT_S,
     ) -> None:
-        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows."""
+        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows.
+
+        Another process that writes is waited for `wait_s` seconds.
+        """
         self.root = root
         self.git_dir = root / ".git"
         self._person = person
         self._now = now
+        self._wait_s = wait_s
         self._files = EMPTY_TREE  # What the files are known to be, while this holds the library.
 
     # --- reading: from the last commit, without a lock
@@ -175,7 +184,7 @@ class Shelf:
         """Hold the library while the block runs, with all that people changed in its files committed."""
         with _told(self.root, "written"):
             self._make()
-            with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
+            with alone(self.git_dir / "dreamdock.lock", wait_s=self._wait_s):
                 self._refuse_under_way()
                 self._let_orphans_end()
                 objects = self._objects()
