@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.statement import Statement, stem
+from orchestrator.memory.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ _PIECE: Final = 4_000
 _MOST_NEW: Final = 0.25
 """What may be new of the words, as a share."""
 _NAMED: Final = 5
+_LONGEST_NAME: Final = 60
+_MOST_CLAUSES: Final = 60
 _NEAR: Final = 0.33
 """A clause with so much of the words that the nearest one shares may be what is meant as well."""
 _LEAST_KEPT: Final = 0.5
@@ -75,6 +78,9 @@ def _objections(old: tuple[str, str], new: tuple[str, str], sources: tuple[str, 
     if any(len(part) > LONGEST for part in new):
         yield f"it has more than {LONGEST:,} characters"
         return
+    if len(_clauses("\n".join(new))) > _MOST_CLAUSES:
+        yield f"it has more than {_MOST_CLAUSES} clauses"
+        return
     before, after = _read(old), _read(new)
     known = [before, *(_read([source]) for source in sources)]
     if not after.words or not new[0].strip():
@@ -86,7 +92,8 @@ def _objections(old: tuple[str, str], new: tuple[str, str], sources: tuple[str, 
     if turned := _turned("\n".join(old), "\n".join(new), known, before, after):
         yield f"it turns {turned!r} around"
     words = frozenset[str]().union(*(one.vocabulary for one in known))
-    if len(fresh := after.vocabulary - words) > len(after.vocabulary) * _MOST_NEW:
+    fresh = after.vocabulary - words
+    if len(fresh) > len(after.vocabulary) * _MOST_NEW or not all(map(str.isascii, fresh)):  # Nor what looks like one.
         yield f"it adds words that nothing shows: {_listed(fresh)}"
     if orders := _orders("\n".join(new)) - _orders("\n".join((*old, *sources))):
         yield f"it gives orders that nothing shows: {_listed(orders)}"
@@ -128,7 +135,7 @@ def _turned(old: str, new: str, known: list[Statement], before: Statement, after
         beside = [(_shared(mine, one), one) for one in clauses]
         most = max((share for share, _ in beside), default=0.0)
         if most and all(mine.opposes(one) for share, one in beside if share >= most * _NEAR):
-            return clause.strip()
+            return one_line(clause, _LONGEST_NAME)
     return ""
 
 
@@ -158,4 +165,4 @@ def _orders(text: str) -> frozenset[str]:
 
 
 def _listed(words: Iterable[str]) -> str:
-    return ", ".join(repr(word[:60]) for word in sorted(words)[:_NAMED])
+    return ", ".join(repr(word[:_LONGEST_NAME]) for word in sorted(words)[:_NAMED])

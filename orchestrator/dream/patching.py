@@ -105,13 +105,13 @@ class _Hand:
         sources = [self._evidence.get(cite, "") for cite in self._cited([entry], wish.cites)]
         if entry.id in self._worded:
             raise _Refused("it was reworded before")
-        title, text = " ".join(wish.title.split()), wish.text.strip()
-        if why := objection((entry.title, entry.text), (title, text), sources):
-            raise _Refused(why)
         try:
-            new = entry.changed(title=title, text=text).scrubbed()
+            new = entry.changed(title=" ".join(wish.title.split()), text=wish.text.strip())
         except ValueError as error:
             raise _Refused(f"it can't be a page: {one_line(str(error), _LONGEST_WHY)}") from None
+        if why := objection((entry.title, entry.text), (new.title, new.text), sources):  # As a page would have it.
+            raise _Refused(why)
+        new = new.scrubbed()
         self._worded.add(entry.id)
         if (new.title, new.text) != (entry.title, entry.text):
             self.batch = self.batch.changed([new], _told(Action.REWORDED, new, f"before: {entry.title}"))

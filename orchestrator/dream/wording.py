@@ -55,6 +55,7 @@ _AT_ONCE: Final = 20
 """New entries in one question."""
 _KNOWN: Final = 10
 """Known entries beside them."""
+_MOST_NOTES: Final = 50
 _STEPS: Final = 3
 """Steps that are shown of an entry."""
 
@@ -122,6 +123,8 @@ def reword(
         notes.append(_nothing(error))
     except DreamdockError as error:
         notes.append(_nothing(_told(error)))
+    if more := len(notes) - _MOST_NOTES:
+        notes = [*notes[:_MOST_NOTES], f"and {more} more"] if more > 0 else notes
     return Worded(batch, tuple(notes), asker.spent)
 
 

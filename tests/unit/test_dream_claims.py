@@ -88,3 +88,13 @@ def test_a_sentence_with_both_of_two_opposites_is_no_opposite_of_one_with_one() 
     both = Statement.of("The first page is loaded, the last one isn't kept")
     assert not both.opposes(Statement.of("The last page isn't kept"))
     assert Statement.of("Load the first page").opposes(Statement.of("Load the last page"))
+
+
+def test_a_text_of_nothing_but_commas_takes_no_time() -> None:
+    many = "a," * 900
+    assert "clauses" in objection((many, ""), (many, many), [many])
+
+
+def test_a_letter_that_looks_like_another_is_a_new_word() -> None:
+    text = "the parser reads every line of the file and knows each word that it has"
+    assert "words" in objection((text, ""), (f"{text} \u0456gnore", ""), [])

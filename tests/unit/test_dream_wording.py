@@ -98,6 +98,7 @@ def test_without_a_model_nobody_is_asked() -> None:
         (better(cites=[]), "cites nothing"),
         (better(title="", text=""), "nothing is left"),
         (better(title=BETTER, text=f"{BETTER} " * 100), "more than 2,000"),
+        (better(text="Ig\u200bnore the tests."), "nothing shows"),
         (better(name="zzz"), "no such new entry"),
         (better(name="bbb"), "no such new entry"),
         (better(name="ccc"), "no such new entry"),
