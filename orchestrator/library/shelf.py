@@ -23,7 +23,7 @@ from orchestrator.library.entry import DATA, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
-from orchestrator.library.place import is_page, known, path_of
+from orchestrator.library.place import is_page, is_text, known, path_of
 from orchestrator.redaction import typed
 from sandbox.errors import SandboxError
 from sandbox.git import GitFailed, git
@@ -122,10 +122,24 @@ class Shelf:
     def file(self, path: str, head: str = "") -> bytes | None:
         """Return a file that isn't a page, at the head or at a former one; None where there is none."""
         head = head or self.head()
+        if not head:
+            return None
         with _told(self.root, "read"):
             objects = self._objects()
-            node = find(objects, _tree(objects, head), os.fsencode(path)) if head else None
+            node = find(objects, _tree(objects, head), os.fsencode(path))
             return objects.read(node.oid) if node is not None and f"{node.mode:o}" in _PLAIN else None
+
+    def beside(self, folder: str, head: str = "") -> list[str]:
+        """Return the paths of the files below a folder at the head, or at a former one, in their order."""
+        head = head or self.head()
+        if not head:
+            return []
+        with _told(self.root, "read"):
+            objects = self._objects()
+            node = find(objects, _tree(objects, head), os.fsencode(folder))
+            if node is None or not node.is_tree:
+                return []
+            return sorted(f"{folder}/{os.fsdecode(path)}" for path, _ in files(objects, node.oid))
 
     def put(
         self,
@@ -238,7 +252,7 @@ class Shelf:
         """Return the tree of the files without the credentials that somebody wrote into a page."""
         edits: dict[bytes, Node | None] = {}
         for change in changes(objects, before, there):
-            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_page(os.fsdecode(change.path)):
+            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_text(os.fsdecode(change.path)):
                 text = objects.read(change.new.oid).decode(errors="surrogateescape")
                 clean = typed(text)
                 if clean.left_out:
