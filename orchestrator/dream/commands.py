@@ -25,6 +25,7 @@ _NEVER_RAN: Final = {126, 127}
 """What a shell says where there is no such program, or it can't be started."""
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
+_TOO_LATE: Final = "the dream's time was up"
 _LONGEST: Final = 200
 
 
@@ -58,7 +59,9 @@ def tried(
     called wrong. Raises Stopped.
     """
     done, why = 0, "commands aren't tried: dream.commands is off"
-    if repo.sealing is not None:
+    if not repo.seconds_left:
+        why = _TOO_LATE
+    elif repo.sealing is not None:
         try:
             with repo.sealing.ready(stop, repo.seconds_left) as fresh:
                 for command in commands[:MOST]:
@@ -90,7 +93,7 @@ def _tried(
 def _once(command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop) -> Tried:
     most = min(repo.command_seconds, repo.seconds_left)
     if not most:
-        return Tried(Holds.UNKNOWN, "the dream's time was up")
+        return Tried(Holds.UNKNOWN, _TOO_LATE)
     try:
         with fresh() as box:
             result = box.run(command, timeout_s=most)
