@@ -49,7 +49,7 @@ def tried(
     commands: Sequence[str],
     repo: Verifier,
     stop: Stop,
-    progress: Callable[[str], None],
+    tell: Callable[[int, int], None],
     *,
     failing: Collection[str] = (),
 ) -> Iterator[tuple[str, Tried]]:
@@ -65,7 +65,7 @@ def tried(
         try:
             with repo.sealing.ready(stop, repo.seconds_left) as fresh:
                 for command in commands[:MOST]:
-                    progress(f"command {done + 1} of {min(len(commands), MOST)}: {one_line(command, 60)}")
+                    tell(done, min(len(commands), MOST))
                     result = _tried(command, fresh, repo, stop, again=command not in failing)
                     done += 1
                     yield command, result

@@ -378,10 +378,10 @@ def test_there_is_an_end_to_commands_and_to_time(repo: Repo) -> None:
     repo.commit({"a.py": "a"})
     table = Table(**{f"c{number}": 0 for number in range(50)})
     given = batch_of(*(entry(f"e{number:02}x", command=f"c{number}", confidence=1.0) for number in range(50)))
-    said: list[str] = []
-    found = verify(given, at_head(repo, table), progress=said.append)
-    assert len(table.ran) == len(said) == MOST
-    assert said[0] == "command 1 of 20: c0"
+    said: list[tuple[int, int]] = []
+    found = verify(given, at_head(repo, table), tell=lambda *told: said.append(told))
+    assert len(table.ran) == MOST
+    assert said == [(number, MOST) for number in range(MOST)]
     assert f"a dream tries {MOST} commands" in found.notes[0]
     late = verify(given, at_head(repo, Table(), seconds=0))
     assert (late.entries, late.changes) == (given.entries, ())
@@ -393,11 +393,11 @@ def test_a_stop_ends_it(repo: Repo) -> None:
     stop = Stop()
     table = Table(a=0, b=0)
 
-    def heard(_text: str) -> None:
+    def heard(_done: int, _of: int) -> None:
         stop.set("asked")
 
     with pytest.raises(Stopped):
-        verify(batch_of(entry(command="a")), at_head(repo, Killed(table, stop)), stop=stop, progress=heard)
+        verify(batch_of(entry(command="a")), at_head(repo, Killed(table, stop)), stop=stop, tell=heard)
 
 
 class Killed(Table):
