@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def dreams(settings: Settings) -> HostCheck:
-    """Tell the last dream of those that failed, else of all; wrong where one failed, or nobody takes what is enqueued."""
+    """Tell the last dream of those that failed, else of all; wrong where one failed, or nobody takes any."""
     with connect(redis_url(settings)) as client:
         last, now = last_dreams(client), index.now_ms(client)
         alive = presence.alive(client, DREAM_QUEUE)
