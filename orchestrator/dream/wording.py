@@ -6,6 +6,7 @@ says why.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import closing
@@ -22,7 +23,7 @@ from orchestrator.dream.patching import may_word, patched
 from orchestrator.dream.statement import Statement
 from orchestrator.errors import DreamdockError, ModelError, UsageError
 from orchestrator.events import Spent
-from orchestrator.library.entry import Entry
+from orchestrator.library.entry import Entry, EntryKind
 from orchestrator.memory.plain import fenced, one_line
 from orchestrator.models import catalog, open_model
 from orchestrator.models.port import OutOfTime
@@ -83,16 +84,25 @@ def opened(settings: Settings) -> Model:
 
 
 def worded(
-    settings: Settings, batch: Batch, fresh: Collection[str], evidence: Mapping[Cite, str], stop: Stop
+    settings: Settings,
+    batch: Batch,
+    fresh: Collection[str],
+    evidence: Mapping[Cite, str],
+    stop: Stop,
+    *,
+    seconds: float = math.inf,
 ) -> Worded:
-    """Have the new entries of a batch worded by the model of the settings, where there is one. Raises Stopped alone."""
+    """Have the new entries of a batch worded by the model of the settings, where there is one. Raises Stopped alone.
+
+    It takes at most `seconds`, 15 minutes, and a quarter of a dream's longest time.
+    """
     if settings.dream.model is None:
         return Worded(batch)
     try:
         model = opened(settings)
     except DreamdockError as error:
         return Worded(batch, (_nothing(_told(error)),))
-    seconds = min(_SECONDS, settings.dream.seconds / 2)
+    seconds = min(seconds, _SECONDS, settings.dream.seconds / 4)
     with closing(model):
         return reword(batch, fresh, evidence, model, stop, money_usd=settings.dream.money_usd, seconds=seconds)
 
@@ -178,7 +188,9 @@ class _Asker:
 
 
 def _fits(entry: Entry) -> bool:
-    return may_word(entry) and bool(entry.evidence) and len(entry.text) <= LONGEST_TEXT
+    """Whether there is something to be worded; a command is what it is."""
+    told = entry.kind is not EntryKind.COMMAND and len(entry.text) <= LONGEST_TEXT
+    return told and bool(entry.evidence) and may_word(entry)
 
 
 def _parts(entries: Iterable[Entry], evidence: Mapping[Cite, str], prompt_limit: int) -> Iterator[tuple[Entry, ...]]:
