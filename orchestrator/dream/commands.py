@@ -26,6 +26,7 @@ _NEVER_RAN: Final = {126, 127}
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
 _LONGEST: Final = 200
+_OFF: Final = "commands aren't tried: dream.commands is off"
 
 
 class Holds(StrEnum):
@@ -38,10 +39,13 @@ class Holds(StrEnum):
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a command, and why: the last line that it printed where it failed."""
+    """What came of a command, and why, or what it printed last."""
 
     holds: Holds
     why: str = ""
+
+
+_OVER: Final = Tried(Holds.UNKNOWN, "the dream's time was up")
 
 
 def tried(
@@ -57,7 +61,7 @@ def tried(
     One that fails is tried once more, but for those in `failing`, of which it's known: who fails only sometimes isn't
     called wrong. Raises Stopped.
     """
-    done, why = 0, "commands aren't tried: dream.commands is off"
+    done, why = 0, _OFF
     if repo.sealing is not None:
         try:
             with repo.sealing.ready(stop, repo.seconds_left) as fresh:
@@ -74,6 +78,28 @@ def tried(
         yield command, Tried(Holds.UNKNOWN, why)
 
 
+def in_order(commands: Sequence[str], repo: Verifier, stop: Stop) -> Tried:
+    """Return what comes of commands one after the other in one workspace; the first that doesn't hold says it for all.
+
+    Raises Stopped.
+    """
+    if repo.sealing is None:
+        return Tried(Holds.UNKNOWN, _OFF)
+    if not repo.seconds_left:
+        return _OVER
+    came = Tried(Holds.UNKNOWN, "it has no command")
+    try:
+        with repo.sealing.ready(stop, repo.seconds_left) as fresh, fresh() as box:
+            for command in commands:
+                came = _ran(command, box, repo)
+                if came.holds is not Holds.YES:
+                    return Tried(came.holds, f"`{one_line(command, _LONGEST)}`: {came.why}")
+    except SandboxError as error:
+        stop.check()
+        return Tried(Holds.UNKNOWN, _words(error))
+    return came
+
+
 def _tried(
     command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop, *, again: bool
 ) -> Tried:
@@ -88,18 +114,22 @@ def _tried(
 
 
 def _once(command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop) -> Tried:
-    most = min(repo.command_seconds, repo.seconds_left)
-    if not most:
-        return Tried(Holds.UNKNOWN, "the dream's time was up")
+    if not repo.seconds_left:
+        return _OVER
     try:
         with fresh() as box:
-            result = box.run(command, timeout_s=most)
+            return _ran(command, box, repo)
     except (ChannelLost, WorkspaceFull) as error:  # It may be the command's own doing: the next one isn't to blame.
         stop.check()
         return Tried(Holds.UNKNOWN, _words(error))
-    if result.timed_out:
-        return Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
-    return _judged(command, result)
+
+
+def _ran(command: str, box: Box, repo: Verifier) -> Tried:
+    most = min(repo.command_seconds, repo.seconds_left)
+    if not most:
+        return _OVER
+    result = box.run(command, timeout_s=most)
+    return Tried(Holds.UNKNOWN, f"no end after {most:.0f} s") if result.timed_out else _judged(command, result)
 
 
 def _judged(command: str, result: CommandResult) -> Tried:
@@ -109,7 +139,7 @@ def _judged(command: str, result: CommandResult) -> Tried:
         return Tried(Holds.UNKNOWN, f"the sandbox doesn't have it: {_last_line(result)}")
     if result.exit_code:
         return Tried(Holds.NO, ": ".join(filter(None, (f"exit code {result.exit_code}", _last_line(result)))))
-    return Tried(Holds.YES)
+    return Tried(Holds.YES, _last_line(result))
 
 
 def _in_repository(command: str) -> bool:

@@ -11,11 +11,12 @@ import pytest
 from repos import Repo
 
 from orchestrator.dream.batch import Action, Batch
+from orchestrator.dream.commands import Holds, Tried, in_order
 from orchestrator.dream.verifier import Verifier
 from orchestrator.dream.verify import verify
 from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, SeenPath
 from orchestrator.stop import Stop
-from sandbox.errors import SandboxError
+from sandbox.errors import ChannelLost, SandboxError
 from sandbox.spec import CommandResult
 
 if TYPE_CHECKING:
@@ -108,3 +109,33 @@ def test_a_renamed_file_takes_its_new_name_and_the_head(repo: Repo) -> None:
     (change,) = found.changes
     assert (change.action, change.why) == (Action.MOVED, "conf.py is settings.py now")
     assert verify(Batch(found.entries), at_head(repo)) == Batch(found.entries), "once more changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("ends", "came", "ran"),
+    [
+        ({"make lint": 0, "make test": 0}, Tried(Holds.YES), 2),
+        ({"make lint": 0, "make test": 2}, Tried(Holds.NO, "`make test`: exit code 2: AssertionError: no"), 2),
+        ({"make lint": 2}, Tried(Holds.NO, "`make lint`: exit code 2: AssertionError: no"), 1),
+        ({"make lint": "hangs"}, Tried(Holds.UNKNOWN, "`make lint`: no end after 300 s"), 1),
+        ({"make lint": ChannelLost("the sandbox is gone")}, Tried(Holds.UNKNOWN, "the sandbox is gone"), 1),
+    ],
+)
+def test_commands_are_tried_in_one_workspace_in_their_order(
+    repo: Repo, ends: dict[str, Any], came: Tried, ran: int
+) -> None:
+    repo.commit({"a": "a\n"})
+    table = Table()
+    table.ends = ends
+    assert in_order(("make lint", "make test"), at_head(repo, table), Stop()) == came
+    assert len(table.ran) == ran
+
+
+def test_commands_that_cant_be_tried_are_unknown(repo: Repo) -> None:
+    repo.commit({"a": "a\n"})
+    assert in_order(("make",), at_head(repo), Stop()).why == "commands aren't tried: dream.commands is off"
+    assert in_order(("make",), at_head(repo, Table(make=0), seconds=-1.0), Stop()).holds is Holds.UNKNOWN
+    assert in_order((), at_head(repo, Table()), Stop()) == Tried(Holds.UNKNOWN, "it has no command")
+    unready = Table()
+    unready.unready = ChannelLost("there is no engine")
+    assert in_order(("make",), at_head(repo, unready), Stop()) == Tried(Holds.UNKNOWN, "there is no engine")
