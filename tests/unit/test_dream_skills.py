@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from deeds import Told
 
 from orchestrator import events as e
 from orchestrator.dream import skills as dreamt
@@ -18,7 +19,6 @@ from orchestrator.library.entry import Evidence
 from orchestrator.library.shelf import Shelf
 from orchestrator.library.skill import SkillStatus, parse
 from orchestrator.runs import Outcome
-from tests.unit.test_dream_extract import Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
