@@ -25,8 +25,9 @@ _NEVER_RAN: Final = {126, 127}
 """What a shell says where there is no such program, or it can't be started."""
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
-_LONGEST: Final = 200
 _OFF: Final = "commands aren't tried: dream.commands is off"
+_TOO_LATE: Final = "the dream's time was up"
+_LONGEST: Final = 200
 
 
 class Holds(StrEnum):
@@ -45,14 +46,11 @@ class Tried:
     why: str = ""
 
 
-_OVER: Final = Tried(Holds.UNKNOWN, "the dream's time was up")
-
-
 def tried(
     commands: Sequence[str],
     repo: Verifier,
     stop: Stop,
-    progress: Callable[[str], None],
+    tell: Callable[[int, int], None],
     *,
     failing: Collection[str] = (),
 ) -> Iterator[tuple[str, Tried]]:
@@ -62,11 +60,13 @@ def tried(
     called wrong. Raises Stopped.
     """
     done, why = 0, _OFF
-    if repo.sealing is not None:
+    if not repo.seconds_left:
+        why = _TOO_LATE
+    elif repo.sealing is not None:
         try:
             with repo.sealing.ready(stop, repo.seconds_left) as fresh:
                 for command in commands[:MOST]:
-                    progress(f"command {done + 1} of {min(len(commands), MOST)}: {one_line(command, 60)}")
+                    tell(done, min(len(commands), MOST))
                     result = _tried(command, fresh, repo, stop, again=command not in failing)
                     done += 1
                     yield command, result
@@ -78,58 +78,61 @@ def tried(
         yield command, Tried(Holds.UNKNOWN, why)
 
 
-def in_order(commands: Sequence[str], repo: Verifier, stop: Stop) -> Tried:
-    """Return what comes of commands one after the other in one workspace; the first that doesn't hold says it for all.
+def in_turn(commands: Sequence[str], repo: Verifier, stop: Stop) -> Tried:
+    """Try commands one after the other in one workspace, up to the first that doesn't pass, and say what came of it.
 
     Raises Stopped.
     """
     if repo.sealing is None:
         return Tried(Holds.UNKNOWN, _OFF)
-    if not repo.seconds_left:
-        return _OVER
-    came = Tried(Holds.UNKNOWN, "it has no command")
     try:
-        with repo.sealing.ready(stop, repo.seconds_left) as fresh, fresh() as box:
-            for command in commands:
-                came = _ran(command, box, repo)
-                if came.holds is not Holds.YES:
-                    return Tried(came.holds, f"`{one_line(command, _LONGEST)}`: {came.why}")
+        with repo.sealing.ready(stop, repo.seconds_left) as fresh:
+            return _once(commands, fresh, repo, stop)
     except SandboxError as error:
         stop.check()
         return Tried(Holds.UNKNOWN, _words(error))
-    return came
 
 
 def _tried(
     command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop, *, again: bool
 ) -> Tried:
     """Try one command. Raises SandboxError where the next one wouldn't be told, either."""
-    if REDACTED in command:
-        return Tried(Holds.UNKNOWN, "a credential was left out of it")
-    first = _once(command, fresh, repo, stop)
+    first = _once([command], fresh, repo, stop)
     if first.holds is Holds.NO and again:
-        second = _once(command, fresh, repo, stop)
+        second = _once([command], fresh, repo, stop)
         return second if second.holds is not Holds.YES else Tried(Holds.UNKNOWN, f"it fails sometimes: {first.why}")
     return first
 
 
-def _once(command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop) -> Tried:
-    if not repo.seconds_left:
-        return _OVER
+def _once(
+    commands: Sequence[str], fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop
+) -> Tried:
+    if any(REDACTED in command for command in commands):
+        return Tried(Holds.UNKNOWN, "a credential was left out of it")
     try:
         with fresh() as box:
-            return _ran(command, box, repo)
+            came = Tried(Holds.UNKNOWN, "it has no command")
+            for came in _each(commands, box, repo):
+                if came.holds is not Holds.YES:
+                    break
+            return came
     except (ChannelLost, WorkspaceFull) as error:  # It may be the command's own doing: the next one isn't to blame.
         stop.check()
         return Tried(Holds.UNKNOWN, _words(error))
 
 
-def _ran(command: str, box: Box, repo: Verifier) -> Tried:
-    most = min(repo.command_seconds, repo.seconds_left)
-    if not most:
-        return _OVER
-    result = box.run(command, timeout_s=most)
-    return Tried(Holds.UNKNOWN, f"no end after {most:.0f} s") if result.timed_out else _judged(command, result)
+def _each(commands: Sequence[str], box: Box, repo: Verifier) -> Iterator[Tried]:
+    for command in commands:
+        most = min(repo.command_seconds, repo.seconds_left)
+        result = box.run(command, timeout_s=most) if most else None
+        if result is None:
+            came = Tried(Holds.UNKNOWN, _TOO_LATE)
+        elif result.timed_out:
+            came = Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
+        else:
+            came = _judged(command, result)
+        which = f"`{one_line(command, _LONGEST)}`: " if len(commands) > 1 else ""
+        yield Tried(came.holds, f"{which}{came.why}")
 
 
 def _judged(command: str, result: CommandResult) -> Tried:
@@ -139,7 +142,7 @@ def _judged(command: str, result: CommandResult) -> Tried:
         return Tried(Holds.UNKNOWN, f"the sandbox doesn't have it: {_last_line(result)}")
     if result.exit_code:
         return Tried(Holds.NO, ": ".join(filter(None, (f"exit code {result.exit_code}", _last_line(result)))))
-    return Tried(Holds.YES, _last_line(result))
+    return Tried(Holds.YES, _last_line(result) or "it printed nothing")
 
 
 def _in_repository(command: str) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.library.shelf import Shelf
 
     TryOut = Callable[[Sequence[str]], Tried]
-    """Runs commands one after the other in one sealed container at the repository's head: `commands.in_order`."""
+    """Runs commands one after the other in one sealed container at the repository's head: `commands.in_turn`."""
 
 
 MOST: Final = 5

@@ -179,7 +179,7 @@ _PLAIN: Final = ("renew", "archive", "restore", "forget")
 _QUEUEING: Final = (
     *("create", "append", "reserve", "claim", "deadlines"),
     *("dispatch", "waiting", "beat", "repair", "adopt"),
-    *("dream_hold", "dream_free", "dream_note"),
+    *("dream_hold", "dream_free", "dream_note", "dream_enqueue", "dream_mark"),
 )
 
 

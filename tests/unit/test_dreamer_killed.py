@@ -1,4 +1,4 @@
-"""Dreams that are killed in each phase, real processes by SIGKILL; two at once; and libraries that aren't as they should be."""
+"""Dreams killed in each phase, real processes by SIGKILL; two at once; libraries that aren't as they should be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +23,7 @@ from sandbox.git import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from redis import Redis
 
@@ -33,12 +34,12 @@ CHILD = textwrap.dedent(
     from orchestrator.journal.connection import connect
     from orchestrator.settings import Settings
 
-    url, settings, project, phase = sys.argv[1:]
+    url, settings, project, phase, seconds = sys.argv[1:]
 
     def stay(progress):
         if progress.phase == phase:
             print(progress.phase, flush=True)
-            time.sleep(600)
+            time.sleep(float(seconds))
 
     with connect(url) as client:
         Dreamer(client, Settings.model_validate_json(settings), project).dream(progress=stay)
@@ -57,18 +58,24 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
 
+def killed(project: Project, url: str, phase: Phase, *, stays_s: float, after_s: float) -> None:
+    """Have a process dream, and kill it some seconds after it said that it's in this phase, where it stays for some."""
+    what = (project.settings.model_dump_json(), project.id, phase, str(stays_s))
+    with subprocess.Popen([sys.executable, "-c", CHILD, url, *what], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().strip() == phase
+        time.sleep(after_s)
+        child.send_signal(signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL or (not stays_s and child.returncode == 0)
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_killed_in_any_phase_the_library_is_as_it_was(project: Project, redis_server: str, phase: Phase) -> None:
     project.run(DECISION)
     first = project.dream()
     before = files(project.shelf.root)
     project.run("Dates are kept in UTC")
-    argv = [sys.executable, "-c", CHILD, redis_server, project.settings.model_dump_json(), project.id, phase]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline().strip() == phase
-        child.send_signal(signal.SIGKILL)
-    assert child.returncode == -signal.SIGKILL
+    killed(project, redis_server, phase, stays_s=600, after_s=0)
     assert (project.shelf.head(), files(project.shelf.root)) == (first.commit, before)
     with pytest.raises(UnavailableError, match="somebody else dreams"):
         project.dream()
@@ -83,14 +90,8 @@ def test_killed_at_any_moment_of_the_commit_it_is_there_whole_or_not_at_all(
 ) -> None:
     for number in range(6):
         project.run(f"Rule {number}: the module m{number}.py belongs to team {number}")
-        argv = [sys.executable, "-c", CHILD, redis_server, project.settings.model_dump_json(), project.id, "none"]
         before = project.shelf.head()
-        child = subprocess.Popen(argv)
-        try:
-            child.wait(0.55 + 0.04 * number)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        killed(project, redis_server, Phase.COMMIT, stays_s=0, after_s=0.01 * number)
         project.client.delete(keys.DREAMING)
         project.dream()
         names = [title for title in project.entries if title.startswith("Rule")]
