@@ -185,7 +185,7 @@ class _Dream:
         return max(round(last.timestamp() * 1000) if last else 0, dreams.seen(self._client, self._project))
 
     def _repository(self) -> tuple[Verifier | None, str]:
-        """Return what entries are verified against, and why nothing can be said of the project here; empty for no reason.
+        """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).
 
         One without a run that is known any more has nothing to be verified against, and nothing new.
         """

@@ -65,7 +65,7 @@ class Pipeline:
         if self.settings.dream.model is not None and not self.rehearsed:
             batch = self._worded(batch, batch.entries.keys() - known, collected)
         self.tell(Progress(Phase.VERIFY))
-        batch = verify(batch, self._repo, stop=self.stop, progress=self._at)
+        batch = verify(batch, self._repo, stop=self.stop, tell=self._tried)
         self.tell(Progress(Phase.RESOLVE))
         batch = resolve(batch, now)
         self.tell(Progress(Phase.COMPRESS))
@@ -87,8 +87,8 @@ class Pipeline:
             return self.repo
         return replace(self.repo, sealing=_Rehearsed())
 
-    def _at(self, what: str) -> None:
-        self.tell(Progress(Phase.VERIFY, what=what))
+    def _tried(self, done: int, of: int) -> None:
+        self.tell(Progress(Phase.VERIFY, done, of, "commands" if of else ""))
 
 
 class _Rehearsed:
