@@ -44,6 +44,9 @@ _LONGEST_TRIED: Final = 300
 _MOST_RUNS: Final = 5
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _WORDS: Final = 3
+_FLAG: Final = re.compile(r"(?<!\S)-\S*")
+_STARTERS: Final = frozenset({"python", "python3", "bash", "sh", "run", "exec", "npx", "uv", "poetry"})
+"""Words of a command that say how it's started, and not what it does."""
 
 
 class Found(NamedTuple):
@@ -162,10 +165,16 @@ def _within(one: Sequence[str], more: Sequence[str]) -> bool:
 
 
 def _name(commands: Sequence[str], taken: set[str]) -> str:
-    words = ["-".join(_WORD.findall(command.lower())[:_WORDS]) for command in commands]
+    words = ["-".join(_telling(command)[:_WORDS]) for command in commands]
     name = "-then-".join(filter(None, words))[: LONGEST_NAME - 3].strip("-") or "workflow"
     numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     return next(one for one in numbered if one not in taken)
+
+
+def _telling(command: str) -> list[str]:
+    """Return the words of a command that say what it does, all of them where there are no others."""
+    words = _WORD.findall(_FLAG.sub(" ", command.lower()))
+    return [word for word in words if word not in _STARTERS] or words
 
 
 def _skill(project: str, name: str, commands: Sequence[str], behind: Sequence[Workflow], now: datetime) -> Skill:

@@ -134,6 +134,10 @@ def test_only_the_longest_of_what_is_shared_is_proposed_and_few() -> None:
 
 
 def test_names_are_short_and_each_once() -> None:
+    (plain,) = propose(
+        PROJECT, [flow(run, "python3 -m till.examples", "pytest -q -x") for run in ("r1", "r2")], [], NOW
+    )
+    assert plain.name == "till-examples-then-pytest"
     flows = [flow(run, "make " + "very-long-" * 8, "make Ünïcode") for run in ("r1", "r2")]
     (first,) = propose(PROJECT, flows, [], NOW)
     assert len(first.name) <= 64
