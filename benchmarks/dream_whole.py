@@ -21,7 +21,6 @@ from orchestrator.dream.resolve import resolve
 from orchestrator.library.entry import Status
 
 if TYPE_CHECKING:
-
     from benchmarks.dream_cases import Cases, Raw
     from orchestrator.dream.finding import Finding
     from orchestrator.library.entry import Entry
