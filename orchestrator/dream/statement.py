@@ -92,6 +92,11 @@ class Statement:
         both = {kind for kind, _ in self.opposed & other.opposed}
         return kinds != both or (self.denials - other.denials) % 2 == 1
 
+    def sides_beyond(self, other: Statement) -> set[str]:
+        """Return the words with an opposite of which the other has none: there they are words as all are."""
+        theirs = dict(other.opposed)
+        return {word for kind, word in self.opposed if kind not in theirs and word not in _words().light}
+
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""
