@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.dream.batch import Action, Change, Phase
 from orchestrator.dream.commands import Holds, tried
 from orchestrator.dream.paths import Fate, Followed
-from orchestrator.dream.symbols import fate, symbols
+from orchestrator.dream.symbols import present, symbols
 from orchestrator.library.entry import DATA, EntryKind, SeenPath, Status
 from orchestrator.stop import Stop
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -29,7 +30,6 @@ CONFIRMED: Final = 0.9
 DOUBTED: Final = 0.3
 """How far something is believed at most that names code which isn't there any more."""
 _LOOKED_AT: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED, Status.STALE})
-_MOST_SYMBOLS: Final = 300
 _NAMED: Final = 5
 """Of several entries or files that one line of the report is about, so many are named."""
 
@@ -125,24 +125,40 @@ class _Verifying:
 
     def symbols(self) -> None:
         """Look for the code that entries name; what has a command was told by that."""
-        names = {PurePosixPath(path).name for path in self.repo.history.files or ()}
-        known: dict[tuple[str, str], Fate] = {}
-        for entry in self.entries.values():
+        files = {PurePosixPath(path).name for path in self.repo.history.files or ()}
+        named = {
+            entry.id: [name for name in symbols(f"{entry.title}\n{entry.text}") if name not in files]
+            for entry in self.entries.values()
             # A decision stays one when what it did away with is gone.
-            if entry.command or entry.kind is EntryKind.DECISION or entry.status is Status.STALE:
-                continue
-            asked = [name for name in symbols(f"{entry.title}\n{entry.text}") if name not in names]
-            anchor = self._anchor(entry) if asked else ""
-            for name in asked if anchor else ():
-                if (name, anchor) not in known:
-                    self.stop.check()
-                    if len(known) >= _MOST_SYMBOLS or not self.repo.seconds_left:
-                        self._untold(entry, "the code that it names wasn't looked for: there was too much of it")
-                        break
-                    self.tell(0, 0)
-                    known[name, anchor] = fate(self.repo.git_dir, name, anchor, self.repo.head)
-            if gone := [name for name in asked if known.get((name, anchor)) is Fate.GONE]:
-                self._doubt(entry, f"no longer in the repository: {_listed(gone)}")
+            if not entry.command and entry.kind is not EntryKind.DECISION and entry.status is not Status.STALE
+        }
+        here = self._present(dict.fromkeys(name for names in named.values() for name in names), self.repo.head)
+        lost: dict[str, list[tuple[str, str]]] = {}
+        for entry_id, names in named.items():
+            if here is None and names:
+                self._untold(self.entries[entry_id], "git doesn't tell of the code that it names")
+            elif missing := [name for name in names if name not in (here or ())]:
+                anchor = self._anchor(self.entries[entry_id])
+                lost.setdefault(anchor, []).extend((entry_id, name) for name in missing)
+        gone: dict[str, list[str]] = {}
+        for anchor in lost.keys() - {"", self.repo.head}:  # What isn't in the commit that it was seen at, isn't gone.
+            then = self._present(dict.fromkeys(name for _, name in lost[anchor]), anchor)
+            for entry_id, name in lost[anchor]:
+                if name in (then or ()):
+                    gone.setdefault(entry_id, []).append(name)
+        for entry_id in sorted(gone):
+            self._doubt(self.entries[entry_id], f"no longer in the repository: {_listed(gone[entry_id])}")
+
+    def _present(self, names: Collection[str], commit: str) -> set[str] | None:
+        """Return those of some names that a commit has; None where git doesn't say, or there is no time for it."""
+        if not names:
+            return set()
+        self.stop.check()
+        self.tell(0, 0)
+        try:
+            return present(self.repo.git_dir, names, commit) if self.repo.seconds_left else None
+        except SandboxError:
+            return None
 
     def notes(self) -> list[str]:
         """Return what couldn't be told, a line for each reason."""
