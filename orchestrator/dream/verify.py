@@ -79,27 +79,21 @@ class _Verifying:
 
     def paths(self) -> None:
         """Follow every file that isn't where it was."""
-        wanted: dict[str, set[str]] = {}
-        anchors: dict[tuple[str, SeenPath], str] = {}
         files = self.repo.history.files or frozenset()
-        with_paths = [one for one in self.entries.values() if one.paths]
-        for entry in with_paths:
+        elsewhere: dict[str, list[tuple[str, SeenPath]]] = {}
+        for entry in self.entries.values():
             for seen in entry.paths:
                 if seen.path not in files:
                     self.stop.check()
-                    anchor = self._anchor(entry, seen.commit)
-                    anchors[entry.id, seen] = anchor
-                    wanted.setdefault(anchor, set()).add(seen.path)
-        found: dict[tuple[str, str], Followed] = {}
-        for anchor, paths in wanted.items():
-            self.stop.check()
-            self.tell(0, 0)
-            fates = self.repo.history.fates(paths, anchor) if self.repo.seconds_left else {}
-            found |= {(anchor, path): fates.get(path, Followed(Fate.UNKNOWN)) for path in paths}
-        for entry in with_paths:
-            fresh = {seen: Followed(Fate.FRESH, seen.path) for seen in entry.paths if seen.path in files}
-            rest = {seen: found[anchors[entry.id, seen], seen.path] for seen in entry.paths if seen not in fresh}
-            self._by_paths(entry, {seen: (fresh | rest)[seen] for seen in entry.paths})
+                    elsewhere.setdefault(self._anchor(entry, seen.commit), []).append((entry.id, seen))
+        fates: dict[tuple[str, SeenPath], Followed] = {}
+        for anchor, ones in elsewhere.items():
+            self._look()
+            found = self.repo.history.fates({seen.path for _, seen in ones}, anchor) if self.repo.seconds_left else {}
+            fates |= {one: found.get(one[1].path, Followed(Fate.UNKNOWN)) for one in ones}
+        for entry in filter(lambda one: one.paths, list(self.entries.values())):
+            there = {seen: Followed(Fate.FRESH, seen.path) for seen in entry.paths}
+            self._by_paths(entry, {seen: fates.get((entry.id, seen), fresh) for seen, fresh in there.items()})
 
     def commands(self) -> None:
         """Try the commands, those first of which nothing is known yet, then what is used most."""
@@ -124,41 +118,52 @@ class _Verifying:
                         self._untold(entry, f"its command wasn't tried to the end: {result.why}")
 
     def symbols(self) -> None:
-        """Look for the code that entries name; what has a command was told by that."""
-        files = {PurePosixPath(path).name for path in self.repo.history.files or ()}
-        named = {
-            entry.id: [name for name in symbols(f"{entry.title}\n{entry.text}") if name not in files]
-            for entry in self.entries.values()
-            # A decision stays one when what it did away with is gone.
-            if not entry.command and entry.kind is not EntryKind.DECISION and entry.status is not Status.STALE
-        }
-        here = self._present(dict.fromkeys(name for names in named.values() for name in names), self.repo.head)
-        lost: dict[str, list[tuple[str, str]]] = {}
+        """Look for the code that entries name: doubted is what has names that were there, and are nowhere now."""
+        named = self._named()
+        here = self._present({name for names in named.values() for name in names}, self.repo.head)
+        if here is None:
+            for entry_id in named:
+                self._untold(self.entries[entry_id], "git didn't tell in time of the code that it names")
+            return
+        missing: dict[str, list[tuple[str, str]]] = {}
         for entry_id, names in named.items():
-            if here is None and names:
-                self._untold(self.entries[entry_id], "git doesn't tell of the code that it names")
-            elif missing := [name for name in names if name not in (here or ())]:
+            if lost := [name for name in names if name not in here]:
                 anchor = self._anchor(self.entries[entry_id])
-                lost.setdefault(anchor, []).extend((entry_id, name) for name in missing)
+                missing.setdefault(anchor, []).extend((entry_id, name) for name in lost)
         gone: dict[str, list[str]] = {}
-        for anchor in lost.keys() - {"", self.repo.head}:  # What isn't in the commit that it was seen at, isn't gone.
-            then = self._present(dict.fromkeys(name for _, name in lost[anchor]), anchor)
-            for entry_id, name in lost[anchor]:
-                if name in (then or ()):
+        for anchor in missing.keys() - {"", self.repo.head}:
+            then = self._present({name for _, name in missing[anchor]}, anchor) or set()
+            for entry_id, name in missing[anchor]:
+                if name in then:  # Else the repository never had it, as far as anybody knows.
                     gone.setdefault(entry_id, []).append(name)
         for entry_id in sorted(gone):
             self._doubt(self.entries[entry_id], f"no longer in the repository: {_listed(gone[entry_id])}")
+
+    def _named(self) -> dict[str, list[str]]:
+        """Return the code that each entry names, without what is a file's name.
+
+        What has a command was told by that, and a decision stays one when what it did away with is gone.
+        """
+        files = {PurePosixPath(path).name for path in self.repo.history.files or ()}
+        asked = (one for one in self.entries.values() if not one.command and one.status is not Status.STALE)
+        texts = {one.id: f"{one.title}\n{one.text}" for one in asked if one.kind is not EntryKind.DECISION}
+        named = {entry_id: [name for name in symbols(text) if name not in files] for entry_id, text in texts.items()}
+        return {entry_id: names for entry_id, names in named.items() if names}
 
     def _present(self, names: Collection[str], commit: str) -> set[str] | None:
         """Return those of some names that a commit has; None where git doesn't say, or there is no time for it."""
         if not names:
             return set()
-        self.stop.check()
-        self.tell(0, 0)
+        self._look()
         try:
             return present(self.repo.git_dir, names, commit) if self.repo.seconds_left else None
         except SandboxError:
             return None
+
+    def _look(self) -> None:
+        """Have it told that there is something else to look at, before that may take a while."""
+        self.stop.check()
+        self.tell(0, 0)
 
     def notes(self) -> list[str]:
         """Return what couldn't be told, a line for each reason."""
@@ -173,7 +178,7 @@ class _Verifying:
         gone = [seen.path for seen, found in fates.items() if found.fate is Fate.GONE]
         if any(found.fate is Fate.UNKNOWN for found in fates.values()):
             self.doubtful.add(entry.id)
-            self._untold(entry, "git doesn't tell of its files, or they were never merged")
+            self._untold(entry, "git didn't tell in time of its files, or they were never merged")
         if len(gone) == len(fates):
             self.away.add(entry.id)
             near = [f"perhaps {found.perhaps}" for found in fates.values() if found.perhaps]
