@@ -20,6 +20,7 @@ class Phase(StrEnum):
     COLLECT = "collect"
     EXTRACT = "extract"
     DEDUPLICATE = "deduplicate"
+    WORD = "word"  # Only with a model.
     VERIFY = "verify"
     RESOLVE = "resolve"
     COMPRESS = "compress"
