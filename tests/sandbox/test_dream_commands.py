@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
-    from repos import Repo
+    from repos import Repo, SmallDisk
 
     from orchestrator.dream.verifier import Verifier
 
@@ -112,6 +112,20 @@ def test_a_full_disk_is_the_commands_own(at_head: Callable[..., Verifier]) -> No
     fill = "dd if=/dev/zero of=big bs=1M count=500 2>/dev/null"
     found = results(at_head(), fill, "true", failing=(fill,))
     assert [one.holds for one in found.values()] == [Holds.NO, Holds.YES]
+
+
+def test_a_full_disk_of_the_host_is_nobodys_failure(repo: Repo, small_disk: SmallDisk, tmp_path: Path) -> None:
+    settings = Settings(state_dir=small_disk("4m"), runtime_dir=tmp_path / "run")
+    holdings = Holdings(settings)
+    base = holdings.store.import_commit(repo.path)
+    (settings.state_dir / "big").write_bytes(bytes((4 << 20) - (1 << 19)))
+    spec = RunSpec(task="t", model="scripted", image=base_image(), sandbox=SMALL, repo=base)
+    found = verifier(settings, holdings, [("r1", spec)])
+    assert found is not None
+    told = results(found, "true", "false")
+    assert {one.holds for one in told.values()} == {Holds.UNKNOWN}
+    assert {one.why for one in told.values() if "disk" not in one.why} == set()
+    assert containers(settings) == []
 
 
 def test_it_has_what_the_runs_set_up_made(at_head: Callable[..., Verifier]) -> None:
