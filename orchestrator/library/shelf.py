@@ -23,7 +23,7 @@ from orchestrator.library.entry import DATA, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
-from orchestrator.library.place import is_page, known, path_of
+from orchestrator.library.place import is_page, is_text, known, path_of
 from orchestrator.redaction import typed
 from sandbox.errors import SandboxError
 from sandbox.git import GitFailed, git
@@ -44,7 +44,7 @@ _NONE: Final = "0" * 40
 _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
-_WAIT_S: Final = 60.0
+WAIT_S: Final = 60.0
 _ORPHANS_S: Final = 2.0
 _MOST_PACKS: Final = 50
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -62,13 +62,22 @@ class Shelf:
     """A library below one directory, made at the first write. Safe for several processes at once."""
 
     def __init__(
-        self, root: Path, *, person: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        root: Path,
+        *,
+        person: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wait_s: float = WAIT_S,
     ) -> None:
-        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows."""
+        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows.
+
+        Another process that writes is waited for `wait_s` seconds.
+        """
         self.root = root
         self.git_dir = root / ".git"
         self._person = person
         self._now = now
+        self._wait_s = wait_s
         self._files = EMPTY_TREE  # What the files are known to be, while this holds the library.
 
     # --- reading: from the last commit, without a lock
@@ -113,10 +122,24 @@ class Shelf:
     def file(self, path: str, head: str = "") -> bytes | None:
         """Return a file that isn't a page, at the head or at a former one; None where there is none."""
         head = head or self.head()
+        if not head:
+            return None
         with _told(self.root, "read"):
             objects = self._objects()
-            node = find(objects, _tree(objects, head), os.fsencode(path)) if head else None
+            node = find(objects, _tree(objects, head), os.fsencode(path))
             return objects.read(node.oid) if node is not None and f"{node.mode:o}" in _PLAIN else None
+
+    def beside(self, folder: str, head: str = "") -> list[str]:
+        """Return the paths of the files below a folder at the head, or at a former one, in their order."""
+        head = head or self.head()
+        if not head:
+            return []
+        with _told(self.root, "read"):
+            objects = self._objects()
+            node = find(objects, _tree(objects, head), os.fsencode(folder))
+            if node is None or not node.is_tree:
+                return []
+            return sorted(f"{folder}/{os.fsdecode(path)}" for path, _ in files(objects, node.oid))
 
     def put(
         self,
@@ -125,12 +148,14 @@ class Shelf:
         since: str = "",
         files: Mapping[str, bytes | None] | None = None,
         who: str = _US,
+        vouched: bool = False,
     ) -> str:
         """Write entries as one commit, all of them or none, and return it. What looks like a secret is left out.
 
         An entry takes the place of the one with its id. `since` is the head that they were read at: what somebody else
         has changed of them since is merged, and nothing of it lost. `files` are what lies there beside, as it is, and
-        None removes, a page as well: git keeps what it was. `who` is the author, `NAME <ADDRESS>`. Raises LibraryError,
+        None removes, a page as well: git keeps what it was. `who` is the author, `NAME <ADDRESS>`; `vouched` says that
+        a person writes, whose word on the status of a new text that is data counts. Raises LibraryError,
         UnavailableError.
         """
         with self.writing() as objects:
@@ -139,7 +164,7 @@ class Shelf:
             base = _tree(objects, since or head)
             for entry in entries:
                 path = path_of(entry)
-                text = render(self._stamped(entry.scrubbed(), objects, base))
+                text = render(self._stamped(entry.scrubbed(), objects, base, vouched=vouched))
                 parse(text, path, known(path))  # It can be read back.
                 pages[os.fsencode(path)] = Node(FILE, objects.put(b"blob", text.encode()))
             for path, data in (files or {}).items():
@@ -161,7 +186,7 @@ class Shelf:
         """Hold the library while the block runs, with all that people changed in its files committed."""
         with _told(self.root, "written"):
             self._make()
-            with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
+            with alone(self.git_dir / "dreamdock.lock", wait_s=self._wait_s):
                 self._refuse_under_way()
                 self._let_orphans_end()
                 objects = self._objects()
@@ -203,7 +228,7 @@ class Shelf:
         there = self._redacted(objects, before, files_)
         tree = merged(objects, before, self.side(objects, head), Side(there, self._now()), apart=False)
         if tree != _tree(objects, head):
-            head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self._whose())
+            head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self.whose())
             if seen != self.head():
                 head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=_US)
             self._advance(objects, head)
@@ -229,7 +254,7 @@ class Shelf:
         """Return the tree of the files without the credentials that somebody wrote into a page."""
         edits: dict[bytes, Node | None] = {}
         for change in changes(objects, before, there):
-            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_page(os.fsdecode(change.path)):
+            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_text(os.fsdecode(change.path)):
                 text = objects.read(change.new.oid).decode(errors="surrogateescape")
                 clean = typed(text)
                 if clean.left_out:
@@ -320,7 +345,8 @@ class Shelf:
         lines += [f"author {who} {when}", f"committer {_US} {when}", "", message.strip() or "Write", ""]
         return objects.put(b"commit", "\n".join(lines).replace("\0", " ").encode(errors="replace"))
 
-    def _whose(self) -> str:
+    def whose(self) -> str:
+        """Return in whose name this process's person writes, `NAME <ADDRESS>`: as git knows them."""
         if not self._person:
             asked = (
                 git("config", "--get", key, git_dir=self.git_dir, as_user=True, check=False)
@@ -331,17 +357,17 @@ class Shelf:
         plain = "".join(sign for sign in self._person if sign.isprintable())
         return plain if plain.endswith(">") else f"{plain} <unknown>"
 
-    def _stamped(self, entry: Entry, objects: Objects, base: str) -> Entry:
+    def _stamped(self, entry: Entry, objects: Objects, base: str, *, vouched: bool) -> Entry:
         """Return an entry with when it was made and when its text was last changed; new text that is data is locked up.
 
-        Somebody lets it out by a write that changes its status, and not its text.
+        Somebody lets it out by a write that changes its status, and not its text; or a person vouches for the text.
         """
         old = _page_at(objects, base, path_of(entry))
         if old is not None and (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind):
             return entry.changed(created=entry.created or old.created, updated=old.updated)
         created = entry.created or (old.created if old else self._now())
         updated = entry.updated if old is None and entry.updated else self._now()
-        locked = entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
+        locked = not vouched and entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
         status = Status.QUARANTINED if locked else entry.status
         return entry.changed(created=created, updated=updated, status=status)
 
