@@ -133,7 +133,7 @@ class Schedule:
         return str(Scripts(client)("dream_enqueue", [], [*told, "rq:queues", "rq:job:", *fields]))
 
     def _read(self, client: Redis, now: int) -> None:
-        """Learn which runs have ended since it was asked last, and shortly before: a fail-over may set the clock back."""
+        """Learn which runs have ended since the last time, and shortly before: a fail-over may set the clock back."""
         runs = index.ended(client, self._read_until - _OVERLAP_MS, now)
         for start in range(0, len(runs), _AT_ONCE):
             self._learn(client, runs[start : start + _AT_ONCE])

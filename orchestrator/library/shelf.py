@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 BRANCH: Final = "refs/heads/main"
 SEEN: Final = "refs/dreamdock/seen"
-_US: Final = "DreamDock <dreamdock@localhost>"
+US: Final = "DreamDock <dreamdock@localhost>"
 _NONE: Final = "0" * 40
 _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
@@ -147,7 +147,7 @@ class Shelf:
         message: str,
         since: str = "",
         files: Mapping[str, bytes | None] | None = None,
-        who: str = _US,
+        who: str = US,
         vouched: bool = False,
     ) -> str:
         """Write entries as one commit, all of them or none, and return it. What looks like a secret is left out.
@@ -194,7 +194,7 @@ class Shelf:
                 yield objects
                 self._tidy_up()
 
-    def move(self, objects: Objects, tree: str, message: str, *parents: str, who: str = _US) -> str:
+    def move(self, objects: Objects, tree: str, message: str, *parents: str, who: str = US) -> str:
         """Commit a tree on the head, with further parents, and bring the files to it; only inside of `writing`."""
         head = self.head()
         commit = self._commit(objects, tree, message, *filter(None, (head, *parents)), who=who)
@@ -230,7 +230,7 @@ class Shelf:
         if tree != _tree(objects, head):
             head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self.whose())
             if seen != self.head():
-                head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=_US)
+                head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=US)
             self._advance(objects, head)
         if files_ != tree or self._ref(SEEN) != head:
             self._check_out(objects, files_, head)
@@ -342,7 +342,7 @@ class Shelf:
     def _commit(self, objects: Objects, tree: str, message: str, *parents: str, who: str) -> str:
         when = f"{int(self._now().timestamp())} +0000"
         lines = [f"tree {tree}", *(f"parent {one}" for one in dict.fromkeys(parents))]
-        lines += [f"author {who} {when}", f"committer {_US} {when}", "", message.strip() or "Write", ""]
+        lines += [f"author {who} {when}", f"committer {US} {when}", "", message.strip() or "Write", ""]
         return objects.put(b"commit", "\n".join(lines).replace("\0", " ").encode(errors="replace"))
 
     def whose(self) -> str:
