@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from dreaming import DECISION, Project
 from git_servers import silent
 
 from orchestrator.journal import keys
+from orchestrator.queue import call
 from orchestrator.schedule import DreamState, LastDream, Schedule, last_dreams
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ def test_what_a_keeper_enqueues_is_dreamt_of(
     with worker(project) as process:
         assert until(lambda last: last.state not in {"queued", "running"}).why == "1 added"
         assert DECISION in project.entries
-        modules = Path(f"/proc/{process.pid}/maps").read_text()
-        assert "pygit2" not in modules, "what only a dream needs isn't loaded by its worker"
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        own_kb = int(re.search(r"RssAnon:\s+(\d+)", status)[1])  # type: ignore[index]  # It's there.
+        assert own_kb < 75_000, "what only a dream needs isn't loaded by its worker"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert project.client.hlen(keys.DREAMING) == 0
@@ -103,3 +106,14 @@ def test_a_worker_killed_in_the_middle_leaves_the_library_and_the_dream_comes_ag
         last = until(lambda last: last.state is DreamState.DONE)
     assert (last.tries, last.why) == (2, "1 added")
     assert DECISION in project.entries
+
+
+def test_entries_that_are_no_dreams_end_nothing(
+    project: Project, until: Callable[[Callable[[LastDream], bool]], LastDream]
+) -> None:
+    project.client.hset("rq:job:evil", mapping={"data": call("os.getcwd", "evil"), "status": "queued"})
+    project.client.rpush(keys.RQ_DREAMS, "../x", "evil", b"\xff", "dream-000000000000-1")
+    Schedule(OFTEN).tick(project.client)
+    with worker(project) as process:
+        assert until(lambda last: last.state is DreamState.DONE).why == "1 added"
+        assert process.poll() is None
