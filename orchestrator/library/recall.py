@@ -82,16 +82,6 @@ class Library:
                 left -= size
         return chosen
 
-    def count(self, entries: Sequence[Entry], *, accepted: bool) -> None:
-        """Count that a run was given these entries, and whether its work was accepted. Raises LibraryError."""
-        since = self.shelf.head()
-        asked = {path_of(one) for one in entries}
-        pages = {path: what for path, what in self.shelf.pages(since).items() if path in asked}
-        there = [read for read in self.shelf.read(pages) if not isinstance(read, PageError)]
-        if there:
-            fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
-            self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)
-
     def _search(self, scopes: Sequence[Where], question: str, most: int, *, hidden: bool) -> list[Recalled]:
         query = Query.of(question)
         ranked: list[tuple[float, int, Where]] = []

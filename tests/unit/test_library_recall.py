@@ -221,15 +221,6 @@ def test_recall_keeps_to_its_budget(library: Library) -> None:
     assert library.recall([OURS], "redis tests", budget=0, now=NOW) == []
 
 
-def test_uses_and_outcomes_are_counted(library: Library) -> None:
-    found = library.recall([OURS], "redis server", budget=1_000, now=NOW)
-    library.count([one.entry for one in found], accepted=True)
-    library.count([one.entry for one in found], accepted=False)
-    counted = {one.id: (one.uses, one.accepted) for one in library.shelf.entries() if one.uses}
-    assert counted == {one.entry.id: (2, 1) for one in found}
-    library.count([entry("gone", "x")], accepted=True)
-
-
 def test_entries_of_a_run_lend_each_other_their_score(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "library")
     said = ("The pool leaked connections.", "It was the retry loop.", "A comma was missing.", "Nothing else.")
