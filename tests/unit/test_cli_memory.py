@@ -158,7 +158,7 @@ def test_what_is_no_entry_isnt_written(typed: Callable[..., Told], library: Path
 
 
 def test_an_id_is_a_prefix_or_a_path_and_never_a_guess(typed: Callable[..., Told]) -> None:
-    one, two = (added(typed, "fact", title) for title in ("One", "Two"))
+    one, _ = (added(typed, "fact", title) for title in ("One", "Two"))
     assert typed("show", one["file"].removesuffix(".md")).code == 0
     common = one["id"][:3]  # Twelve days have the same.
     several = typed("show", common, "--json")
