@@ -11,16 +11,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from orchestrator import events as e
+from orchestrator.agent.answer import answered
 from orchestrator.agent.budget import counted
 from orchestrator.dialogue import Value
 from orchestrator.errors import DreamdockError, ModelError
-from orchestrator.journal.plain import require_plain
 from orchestrator.models.port import OutOfTime
 from orchestrator.runs import Ruling
-from orchestrator.settings import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,6 @@ LONGEST: Final = 16_384
 """Tokens of an answer, with what the model thinks before it."""
 _KEPT: Final = 2_000
 """Characters of a reply that can't be used, for people."""
-_FENCE: Final = "```"
 
 
 class _Answer(Value):
@@ -105,17 +103,10 @@ class Judge:
 
 def parsed(text: str, judge: str) -> Ruling:
     """Return the ruling in an answer, which is one JSON object and nothing else; `none` where it is anything else."""
-    body = text.strip()
-    if body.startswith(_FENCE) and body.endswith(_FENCE):  # Many models can't but put it into a block.
-        body = body.removeprefix(_FENCE).removeprefix("json").removesuffix(_FENCE)
     try:
-        answer = _Answer.model_validate_json(body)
-    except ValidationError as error:
-        return Ruling(judge=judge, verdict="none", why=f"its answer is no ruling: {reasons(error)[:500]}")
-    try:
-        require_plain(body.encode())
-    except ValueError as error:  # One that says fail and pass under the same name, for example.
-        return Ruling(judge=judge, verdict="none", why=f"its answer is no ruling: {str(error)[:500]}")
+        answer = answered(text, _Answer)
+    except ValueError as error:
+        return Ruling(judge=judge, verdict="none", why=f"its answer is no ruling: {error}")
     if (answer.verdict == "pass") == bool(answer.unmet):
         found = "passes it with points that aren't met" if answer.unmet else "fails it and names no point"
         return Ruling(judge=judge, verdict="none", why=f"its answer contradicts itself: it {found}")

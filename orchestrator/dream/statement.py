@@ -75,22 +75,29 @@ class Statement:
                 literals.add(bare)
             elif lower in known.denials:
                 denials += 1
-            elif (kind := known.sides.get(lower, known.sides.get(stem(lower)))) is not None:
+            elif (kind := _side(lower)) is not None:
                 opposed.add((kind, stem(lower)))
             elif lower not in known.light:
                 words += (stem(part) for part in lower.split("-") if part and part not in known.light)
         return cls(frozenset(literals), frozenset(opposed), denials, tuple(words))
 
     def opposes(self, other: Statement) -> bool:
-        """Whether the two say opposite things: one denies what the other doesn't, or has the opposite word."""
-        mine, yours = dict(self.opposed), dict(other.opposed)
-        turned = any(mine[kind] != yours[kind] for kind in mine.keys() & yours.keys())
-        return turned or (self.denials - other.denials) % 2 == 1
+        """Whether the two say opposite things: one denies what the other doesn't, or has only opposite words."""
+        kinds = {kind for kind, _ in self.opposed} & {kind for kind, _ in other.opposed}
+        both = {kind for kind, _ in self.opposed & other.opposed}
+        return kinds != both or (self.denials - other.denials) % 2 == 1
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""
         return frozenset(self.words)
+
+
+def _side(word: str) -> int | None:
+    """Return the group of opposites that a word belongs to, in any of its forms: `enabled` is one of `enable`'s."""
+    sides, short = _words().sides, stem(word)
+    forms = (word,) if short == word else (word, short, f"{short}e")
+    return next((sides[form] for form in forms if form in sides), None)
 
 
 def stem(word: str) -> str:
