@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.dream.batch import Batch, Phase
+from orchestrator.dream.commands import Holds, Tried, in_turn
 from orchestrator.dream.compress import compress
 from orchestrator.dream.counting import count
 from orchestrator.dream.deduplicate import deduplicate
@@ -17,7 +18,7 @@ from orchestrator.dream.wording import worded
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -74,7 +75,7 @@ class Pipeline:
     def skills(self, collected: Collected, now: datetime) -> Found:
         """Return what is to be written of skills. Raises Stopped."""
         self.tell(Progress(Phase.COMPRESS, what="skills"))
-        return skills(self.shelf, self.project, collected.workflows, now)
+        return skills(self.shelf, self.project, collected.workflows, now, try_out=self._try_out)
 
     def _worded(self, batch: Batch, fresh: set[str], collected: Collected) -> Batch:
         self.tell(Progress(Phase.WORD, what=str(self.settings.dream.model)))
@@ -86,6 +87,12 @@ class Pipeline:
         if self.repo is None or self.repo.sealing is None or not self.rehearsed:
             return self.repo
         return replace(self.repo, sealing=_Rehearsed())
+
+    def _try_out(self, commands: Sequence[str]) -> Tried:
+        repo = self._repo
+        if repo is None:
+            return Tried(Holds.UNKNOWN, "this host doesn't have the repository")
+        return in_turn(commands, repo, self.stop)
 
     def _tried(self, done: int, of: int) -> None:
         self.tell(Progress(Phase.VERIFY, done, of, "commands" if of else ""))
