@@ -30,6 +30,7 @@ from orchestrator.errors import (
     TooLongError,
 )
 from orchestrator.holdings import Holdings
+from orchestrator.journal.asks import user_of
 from orchestrator.journal.connection import redis_url
 from orchestrator.journal.daily import Daily
 from orchestrator.journal.handover import hand_over, park
@@ -37,6 +38,7 @@ from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer
 from orchestrator.journal.verify import check
 from orchestrator.journal.writer import Writer
+from orchestrator.library.lookup import Lookup
 from orchestrator.models import Price, catalog, is_scripted, open_model, open_script, secrets
 from orchestrator.models import chat as _chat  # noqa: F401  # Loaded before the worker forks; it connects nothing.
 from orchestrator.models.client import Patience  # As above.
@@ -333,6 +335,7 @@ class Attempt:
             notes=self._notes(),
             budget=budget,
             court=Court(self._spec, self._journal, self._store, self._opened, judge),
+            library=Lookup(self._settings, user_of(self._journal.view.who), self._spec.repo.project),
         )
 
     def _has(self, commit: str) -> bool:
@@ -446,6 +449,8 @@ class Attempt:
 
 
 def capped(spec: RunSpec, settings: Settings) -> RunSpec:
-    """Return what the record asks for, capped by this worker's own settings: limits, and what needs a person."""
+    """Return what the record asks for, capped by this worker's own settings: limits, memory, what needs a person."""
     limits = narrowed(settings.sandbox, spec.sandbox.model_dump(), who="the run's record")
-    return spec.model_copy(update={"sandbox": limits, "approvals": spec.approvals.stricter(settings.approvals)})
+    recalled = min(spec.recall_tokens, settings.library.recall_tokens)
+    own = {"sandbox": limits, "approvals": spec.approvals.stricter(settings.approvals), "recall_tokens": recalled}
+    return spec.model_copy(update=own)

@@ -124,6 +124,10 @@ def audited(events: Iterable[Event]) -> Iterator[AuditEntry]:  # noqa: C901, PLR
                 yield AuditEntry(**line, step=None, kind=body.type, text=_prepared(body))
                 if isinstance(body, e.SetUp):
                     yield from (AuditEntry(**line, step=None, **told) for told in _installs(body))
+            case e.Recalled(step=step, entries=entries):
+                for given in entries:
+                    text = f"{given.id} of {given.scope} {given.scope_id} is given: {given.title!r}"
+                    yield AuditEntry(**line, step=step, kind=event.body.type, text=text)
             case e.RulesRead(step=step, path=path):
                 yield AuditEntry(**line, step=step, kind=event.body.type, text=f"{path} counts from here on")
             case e.Judged(verdict=verdict):

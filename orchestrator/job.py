@@ -1,4 +1,4 @@
-"""What a queue entry can be: an attempt of ours, or refused.
+"""What a queue entry can be: an attempt or a dream of ours, or refused.
 
 RQ imports and calls whatever function a job names, and calls back and posts to wherever it says.
 Here the function is a constant, the only argument is the job's own id, and everything else in the entry is ignored.
@@ -6,14 +6,15 @@ Here the function is a constant, the only argument is the job's own id, and ever
 
 from __future__ import annotations
 
+import re  # noqa: TC003  # ClassVar of a class that others look into at run time.
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from orchestrator.queue import DREAM_QUEUE, ENTRY_POINT, QUEUE, call
-from orchestrator.runs import ATTEMPT_ID
+from orchestrator.queue import DREAM_ENTRY_POINT, DREAM_QUEUE, ENTRY_POINT, QUEUE, call
+from orchestrator.runs import ATTEMPT_ID, DREAM_ID
 
 REFUSAL: Final = "orchestrator.worker.refuse_entry"
 SERIALIZER: Final = JSONSerializer
@@ -47,18 +48,20 @@ class AttemptJob(Job):
             }
         )
 
+    entry_point: ClassVar[str] = ENTRY_POINT
+    id_pattern: ClassVar[re.Pattern[str]] = ATTEMPT_ID
+
     def _function(self, data: bytes | None) -> str:
-        return ENTRY_POINT if ATTEMPT_ID.match(self.id) and data == call(ENTRY_POINT, self.id) else REFUSAL
+        ours = self.id_pattern.match(self.id) and data == call(self.entry_point, self.id)
+        return self.entry_point if ours else REFUSAL
 
 
 class DreamJob(AttemptJob):
-    """A job of the queue of dreams, where no kind of job is ours yet: every entry is refused."""
+    """A job of the queue of dreams: its id is a dream's, everything else is refused as above."""
 
     queue_name = DREAM_QUEUE
-
-    def _function(self, data: bytes | None) -> str:
-        del data
-        return REFUSAL
+    entry_point = DREAM_ENTRY_POINT
+    id_pattern = DREAM_ID
 
 
 def job_of(queue: str, worker: str) -> type[AttemptJob]:

@@ -1,4 +1,4 @@
-"""The keeper: puts in line what fell out of it, and removes what dead attempts left. Any number may run."""
+"""The keeper: puts in line what fell out of it, clears up after dead attempts, enqueues dreams. Any number may run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from orchestrator.journal.safety import dangers
 from orchestrator.journal.writer import Writer
 from orchestrator.queue import adopt, dispatch, nudges, publish, repair
 from orchestrator.runs import FENCE_LABEL, STACK_LABEL, State, attempt_id
+from orchestrator.schedule import Schedule
 from orchestrator.standing import workers
 from orchestrator.upkeep import Daily, give_up, trim
 from sandbox.container import leftovers
@@ -105,6 +106,7 @@ def prune_daily(client: Redis, settings: Settings) -> None:
 
 
 def _tidy_until(settings: Settings, ended: threading.Event) -> None:
+    schedule = Schedule(settings.dream.days)
     while not ended.wait(_TIDY_SECONDS):
         try:
             tidy(settings)
@@ -115,6 +117,7 @@ def _tidy_until(settings: Settings, ended: threading.Event) -> None:
                     _log.info("gave up a journal", run=run_id)
                 prune_daily(client, settings)
                 catch_up(client, settings)
+                schedule.tick(client)
         except UnavailableError:
             continue  # The next time; nothing is pruned of which nobody says that it's over.
         except (DreamdockError, SandboxError, OSError) as error:

@@ -74,6 +74,7 @@ class WorkingMemory(Value):
     """What stays in view. `goal` is the task verbatim, `said` what people said later, verbatim.
 
     `numbers` is the last number that an entry got, by the letter of its id: no id ever means another entry.
+    `given` are the ids of the library's entries that it was told, each with the step of that; 0 is its beginning.
     """
 
     goal: str = ""
@@ -81,6 +82,7 @@ class WorkingMemory(Value):
     notes: tuple[Note, ...] = ()
     rules: tuple[Rules, ...] = ()
     numbers: dict[str, int] = Field(default_factory=dict)
+    given: dict[str, int] = Field(default_factory=dict)
 
 
 class Window(Value):

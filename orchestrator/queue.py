@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 QUEUE: Final = "runs"
 DREAM_QUEUE: Final = "dream"
 ENTRY_POINT: Final = "orchestrator.worker.run_attempt"
+DREAM_ENTRY_POINT: Final = "orchestrator.dreaming.run_dream"
 _OVER: Final = frozenset({State.WAITING, State.DONE})
 _TEXTS: Final[Mapping[str, str]] = {
     "priority": "pre-empted by a run of high priority",
@@ -52,20 +53,8 @@ def dispatch(client: Redis) -> list[Sent]:
 
     Anybody may call it at any time; it returns what was sent.
     """
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    fields: dict[str, Any] = {
-        "created_at": now,
-        "enqueued_at": now,
-        "data": call(ENTRY_POINT, "{job}"),
-        "description": "{job}",
-        "origin": f"{QUEUE}:{{worker}}",
-        "status": "queued",
-        "timeout": -1,
-        "result_ttl": 0,
-        "failure_ttl": 86_400,
-    }
-    flat = [part for pair in fields.items() for part in pair]
-    done = json.loads(str(Scripts(client)("dispatch", [], ["rq:queues", "rq:job:", *flat])))
+    fields = entry(ENTRY_POINT, "{job}", f"{QUEUE}:{{worker}}")
+    done = json.loads(str(Scripts(client)("dispatch", [], ["rq:queues", "rq:job:", *fields])))
     for run_id, attempt, why, about in done["asked"]:
         _ask(client, run_id, attempt, e.PreemptRequested(why=why, text=_TEXTS[why].format(about)))
     return [Sent(*pair) for pair in done["sent"]]
@@ -183,6 +172,23 @@ def _require_one(client: Redis, host: str) -> None:
     if len(found) > 1:
         hint = f"dreamdock queue drain {found[0]}"
         raise UsageError(f"{len(found)} hosts are named {host}", cause=f"their ids are {', '.join(found)}", hint=hint)
+
+
+def entry(function: str, job_id: str, origin: str) -> list[Any]:
+    """Return the fields and values of a job in RQ's form, in turn; `origin` is the name of its queue."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    fields: dict[str, Any] = {
+        "created_at": now,
+        "enqueued_at": now,
+        "data": call(function, job_id),
+        "description": job_id,
+        "origin": origin,
+        "status": "queued",
+        "timeout": -1,
+        "result_ttl": 0,
+        "failure_ttl": 86_400,
+    }
+    return [part for pair in fields.items() for part in pair]
 
 
 def call(function: str, job_id: str) -> bytes:

@@ -34,6 +34,7 @@ class RunRequest(Value):
     accept: str | None = None
     accept_origin: str = Field("flag", exclude=True)
     setup: tuple[str, ...] | None = None
+    recall: int | None = Field(None, ge=0, le=50_000)
     image: str | None = None
     build: str = ""
     priority: Priority = Priority.NORMAL

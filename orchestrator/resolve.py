@@ -59,6 +59,7 @@ def resolve(request: RunRequest, settings: Settings, store: Store, environ: Mapp
             image=image,
             build=request.build,
             approvals=settings.approvals,
+            recall_tokens=_recall_tokens(request, settings),
             priority=request.priority,
             requires=request.requires.model_copy(update={"image": "" if request.build else image}),
             left_out=left_out,
@@ -77,6 +78,11 @@ def _roomy(request: RunRequest, settings: Settings) -> Limits:
     wanted = {"memory_mb": request.requires.memory_mb, "cpus": request.requires.cpus}
     raised = {key: value for key, value in wanted.items() if value > getattr(limits, key)}
     return changed(limits, raised, who="the request")
+
+
+def _recall_tokens(request: RunRequest, settings: Settings) -> int:
+    """Return how much of long-term memory the run is given at once: as asked for, or as the settings say."""
+    return settings.library.recall_tokens if request.recall is None else request.recall
 
 
 def _image(request: RunRequest, settings: Settings, store: Store, base: Base) -> str:

@@ -21,6 +21,8 @@ LONGEST_TASK: Final = 100_000
 """Characters."""
 RUN_ID: Final = re.compile(r"^[0-9a-z]{12}\Z")
 ATTEMPT_ID: Final = re.compile(r"^([0-9a-z]{12})-a([1-9][0-9]{0,5})\Z")
+DREAM_ID: Final = re.compile(r"^dream-([0-9a-f]{12})-(0|[1-9][0-9]{0,12})\Z")
+"""A dream's job: the project, and the number of the period that it's for."""
 STACK_LABEL: Final = "dreamdock.stack"
 FENCE_LABEL: Final = "dreamdock.fence"
 """Labels of a run's containers, beside the sandbox's own RUN_LABEL."""

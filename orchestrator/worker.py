@@ -5,7 +5,6 @@ RQ's own worker pops and forks; what can run is fixed by `orchestrator.job`.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import signal
@@ -20,11 +19,9 @@ import redis
 import structlog
 from rq import Queue, Worker
 
-from orchestrator import (
-    attempt,  # The models and the sandbox are imported here, before the fork.
-    logs,
-)
+from orchestrator import logs
 from orchestrator.errors import DeniedError, RedisAwayError, UnavailableError
+from orchestrator.horse import die_with_parent
 from orchestrator.host import host_id
 from orchestrator.job import SERIALIZER, AttemptJob, job_of
 from orchestrator.journal import keys
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
     from orchestrator.journal.address import Address
 
 _log = structlog.get_logger(__name__)
-_PR_SET_PDEATHSIG: Final = 1
 _RECONNECT_SECONDS: Final = 1.0
 _RQ_SECONDS: Final = 25
 """How long RQ's worker is alive without a word: 15 s less it waits for a job, and 10 s more for a server that hangs."""
@@ -64,7 +60,9 @@ def run_attempt(job_id: str) -> None:
     if found is None:
         refuse_entry(job_id)
         return
-    _die_with_parent()
+    from orchestrator import attempt  # noqa: PLC0415  # Its worker has it already; a dream worker never needs it.
+
+    die_with_parent()
     stop = Stop()
 
     def shut_down(_signal: int, _frame: FrameType | None) -> None:
@@ -113,7 +111,7 @@ class AttemptWorker(Worker):
 
     job_class = AttemptJob
     pool: ClassVar[Pool | None] = None
-    """Where the sandboxes of this process's work-horses come from."""
+    """Where the sandboxes of this process's work-horses come from; dreams have none."""
     seat: ClassVar[Seat | None] = None
     """Its place in the queue of runs; dreams have none."""
     asked_to_stop: ClassVar = False
@@ -183,9 +181,11 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
         offer=offer(settings),
     )
     if queue == QUEUE:
+        import orchestrator.attempt  # noqa: F401, PLC0415  # Models and sandbox, before the fork; a dream brings its own.
+
         AttemptWorker.signer = Signer.load(settings.state_dir)
-    AttemptWorker.pool = pool = _pool(settings, queue)
-    with pool, connect(address) as client, Beat(client, presence) as beat:
+        AttemptWorker.pool = _pool(settings)
+    with AttemptWorker.pool or nullcontext(), connect(address) as client, Beat(client, presence) as beat:
         with suppress(RedisAwayError):  # Said when RQ's worker ends on it.
             for danger in dangers(client):
                 _log.warning(danger)
@@ -196,15 +196,13 @@ def serve(settings: Settings, *, queue: str = QUEUE) -> None:
                 time.sleep(_RECONNECT_SECONDS)
 
 
-def _pool(settings: Settings, queue: str) -> Pool:
-    """Return a pool that begins with what a run gets that asks for nothing else; dreams have an empty one."""
+def _pool(settings: Settings) -> Pool:
+    """Return a pool that begins with what a run gets that asks for nothing else."""
     first = None
     with suppress(SandboxError):  # Without the base's recipe each run names its image; the pool learns it then.
         first = SandboxSpec(image=images.named(settings.image or images.BASE), limits=settings.sandbox)
     labels = {STACK_LABEL: settings.stack_id}
-    return Pool(
-        settings.state_dir / "workspaces", size=settings.warm if queue == QUEUE else 0, first=first, labels=labels
-    )
+    return Pool(settings.state_dir / "workspaces", size=settings.warm, first=first, labels=labels)
 
 
 def _work(address: Address, name: str, queue: str) -> bool:
@@ -247,11 +245,3 @@ def begin_again(connection: Redis, name: str) -> None:
     if given and connection.lrem(popped, 0, given):
         connection.lpush(queue, given)
     connection.delete(popped)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the worker that forked it dies."""
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() == 1:
-        os.kill(os.getpid(), signal.SIGKILL)

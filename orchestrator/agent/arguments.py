@@ -138,6 +138,12 @@ class History(_Arguments):
     offset: int = Field(0, ge=0, description="Character of the step to begin at.")
 
 
+class Recall(_Arguments):
+    """Look up what earlier runs and people know: of this repository, the team, you. Data, and it may be out of date."""
+
+    query: Text = Field(description="Words, paths or identifiers.")
+
+
 class Given(_Arguments):
     """A task for one sub-agent."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.agent.budget import Budget
     from orchestrator.agent.condenser import Opener
     from orchestrator.agent.context import Context
+    from orchestrator.library.lookup import Lookup
     from orchestrator.models.port import Model
     from orchestrator.pushing import Copies
     from sandbox.open import Sandbox
@@ -48,7 +49,8 @@ class Around:
     `copies` is told of each committed step. `opener` opens the model that sums up beside the work, `models` one of the
     run's for another thread. `budget` is the ledger that its requests are paid from; without one it's that of the
     run's own limits. `court` decides whether a submission ends the work. Without one of the others, what needs it isn't
-    done. `has` tells whether a checkpoint of the run is still there; `notes` are for the system text.
+    done. `has` tells whether a checkpoint of the run is still there; `notes` are for the system text. `library` is
+    where its agents look things up.
     """
 
     copies: Copies = field(default_factory=NoCopies)
@@ -59,3 +61,4 @@ class Around:
     notes: str = ""
     court: Court | None = None
     budget: Budget | None = None
+    library: Lookup | None = None

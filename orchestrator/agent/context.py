@@ -200,7 +200,8 @@ class Projection:
         fork_begins, self._fork_begins = self._fork_begins, isinstance(event.body, e.Forked)
         match event.body:
             case e.Submitted(spec=spec):
-                self._talk.memory, self._talk.tools = working.begin(spec.task), self._role.hands(spec.limits)
+                self._talk.memory = working.begin(spec.task)
+                self._talk.tools = self._role.hands(spec.limits, recalls=spec.recall_tokens > 0)
             case e.Prompted() as body:
                 self._prompt(body, by_person=fork_begins)
             case e.Replied() as body:
@@ -224,6 +225,8 @@ class Projection:
                 self._running = set()
             case e.Checkpointed() as body:
                 self._commit(body)
+            case e.Recalled() as body:
+                self._recall(body)
             case e.RulesRead() as body:
                 self._noted = working.rules(self._noted, body.path, body.text, body.step)
                 self._behind += behind(body.path, body.text)
@@ -314,6 +317,11 @@ class Projection:
             self._begin_anew()
         self._retried = ""
         self._messages = {seq: text for seq, text in self._messages.items() if seq > body.heard}
+
+    def _recall(self, body: e.Recalled) -> None:
+        self._noted = working.given(self._noted, [one.id for one in body.entries], body.step)
+        if body.why == "start":  # It belongs to no step that could be undone.
+            self._talk.memory = working.given(self._talk.memory, [one.id for one in body.entries], body.step)
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.agent.condenser import asked, may_be_asked
 from orchestrator.agent.shown import LONGEST
+from orchestrator.agent.talk import fixed
 from orchestrator.agent.window import needed, rebuild, summary_tokens, threshold
 from orchestrator.errors import TooLongError
+from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +51,11 @@ class Fitting:
         """Tokens that the next request may have, as the model says or once refused; 0 where any number will do."""
         refused = self._context().limits.get(self._model.name, 0)
         return min(filter(None, (self._model.prompt_limit, refused)), default=0)
+
+    def beside(self, system: str, text: str) -> int:
+        """Return how many tokens the first request may have beside these; any number where the model doesn't say."""
+        least = fixed(system, self._context().sight.tools) + estimate(text)
+        return max(int(self.usable * _UNCOUNTED) - least, 0) if self.usable else sys.maxsize
 
     def prepare(self) -> None:
         """Have the next request fit, and a summary begun where one is due. Raises TooLongError where nothing helps."""

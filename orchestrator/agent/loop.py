@@ -25,6 +25,7 @@ from orchestrator.agent.hearing import Hearing
 from orchestrator.agent.listing import Listing
 from orchestrator.agent.outcome import failed
 from orchestrator.agent.refusing import refused
+from orchestrator.agent.remembering import Remembering, words
 from orchestrator.agent.role import MAIN
 from orchestrator.agent.rules import Rules, behind, reached, repo_notes
 from orchestrator.agent.team import Team
@@ -96,6 +97,10 @@ class Agent:
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
         self._listing = Listing(sandbox)
+        self._begins = (
+            not name
+        )  # A sub-agent looks things up itself: it has a part of what this one was given the whole of.
+        self._remembering = Remembering(self._around.library, journal, spec)
         self._restarted = False
         self._crowded = False
 
@@ -130,7 +135,9 @@ class Agent:
         if not context.system:
             notes = repo_notes(self._sandbox, self._fitting.longest(context))
             system = wording.system(self._role, self._around.notes)
-            self._journal.append(e.Prompted(system=system, text=wording.task(self._role, self._spec, notes)))
+            text = wording.task(self._role, self._spec, notes)
+            given = self._remembering.begin(self._fitting.beside(system, text)) if self._begins else ()
+            self._journal.append(*given, e.Prompted(system=system, text="\n\n".join([text, *words(given)])))
         elif context.open_reply is not None:
             self._restarted = True
         elif context.retried:
@@ -325,6 +332,7 @@ class Agent:
             delegate = partial(self._team.delegate, context, call.id)
             about: dict[str, Any] = {"names": context.sight.tools, "delegate": delegate, "listing": self._listing}
             about |= {"asking": context.asking, "approvals": self._approvals}
+            about["recall"] = partial(self._remembering.look_up, context)
             hands = tools.Hands(self._sandbox, longest_s, longest, context.noted, self._past(context), **about)
             outcome = tools.carry_out(hands, call)
         note = wording.fill("restarted", step=str(context.step)) + "\n\n" if self._restarted else ""

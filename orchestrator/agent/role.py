@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SUBMIT: Final = "submit"
 DELEGATE: Final = "delegate"
 ASK: Final = "ask"
+RECALL: Final = "recall"
 _READING: Final = frozenset({"bash", "read", "grep", "glob", NOTE, HISTORY, SUBMIT})
 _WRITING: Final = _READING | {"edit", "write", "processes"}
 
@@ -28,10 +29,13 @@ class Role:
     tools: frozenset[str]
     delegates: bool
 
-    def hands(self, limits: RunLimits) -> frozenset[str]:
-        """Return the names of its tools; `limits` are those that its work began with, so that they never change."""
-        allowed = self.delegates and limits.depth > 0 and limits.children > 0
-        return self.tools | {DELEGATE} if allowed else self.tools
+    def hands(self, limits: RunLimits, *, recalls: bool = False) -> frozenset[str]:
+        """Return the names of its tools, by what its work began with, so that they never change.
+
+        `recalls` tells whether it is given anything of long-term memory.
+        """
+        delegates = self.delegates and limits.depth > 0 and limits.children > 0
+        return self.tools | ({DELEGATE} if delegates else set()) | ({RECALL} if recalls else set())
 
 
 MAIN: Final = Role("system", "task", _WRITING | {ASK}, delegates=True)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from orchestrator.agent import arguments as a
 from orchestrator.agent import asking, commands, files, noting, recalling, submitting
 from orchestrator.agent.outcome import failed
-from orchestrator.agent.role import ASK, DELEGATE, MAIN, SUBMIT
+from orchestrator.agent.role import ASK, DELEGATE, MAIN, RECALL, SUBMIT
 from orchestrator.agent.shown import LONGEST
 from orchestrator.approvals import Approvals
 from orchestrator.dialogue import ToolSpec
@@ -45,6 +45,7 @@ _TOOLS: Final[dict[str, type[BaseModel]]] = {
     "processes": a.Processes,
     NOTE: a.Note,
     past.TOOL: a.History,
+    RECALL: a.Recall,
     DELEGATE: a.Delegate,
     ASK: a.Ask,
     SUBMIT: a.Submit,
@@ -73,14 +74,25 @@ def _nobody(_arguments: a.Delegate, _longest: int) -> Outcome:
     return failed("there is nobody to give it to; do it yourself")
 
 
+class Recalling(Protocol):
+    """Looks something up in long-term memory; see `Remembering`."""
+
+    def __call__(self, arguments: a.Recall, longest: int, /) -> Outcome:
+        """Return what is known, in at most `longest` characters."""
+
+
+def _nothing(_arguments: a.Recall, _longest: int) -> Outcome:
+    return failed("there is no long-term memory here")
+
+
 @dataclass(frozen=True)
 class Hands:
     """What the tools work with: a command runs for at most `longest_s` seconds, a result has `longest` characters.
 
     `memory` is the working memory with the notes of the calls before, those of the open step included.
     `history` is the run's past up to the last committed step, `listing` the files of the workspace. `names` are the
-    tools that there are, `delegate` has sub-agents work. `asking` is what people were asked, and `approvals` how many
-    questions they take.
+    tools that there are, `delegate` has sub-agents work, `recall` looks things up. `asking` is what people were asked,
+    and `approvals` how many questions they take.
     """
 
     sandbox: Sandbox
@@ -91,6 +103,7 @@ class Hands:
     listing: Listing | None = None
     names: Collection[str] = MAIN.tools
     delegate: Delegating = _nobody
+    recall: Recalling = _nothing
     asking: asking.Asking = field(default_factory=asking.Asking)
     approvals: Approvals = field(default_factory=Approvals)
 
@@ -112,7 +125,7 @@ def carry_out(hands: Hands, call: ToolCall) -> Outcome:
         return failed(f"{problem.message}: {problem.cause}" if problem.cause else problem.message)
 
 
-def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PLR0911  # One each.
+def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PLR0911, PLR0912  # One each.
     sandbox, longest_s, longest = hands.sandbox, hands.longest_s, hands.longest
     match arguments:
         case a.Bash():
@@ -133,6 +146,8 @@ def _carry_out(hands: Hands, arguments: BaseModel) -> Outcome:  # noqa: C901, PL
             return noting.note(hands.memory, arguments)
         case a.History():
             return recalling.recall(hands.history, arguments, longest)
+        case a.Recall():
+            return hands.recall(arguments, longest)
         case a.Delegate():
             return hands.delegate(arguments, longest)
         case a.Ask():

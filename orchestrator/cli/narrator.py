@@ -30,6 +30,7 @@ from orchestrator.cli.wording import (
     proposed,
     reached,
     rebuilt,
+    recalled,
     ruled,
     sealed,
     set_up,
@@ -152,6 +153,12 @@ class Narrator:
         if not body.system and body.text:
             return [_note(Text(f"told the model: {first_line(body.text)}", "dim"))]
         return []
+
+    def _recalled(self, _event: e.Event, body: e.Recalled) -> list[Line]:
+        failed = [_warning(visible(body.failure))] if body.failure else []
+        if body.why == "start":
+            return [*([Line("memory", recalled(body), prose=True)] if body.entries else []), *failed]
+        return self._under_header([_note(Text.assemble("from memory: ", recalled(body))), *failed])
 
     def _request_failed(self, _event: e.Event, body: e.RequestFailed) -> list[Line]:
         self._said.clear()

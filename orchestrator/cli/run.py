@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     "--judge", metavar="FAMILY/NAME|auto|off", help="Model that rules on what no command can check.  [default: auto]"
 )
 @click.option("--setup", multiple=True, metavar="CMD", help="Command to run before, repeatable; dependencies, say.")
+@click.option(
+    "--recall",
+    type=click.IntRange(min=0, max=50_000),
+    metavar="TOKENS",
+    help="Most of long-term memory that it's given at once; 0: none, and no tool for it.  [default: 2000]",
+)
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Most replies of the model.")
 @click.option("--money", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most money, in US dollars.")
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens, in and out, cached ones too.")

@@ -92,7 +92,7 @@ def read_request(task: str | None, file: str | None, asked: dict[str, Any], stdi
         raise UsageError("there are two tasks", cause=f"one is an argument, one is in {file}", hint="leave one out")
     base = read_spec_file(Path(file)) if file is not None and spec_file else RunRequest()
     text = _read(task, None if spec_file else file, stdin)
-    flags = {key: value for key, value in asked.items() if value not in {None, False, ()}}
+    flags = {key: value for key, value in asked.items() if value is not None and value is not False and value != ()}
     wanted = _required(base.requires, flags.pop("require", ()))
     limits = {key: float(flags.pop(flag)) for flag, key in _LIMITS.items() if flag in flags}
     origin = {"accept_origin": "flag"} if "accept" in flags else {}

@@ -229,6 +229,13 @@ def _tried(one: e.Tried) -> Iterator[Text | tuple[str, str]]:
     yield (f"{errors}{failed} · {plural(len(one.ran), 'call')} · {duration(one.seconds)}", "dim")
 
 
+def recalled(body: e.Recalled) -> Text:
+    """Return what of long-term memory a run was given, in a line."""
+    named = "; ".join(visible(one.title or one.id) for one in body.entries)
+    what = "1 entry" if len(body.entries) == 1 else f"{len(body.entries)} entries"
+    return Text.assemble(what, (f": {named}", "dim"))
+
+
 def landing(body: e.Landing) -> Text:
     """Return which limit is near, in a line."""
     used = Use(body.what, body.used, body.limit, body.ahead).words

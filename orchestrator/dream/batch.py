@@ -36,6 +36,7 @@ class Action(StrEnum):
     REWORDED = "reworded"
     CONFIRMED = "confirmed"  # What it says was seen to hold.
     MOVED = "moved"  # Files that it's about have other names now.
+    DOUBTED = "doubted"  # Code that it names isn't there any more.
     STALE = "stale"
     QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
@@ -57,10 +58,14 @@ class Change(Value):
 
 @dataclass(frozen=True)
 class Batch:
-    """A scope's entries by their ids, and the changes up to here. Phases take one and return the next."""
+    """A scope's entries by their ids, and the changes up to here. Phases take one and return the next.
+
+    `notes` are what a phase couldn't do or tell, for the report: where there is nothing else, nothing has changed.
+    """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def changed(self, entries: Iterable[Entry], *changes: Change) -> Batch:
         """Return it with these entries in the place of those with their ids, and with these changes told."""
@@ -69,3 +74,7 @@ class Batch:
             entries={**self.entries, **{entry.id: entry for entry in entries}},
             changes=(*self.changes, *changes),
         )
+
+    def noted(self, *notes: str) -> Batch:
+        """Return it with these notes for the report."""
+        return replace(self, notes=(*self.notes, *notes))

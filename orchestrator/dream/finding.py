@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from orchestrator.dialogue import Value
 
 
@@ -14,6 +16,7 @@ class Whose(StrEnum):
     PERSON = "person"  # Somebody who steered the run.
     HARNESS = "harness"  # What was seen to happen: a command that passed.
     AGENT = "agent"
+    TOOL = "tool"  # The agent noted it, but a tool's result had it before: data, whatever it says.
 
 
 Kind = Literal["decision", "convention", "pitfall", "command", "fact"]
@@ -36,3 +39,5 @@ class Finding(Value):
     paths: tuple[str, ...] = ()
     command: str = ""
     accepted: bool = False
+    at: AwareDatetime | None = None
+    lasting: bool = False

@@ -56,7 +56,7 @@ class Followed:
 def follow(git_dir: Path, paths: Collection[str], seen_at: str, head: str) -> dict[str, Followed]:
     """Return what became of each of these paths, which were there at the commit `seen_at`, by the commit `head`."""
     try:
-        there = set(_tree(git_dir, head))
+        there = set(files_at(git_dir, head))
         found = {path: Followed(Fate.FRESH, path) for path in paths if path in there}
         rest = [path for path in paths if path not in there]
         if rest:
@@ -66,8 +66,14 @@ def follow(git_dir: Path, paths: Collection[str], seen_at: str, head: str) -> di
     return found
 
 
+def files_at(git_dir: Path, commit: str) -> Iterator[str]:
+    """Return every path of a commit. Raises SandboxError."""
+    listed = git("ls-tree", "-r", "-z", "--name-only", checked_revision(commit), git_dir=git_dir, timeout_s=_SECONDS)
+    return (os.fsdecode(name) for name in listed.out.split(b"\0") if name)
+
+
 def _followed(git_dir: Path, paths: list[str], seen_at: str, head: str, there: set[str]) -> dict[str, Followed]:
-    known = set(_tree(git_dir, seen_at))
+    known = set(files_at(git_dir, seen_at))
     names = {path: path for path in paths if path in known}
     ends = _span(git_dir, seen_at, head)
     for old, new in _renames(git_dir, "log", *_LOG, *_IN_A_COMMIT, ends):
@@ -101,11 +107,6 @@ def _span(git_dir: Path, seen_at: str, head: str) -> str:
     """Return the commits since the two histories parted: a branch that was thrown away isn't followed."""
     base = git("merge-base", checked_revision(seen_at), checked_revision(head), git_dir=git_dir, timeout_s=_SECONDS)
     return f"{base.out.decode().strip()}..{head}"
-
-
-def _tree(git_dir: Path, commit: str) -> Iterator[str]:
-    listed = git("ls-tree", "-r", "-z", "--name-only", checked_revision(commit), git_dir=git_dir, timeout_s=_SECONDS)
-    return (os.fsdecode(name) for name in listed.out.split(b"\0") if name)
 
 
 def _renames(git_dir: Path, *command: str) -> Iterator[tuple[str, str]]:

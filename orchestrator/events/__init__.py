@@ -45,6 +45,7 @@ from orchestrator.events.people import (
     Steered,
 )
 from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
+from orchestrator.events.remembering import Given, Recalled
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -92,6 +93,7 @@ __all__ = [
     "FinishStarted",
     "Finished",
     "Forked",
+    "Given",
     "Guarded",
     "Judged",
     "Landing",
@@ -104,6 +106,7 @@ __all__ = [
     "Proposed",
     "Ran",
     "Rebuilt",
+    "Recalled",
     "Refused",
     "Replied",
     "RequestFailed",
@@ -127,7 +130,7 @@ __all__ = [
     "spent",
 ]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Number of this vocabulary. It goes up with what an older version can't read: such a run needs a worker that can."""
 
 Body = Annotated[

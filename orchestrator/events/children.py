@@ -8,6 +8,7 @@ from pydantic import Field
 
 from orchestrator.dialogue import Value
 from orchestrator.events.proof import Refused
+from orchestrator.events.remembering import Recalled
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -92,6 +93,7 @@ class ChildMerged(Value):
 
 Deeds = (
     Prompted
+    | Recalled
     | RequestFailed
     | Proposed
     | Chosen

@@ -28,8 +28,8 @@ HINT: Final = "dreamdock up"
 PATIENCE_SECONDS: Final = 30.0
 """A Redis that restarts is back within seconds; for one that is away for longer somebody has to look."""
 _AGAIN_SECONDS: Final = 0.5
-_LASTING: Final = frozenset({"create", "append", "claim", "renew"})
-"""Scripts whose word has to outlive a fail-over: who owns a run, and what is in its journal."""
+_LASTING: Final = frozenset({"create", "append", "claim", "renew", "dream_hold"})
+"""Scripts whose word has to outlive a fail-over: who owns a run or a library, and what is in a journal."""
 _Answer = TypeVar("_Answer")
 _DAMAGED: Final = ("WRONGTYPE", "attempt to ", "not an integer", "not a valid float", "XADD", "stream ID")
 """What Redis, or a script in it, says where a key holds something else than it was given."""
@@ -179,12 +179,13 @@ _PLAIN: Final = ("renew", "archive", "restore", "forget")
 _QUEUEING: Final = (
     *("create", "append", "reserve", "claim", "deadlines"),
     *("dispatch", "waiting", "beat", "repair", "adopt"),
+    *("dream_hold", "dream_free", "dream_note", "dream_enqueue", "dream_mark"),
 )
 
 
 @cache
 def script_texts() -> dict[str, str]:
-    """Return the Lua scripts by name; those that touch the queue have its functions and its keys' names in front."""
+    """Return the Lua scripts by name; those that touch a queue have its functions and its keys' names in front."""
     folder = resources.files(__package__) / "lua"
     names = ", ".join(f"{name} = '{key}'" for name, key in vars(keys).items() if name.isupper())
     prelude = f"local K = {{{names}}}\n" + (folder / "queue.lua").read_text()

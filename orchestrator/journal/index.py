@@ -75,6 +75,20 @@ def matching(client: Redis, prefix: str) -> list[str]:
     return [run_id for run_id in _ids(found) if run_id.startswith(prefix)]
 
 
+def ended(client: Redis, since_ms: int, until_ms: int) -> list[tuple[str, int]]:
+    """Return the runs that ended from `since_ms` to before `until_ms`, with when, in that order; archived ones too.
+
+    Times are milliseconds of Redis TIME.
+    """
+    found: dict[str, int] = {}
+    for key in (keys.FINISHED, keys.ARCHIVED):  # In this order: a run goes from one to the other.
+        raw: Any
+        with available():
+            raw = client.zrangebyscore(key, since_ms, f"({until_ms}", withscores=True)
+        found |= {run_id: int(when) for name, when in raw for run_id in _ids([name])}
+    return sorted(found.items(), key=lambda one: (one[1], one[0]))
+
+
 def pending(client: Redis) -> list[str]:
     """Return the runs that wait for dispatch, first come first."""
     found: Any

@@ -26,6 +26,10 @@ ESTIMATE: Final = "dd:estimate"  # Hash: `seconds` that an attempt takes on aver
 SPENT: Final = "dd:spent:"  # And a UTC day. Hash: US dollars by `user:NAME` and `team:NAME`; it expires.
 RESERVED: Final = "dd:reserved"  # Hash: as JSON `user`, and US dollars put aside, `held`, by name; by run.
 NUDGE: Final = "dd:nudge"  # Channel: somebody was put in line.
+DREAMING: Final = "dd:dreaming"  # Hash: who dreams of a project, as JSON with a lease, by the project's id.
+DREAMT: Final = "dd:dreamt"  # Hash: until when a project's runs were looked at, ms, by the project's id.
+DREAMS: Final = "dd:dreams"  # Hash: a project's last dream of the queue, as JSON, by the project's id; see `schedule`.
+RQ_DREAMS: Final = "rq:queue:dream"  # RQ's queue of dreams.
 RQ_QUEUE: Final = "rq:queue:runs:"  # And a worker's name: RQ's queue of that worker alone.
 RUN: Final = "dd:run:"  # And a run's id: see `record`.
 

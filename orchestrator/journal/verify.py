@@ -31,7 +31,7 @@ _VOUCHED: Final = (e.Claimed, e.Checkpointed, e.Rewound)
 _WORK: Final = (
     *(e.SetUp, e.Built, e.SandboxReady, e.Prompted, e.RequestFailed, e.Proposed, e.Chosen, e.Replied),
     *(e.CallStarted, e.CallFinished, e.FinishStarted, e.Judged, e.Ruled, e.Refused),
-    *(e.ChildStarted, e.Within, e.ChildFinished, e.ChildMerged),
+    *(e.Recalled, e.ChildStarted, e.Within, e.ChildFinished, e.ChildMerged),
 )
 """What only a worker writes: under its fencing token, and unsigned until its step is committed."""
 _AT_ONCE: Final = 50

@@ -49,8 +49,10 @@ class Match(NamedTuple):
 class Index:
     """The index in one file. Safe for several processes; one thread uses an object."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, wait_s: float = _WAIT_S) -> None:
+        """Take where it lies, and how long another process that writes to it is waited for."""
         self._file = file
+        self._wait_s = wait_s
         self._db: sqlite3.Connection | None = None
         self._inode = 0
 
@@ -63,7 +65,7 @@ class Index:
         if not anew and self._is_at(head):
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with alone(self._file.with_name(f"{self._file.name}.lock"), wait_s=_WAIT_S):
+        with alone(self._file.with_name(f"{self._file.name}.lock"), wait_s=self._wait_s):
             if anew or (not self._is_at(head) and not self._update(shelf, head)):
                 self._rebuild(shelf, head)
 
@@ -172,7 +174,7 @@ class Index:
         if not self._file.is_file():
             return None
         self._inode = self._file.stat().st_ino
-        self._db = sqlite3.connect(self._file, isolation_level=None, timeout=_WAIT_S)
+        self._db = sqlite3.connect(self._file, isolation_level=None, timeout=self._wait_s)
         return self._db if meta(self._db, "format") == FORMAT else None
 
     def _update(self, shelf: Shelf, head: str) -> bool:

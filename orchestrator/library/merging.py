@@ -84,7 +84,7 @@ def united(base: Entry | None, ours: Entry, theirs: Entry, *, ours_at: datetime,
         uses=_sum(was.uses, ours.uses, theirs.uses),
         accepted=_sum(was.accepted, ours.accepted, theirs.accepted),
         evidence=_all(was.evidence, ours.evidence, theirs.evidence),
-        paths=_changed(was.paths, ours.paths, theirs.paths),
+        paths=changed_both(was.paths, ours.paths, theirs.paths),
         supersedes=_all(was.supersedes, ours.supersedes, theirs.supersedes),
     )
     lost = ours if told is theirs else theirs
@@ -184,7 +184,7 @@ def _all(base: Iterable[_H], ours: Iterable[_H], theirs: Iterable[_H]) -> tuple[
     return tuple(dict.fromkeys([*base, *ours, *theirs]))
 
 
-def _changed(base: Iterable[_H], ours: Iterable[_H], theirs: Iterable[_H]) -> tuple[_H, ...]:
+def changed_both(base: Iterable[_H], ours: Iterable[_H], theirs: Iterable[_H]) -> tuple[_H, ...]:
     """Return what a list has after both changes: what one side took out goes, what either put in stays."""
     before, here, there = set(base), set(ours), set(theirs)
     return tuple(one for one in dict.fromkeys([*ours, *theirs]) if one not in before or one in here & there)

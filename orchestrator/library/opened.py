@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from orchestrator.library.entry import Scope, Where
 from orchestrator.library.index import Index
 from orchestrator.library.recall import Library
-from orchestrator.library.shelf import Shelf
+from orchestrator.library.shelf import WAIT_S, Shelf
 
 if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 
-def open_library(settings: Settings, *, person: str = "") -> Library:
-    """Return the library; nothing is made or read yet. `person` is whose name changes of its files go by."""
-    index = Index(settings.state_dir / "library.index")
-    return Library(Shelf(settings.library_dir, person=person), index)
+def open_library(settings: Settings, *, person: str = "", wait_s: float = WAIT_S) -> Library:
+    """Return the library; nothing is made or read yet.
+
+    `person` is whose name changes of its files go by; others that write are waited for `wait_s` seconds.
+    """
+    index = Index(settings.state_dir / "library.index", wait_s=wait_s)
+    return Library(Shelf(settings.library_dir, person=person, wait_s=wait_s), index)
 
 
 def scopes(settings: Settings, user: str, project: str = "") -> tuple[Where, ...]:

@@ -28,7 +28,7 @@ _FENCE: Final = "---"
 _LISTS: Final = ("evidence", "paths", "supersedes")
 _FIELDS: Final = frozenset(Entry.model_fields) - {"text"}
 _REQUIRED: Final = ("kind",)
-_KEY: Final = re.compile(r"([a-z_]{1,40}):(?:[ \t]+(.*))?\Z")
+_KEY: Final = re.compile(r"([a-z_-]{1,40}):(?:[ \t]+(.*))?\Z")
 _ITEM: Final = re.compile(r"[ \t]*-[ \t]+(.+)\Z")
 _COMMENT: Final = re.compile(r"[ \t]+#.*\Z")
 _INSIDE: Final = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,"'\[\]{}]+?)[ \t]*(?:,|\Z)""")
@@ -55,21 +55,21 @@ def render(entry: Entry) -> str:
     """Return an entry's page: the same bytes for the same entry, and `parse` gives it back."""
     lines = [
         _FENCE,
-        f"id: {_scalar(entry.id)}",
+        f"id: {scalar(entry.id)}",
         f"kind: {entry.kind}",
         f"scope: {entry.scope}",
-        f"scope_id: {_scalar(entry.scope_id)}",
-        f"title: {_scalar(entry.title)}",
+        f"scope_id: {scalar(entry.scope_id)}",
+        f"title: {scalar(entry.title)}",
         f"status: {entry.status}",
         f"origin: {entry.origin}",
         f"confidence: {entry.confidence:g}",
         *(f"{name}: {_time(when)}" for name in ("created", "updated") if (when := getattr(entry, name)) is not None),
         f"uses: {entry.uses}",
         f"accepted: {entry.accepted}",
-        *_list("evidence", [_told(one) for one in entry.evidence]),
+        *_list("evidence", [told_evidence(one) for one in entry.evidence]),
         *_list("paths", [_seen(one) for one in entry.paths]),
         *_list("supersedes", entry.supersedes),
-        *([f"command: {_scalar(entry.command)}"] if entry.command else []),
+        *([f"command: {scalar(entry.command)}"] if entry.command else []),
         _FENCE,
     ]
     return "\n".join([*lines, "", entry.text, ""] if entry.text else [*lines, ""])
@@ -80,8 +80,8 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
 
     Raises PageError.
     """
-    lines = _lines(page, file)
-    end = _end(lines, file)
+    lines = page_lines(page, file)
+    end = front_end(lines, file)
     fields, where = _fields(lines[1:end], file, known or {})
     for key in _REQUIRED:
         if key not in where:
@@ -99,7 +99,7 @@ def _fields(front: Sequence[str], file: str, known: Mapping[str, str]) -> tuple[
     """Return what the front matter says of each field, with what is known, and the lines where it says it."""
     fields: dict[str, object] = dict(known)
     where: dict[str, int] = {}
-    for number, key, value in _front(front, file):
+    for number, key, value in front_fields(front, file):
         if key in where:
             raise PageError(file, number, f"{key} is there twice, first in line {where[key]}")
         if key not in _FIELDS:
@@ -110,7 +110,7 @@ def _fields(front: Sequence[str], file: str, known: Mapping[str, str]) -> tuple[
             raise PageError(file, number, f"{key} is {value!r}, and the page lies where it would be {known[key]!r}")
         where[key] = number
         if key == "evidence":
-            fields[key] = [_evidence(item, file, number) for item in value]
+            fields[key] = [evidence_of(item, file, number) for item in value]
         elif key == "paths":
             fields[key] = [_path(item) for item in value]
         else:
@@ -118,7 +118,7 @@ def _fields(front: Sequence[str], file: str, known: Mapping[str, str]) -> tuple[
     return fields, where
 
 
-def _lines(page: bytes | str, file: str) -> list[str]:
+def page_lines(page: bytes | str, file: str) -> list[str]:
     """Return the lines of a page, however an editor ends them."""
     if isinstance(page, bytes):
         if len(page) > LONGEST:
@@ -135,7 +135,7 @@ def _lines(page: bytes | str, file: str) -> list[str]:
     return lines
 
 
-def _end(lines: Sequence[str], file: str) -> int:
+def front_end(lines: Sequence[str], file: str) -> int:
     """Return which line, from 0, ends the front matter."""
     if lines[0].rstrip() != _FENCE:
         raise PageError(file, 1, "it doesn't begin with ---, as front matter does")
@@ -155,7 +155,7 @@ def _refuse_markers(lines: Sequence[str], file: str) -> None:
                 raise PageError(file, first, "a merge left both sides in it: keep one")
 
 
-def _front(lines: Sequence[str], file: str) -> Iterator[tuple[int, str, str | list[str]]]:
+def front_fields(lines: Sequence[str], file: str) -> Iterator[tuple[int, str, str | list[str]]]:
     """Yield each field with the number of its line, its name and its value: text, or a list of it."""
     key, started, items = "", 0, []
     for number, raw in enumerate(lines, start=2):
@@ -218,7 +218,8 @@ def _inline(text: str, file: str, number: int) -> list[str]:
     return items
 
 
-def _evidence(item: str, file: str, number: int) -> dict[str, object]:
+def evidence_of(item: str, file: str, number: int) -> dict[str, object]:
+    """Return the fields of a piece of evidence. Raises PageError."""
     if not (found := _EVIDENCE.match(item)):
         raise PageError(file, number, f"evidence is `run ID step N commit ID`, not {item[:80]!r}")
     return {"run": found[1], "step": found[2] or 0, "commit": found[3] or ""}
@@ -229,7 +230,8 @@ def _path(item: str) -> dict[str, str]:
     return {"path": item} if not found else {"path": found[1], "commit": "" if found[2] == "?" else found[2]}
 
 
-def _told(one: Evidence) -> str:
+def told_evidence(one: Evidence) -> str:
+    """Return a piece of evidence as pages say it; `evidence_of` reads it."""
     return f"run {one.run} step {one.step}" + (f" commit {one.commit}" if one.commit else "")
 
 
@@ -238,10 +240,10 @@ def _seen(one: SeenPath) -> str:
 
 
 def _list(name: str, items: Sequence[str]) -> list[str]:
-    return [f"{name}:", *(f"  - {_scalar(item)}" for item in items)] if items else []
+    return [f"{name}:", *(f"  - {scalar(item)}" for item in items)] if items else []
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """Return text as a value that any reader of YAML takes for this text."""
     if _PLAIN.match(text) and not _UNSAFE.search(text) and text == text.strip():
         return text

@@ -29,3 +29,8 @@ def known(path: str) -> dict[str, str]:
     if not (found := _PAGE.fullmatch(path)):
         raise PageError(path, 1, "a page lies in repo/PROJECT/, team/NAME/ or user/NAME/")
     return {"scope": found[1], "scope_id": found[2], "id": found[3]}
+
+
+def is_text(path: str) -> bool:
+    """Return whether people write it for agents to read: a page, or a file below `skills/`."""
+    return is_page(path) or path.startswith("skills/")

@@ -7,18 +7,17 @@ run made one after the other speak of one thing: a hit lends some of its score t
 from __future__ import annotations
 
 import sqlite3
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.library.entry import Scope
 from orchestrator.library.page import PageError
 from orchestrator.library.place import path_of
-from orchestrator.memory.plain import fenced, lines
+from orchestrator.memory.plain import fenced, lines, one_line
 from orchestrator.memory.query import Query
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from orchestrator.library.entry import Entry, Where
@@ -35,6 +34,8 @@ _BEST: Final = 3
 _CANDIDATES: Final = 200
 _DAY_S: Final = 86_400
 _SHOWN_MOST: Final = 20
+_MOST_PATHS: Final = 3
+_LONGEST_RUN: Final = 40
 
 
 class Recalled(NamedTuple):
@@ -65,26 +66,21 @@ class Library:
         self.index.refresh(self.shelf)
         return self._entries([where], self.index.listed(where).items())
 
-    def recall(self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime) -> list[Recalled]:
-        """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long isn't."""
+    def recall(
+        self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime, known: Collection[str] = ()
+    ) -> list[Recalled]:
+        """Return what fits best and comes to `budget` tokens at most, as `told` tells it; what is too long isn't.
+
+        `known` are the ids of those whose text needn't be told again.
+        """
         chosen: list[Recalled] = []
         left = budget
         for one in self.search(scopes, question, most=_SHOWN_MOST):
-            size = estimate(told([one], now))
+            size = estimate(told([one], now, known))
             if size <= left:
                 chosen.append(one)
                 left -= size
         return chosen
-
-    def count(self, entries: Sequence[Entry], *, accepted: bool) -> None:
-        """Count that a run was given these entries, and whether its work was accepted. Raises LibraryError."""
-        since = self.shelf.head()
-        asked = {path_of(one) for one in entries}
-        pages = {path: what for path, what in self.shelf.pages(since).items() if path in asked}
-        there = [read for read in self.shelf.read(pages) if not isinstance(read, PageError)]
-        if there:
-            fresh = (one.changed(uses=one.uses + 1, accepted=one.accepted + accepted) for one in there)
-            self.shelf.put(*fresh, message=f"Count the uses of {len(there)} entries", since=since)
 
     def _search(self, scopes: Sequence[Where], question: str, most: int, *, hidden: bool) -> list[Recalled]:
         query = Query.of(question)
@@ -133,27 +129,31 @@ def smoothed(scores: dict[int, float], threads: Sequence[Sequence[int]]) -> dict
     return result
 
 
-def told(found: Sequence[Recalled], now: datetime) -> str:
-    """Return entries as a model is shown them: a line on each with its source and age, and its text as a quotation."""
-    return "\n\n".join(_told(one.entry, now) for one in found)
+def told(found: Sequence[Recalled], now: datetime, known: Collection[str] = ()) -> str:
+    """Return entries as a model is shown them: a line of ours on each with its source and age, then a quotation.
+
+    All of its own words are in the quotation, its title and paths as well. Of those in `known` there is the line alone.
+    """
+    return "\n\n".join(_told(one.entry, now, told_before=one.entry.id in known) for one in found)
 
 
-def _told(entry: Entry, now: datetime) -> str:
-    head = f"[{entry.id}] {entry.kind}: {entry.title}".rstrip(": ")
-    text = lines(entry.text)
-    return "\n".join([f"{head} ({'; '.join(_about(entry, now))})", *([fenced(text)] if text else [])])
+def _told(entry: Entry, now: datetime, *, told_before: bool) -> str:
+    head = f"[{entry.id}] {entry.kind}, {', '.join(_about(entry, now))}"
+    if told_before:
+        return f"{head}: as above"
+    paths = [one.path for one in entry.paths[:_MOST_PATHS]]
+    more = [f"and {len(entry.paths) - _MOST_PATHS} more"] if len(entry.paths) > _MOST_PATHS else []
+    about = f"Files: {', '.join([*paths, *more])}" if paths else ""
+    return "\n".join([f"{head}:", fenced("\n".join(filter(None, (entry.title, lines(entry.text), about))))])
 
 
 def _about(entry: Entry, now: datetime) -> Iterator[str]:
     """Yield where an entry holds, who says so, since when, and how far it's to be believed."""
     yield "this repository" if entry.scope is Scope.REPO else f"{entry.scope} {entry.scope_id}"
-    source = "".join(f", run {one.run} step {one.step}" for one in islice(entry.evidence, 1))
+    source = "".join(f" (run {one_line(one.run, _LONGEST_RUN)} step {one.step})" for one in entry.evidence[:1])
     yield f"from {'a person' if entry.origin == 'person' else f'the {entry.origin}'}{source}"
     when = entry.updated or entry.created
     yield "of unknown age" if when is None else age(int((now - when).total_seconds()))
-    if entry.paths:
-        more = f" and {len(entry.paths) - _BEST} more" if len(entry.paths) > _BEST else ""
-        yield f"about {', '.join(one.path for one in entry.paths[:_BEST])}{more}"
     if entry.uses:
         yield f"given to {entry.uses} runs, {entry.accepted} of them accepted"
     yield entry.status if entry.confidence >= 1 else f"{entry.status}, confidence {entry.confidence:g}"

@@ -23,7 +23,7 @@ from orchestrator.library.entry import DATA, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
-from orchestrator.library.place import is_page, known, path_of
+from orchestrator.library.place import is_page, is_text, known, path_of
 from orchestrator.redaction import typed
 from sandbox.errors import SandboxError
 from sandbox.git import GitFailed, git
@@ -44,7 +44,7 @@ _NONE: Final = "0" * 40
 _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
 _PLAIN: Final = frozenset({f"{FILE:o}", f"{EXECUTABLE:o}"})
-_WAIT_S: Final = 60.0
+WAIT_S: Final = 60.0
 _ORPHANS_S: Final = 2.0
 _MOST_PACKS: Final = 50
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -62,13 +62,22 @@ class Shelf:
     """A library below one directory, made at the first write. Safe for several processes at once."""
 
     def __init__(
-        self, root: Path, *, person: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        root: Path,
+        *,
+        person: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        wait_s: float = WAIT_S,
     ) -> None:
-        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows."""
+        """Take where it lies; `person` is whose name changes of the files go by, by default what git knows.
+
+        Another process that writes is waited for `wait_s` seconds.
+        """
         self.root = root
         self.git_dir = root / ".git"
         self._person = person
         self._now = now
+        self._wait_s = wait_s
         self._files = EMPTY_TREE  # What the files are known to be, while this holds the library.
 
     # --- reading: from the last commit, without a lock
@@ -113,10 +122,24 @@ class Shelf:
     def file(self, path: str, head: str = "") -> bytes | None:
         """Return a file that isn't a page, at the head or at a former one; None where there is none."""
         head = head or self.head()
+        if not head:
+            return None
         with _told(self.root, "read"):
             objects = self._objects()
-            node = find(objects, _tree(objects, head), os.fsencode(path)) if head else None
+            node = find(objects, _tree(objects, head), os.fsencode(path))
             return objects.read(node.oid) if node is not None and f"{node.mode:o}" in _PLAIN else None
+
+    def beside(self, folder: str, head: str = "") -> list[str]:
+        """Return the paths of the files below a folder at the head, or at a former one, in their order."""
+        head = head or self.head()
+        if not head:
+            return []
+        with _told(self.root, "read"):
+            objects = self._objects()
+            node = find(objects, _tree(objects, head), os.fsencode(folder))
+            if node is None or not node.is_tree:
+                return []
+            return sorted(f"{folder}/{os.fsdecode(path)}" for path, _ in files(objects, node.oid))
 
     def put(
         self,
@@ -161,7 +184,7 @@ class Shelf:
         """Hold the library while the block runs, with all that people changed in its files committed."""
         with _told(self.root, "written"):
             self._make()
-            with alone(self.git_dir / "dreamdock.lock", wait_s=_WAIT_S):
+            with alone(self.git_dir / "dreamdock.lock", wait_s=self._wait_s):
                 self._refuse_under_way()
                 self._let_orphans_end()
                 objects = self._objects()
@@ -229,7 +252,7 @@ class Shelf:
         """Return the tree of the files without the credentials that somebody wrote into a page."""
         edits: dict[bytes, Node | None] = {}
         for change in changes(objects, before, there):
-            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_page(os.fsdecode(change.path)):
+            if change.new is not None and f"{change.new.mode:o}" in _PLAIN and is_text(os.fsdecode(change.path)):
                 text = objects.read(change.new.oid).decode(errors="surrogateescape")
                 clean = typed(text)
                 if clean.left_out:

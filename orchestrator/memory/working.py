@@ -12,7 +12,7 @@ from orchestrator.memory.plain import one_line
 from orchestrator.notes import Note, NoteKind, Rules, Said, TaskState, WorkingMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NOTE: Final = "note"
 """The tool that the agent notes with."""
@@ -28,6 +28,7 @@ MOST_CHARACTERS: Final = 500_000
 """Characters of all of them: many times what any window shows, and looked through within a tenth of a second."""
 
 MOST_RULES: Final = 64
+MOST_GIVEN: Final = 200
 """Folders whose rules are kept: far more than fit. Those of a folder that is forgotten are read anew."""
 
 OPEN, FIXED, GONE = "open", "fixed", "gone"
@@ -60,6 +61,13 @@ def rules(memory: WorkingMemory, path: str, text: str, step: int) -> WorkingMemo
     """Add an AGENTS.md as it was read in `step`, in place of an earlier state of it; of too many the oldest goes."""
     others = tuple(one for one in memory.rules if one.path != path)
     return memory.model_copy(update={"rules": (*others[1 - MOST_RULES :], Rules(path=path, text=text, step=step))})
+
+
+def given(memory: WorkingMemory, ids: Iterable[str], step: int) -> WorkingMemory:
+    """Add entries of the library that were told in `step`; of too many the oldest are told again where they fit."""
+    fresh = dict.fromkeys(ids, step)
+    kept = {entry: when for entry, when in memory.given.items() if entry not in fresh}
+    return memory.model_copy(update={"given": dict([*kept.items(), *fresh.items()][-MOST_GIVEN:])})
 
 
 def noted(memory: WorkingMemory, arguments: Mapping[str, Any], step: int) -> tuple[WorkingMemory, Note]:

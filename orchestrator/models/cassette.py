@@ -71,10 +71,11 @@ class ScriptedReply(Value):
     `agent` names the sub-agent that it belongs to, empty for the run's own; one of a sub-agent's is NAME/NAME.
     `step` counts from 1, and `request` is the key of what was asked; both are 0 and empty where nothing was recorded.
     `candidates` are given in their order, and from the first one again, where several replies are asked for at once.
+    `unless` leaves the line out where the first turn has that text: the task, and what is known of it already.
     """
 
     agent: str = ""
-
+    unless: str = ""
     text: str = ""
     reasoning: str = ""
     calls: tuple[ScriptedCall, ...] = ()
@@ -249,6 +250,8 @@ def _check(reply: ScriptedReply, place: int, match: Match) -> None:
     """Refuse, with ValueError, a recorded reply that would not be found, or at another step: lines are missing."""
     if match == "request" and not reply.request:
         raise ValueError("request: a reply that is found by its request needs one")
+    if reply.unless and (match == "request" or reply.step):
+        raise ValueError("unless: it goes with replies that are found by step, and have no number of their own")
     if match == "step" and reply.step not in {0, place}:
         raise ValueError(f"step: {reply.step} stands where step {place} belongs")
 

@@ -4,6 +4,8 @@ A script is JSON lines, one reply each: `{"text": "…", "calls": [{"name": "bas
 written by hand or recorded as a cassette, see `orchestrator.models.cassette`. Where several replies are asked for at
 once, those of `"candidates": [reply, …]` in that line are given in their order; without it all of them are the same.
 A line with `"agent": NAME` is a reply of the sub-agent of that name, others are the run's own agent's.
+A line with `"unless": TEXT` is left out where the first turn has that text: what the task says, or what is recalled
+with it. So one script finds something out where it isn't known, and does without where it is.
 The reply is chosen by step, the number of replies that there were, so that a resumed run goes on where it was; or, in a
 cassette that says so, by what is asked. A script knows no window: its context is never built anew, unless its header
 says how many tokens a prompt may have (`"prompt_limit": N`).
@@ -117,7 +119,7 @@ class ScriptedModel:
         del listener, within_s  # A script answers at once.
         stop.check()
         done = request.before + sum(isinstance(said, Reply) for said in request.dialogue)
-        line = self._to(request) if self._header.match == "request" else self._at(done)
+        line = self._to(request) if self._header.match == "request" else self._at(done, _first_turn(request))
         line = line.asked(request.candidate)
         usage = line.usage or _estimate(request, line)
         if 0 < most_tokens < usage.output_tokens:
@@ -144,10 +146,11 @@ class ScriptedModel:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _at(self, step: int) -> ScriptedReply:
-        if step < len(self._replies):
-            return self._replies[step]
-        summary = f"The script is over after {len(self._replies)} replies; it didn't submit itself."
+    def _at(self, step: int, first: str) -> ScriptedReply:
+        replies = [reply for reply in self._replies if not reply.unless or reply.unless not in first]
+        if step < len(replies):
+            return replies[step]
+        summary = f"The script is over after {len(replies)} replies; it didn't submit itself."
         return ScriptedReply(text=summary, calls=(ScriptedCall(name="submit", arguments={"summary": summary}),))
 
     def _to(self, request: Request) -> ScriptedReply:
@@ -169,6 +172,12 @@ class ScriptedModel:
         cause = f"{where}: it is asked for after {_cut(turn)!r}"
         hint = 'record the run anew, or write "match": "step" into the first line of the cassette'
         return ModelError("the cassette has no reply to this", cause=cause, hint=hint)
+
+
+def _first_turn(request: Request) -> str:
+    """Return what the work began with: the same in every request, also where the context was built anew."""
+    first = next(iter(request.dialogue), None)
+    return first.text if isinstance(first, Turn) else ""
 
 
 def _before(request: Request, step: int) -> str:

@@ -1,4 +1,4 @@
-"""The process behind `dreamdock up`: it keeps Redis (where it's ours), the keeper and the workers running.
+"""The process behind `dreamdock up`: it keeps Redis (where it's ours), the keeper, workers and one for dreams running.
 
 `python -m orchestrator.stack.supervisor`, with its settings from the environment; `orchestrator.stack.up` starts it.
 """
@@ -32,6 +32,7 @@ _TICK_SECONDS = 5.0
 """The longest sleep; ended children and signals wake it at once."""
 _READY_SECONDS = 0.05
 REDIS = "redis"
+DREAM = "dream"
 
 
 def programs(settings: Settings, owner: tuple[int, int]) -> tuple[Program, ...]:
@@ -41,6 +42,8 @@ def programs(settings: Settings, owner: tuple[int, int]) -> tuple[Program, ...]:
     ours += [
         Program(name=name, argv=(command, "worker"), grace_seconds=20.0) for name in worker_names(settings.workers)
     ]
+    if settings.dream.days:
+        ours.append(Program(name=DREAM, argv=(command, "worker", "--queue", DREAM), grace_seconds=20.0))
     if settings.redis_url:
         return tuple(ours)
     url = connection.redis_url(settings)

@@ -22,6 +22,7 @@ from sandbox.spec import FileChange
 
 BEGAN = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
 HOSTILE = "\x1b[2J\x07\r\u202e\u2028\x9b"
+GIVEN = e.Given(id=HOSTILE, title=HOSTILE, scope=HOSTILE, scope_id=HOSTILE)
 ASKED = e.Asked(
     id=HOSTILE, kind="question", step=1, text=HOSTILE, options=(HOSTILE, HOSTILE), default=HOSTILE, deadline=BEGAN
 )
@@ -90,6 +91,15 @@ def test_what_a_sub_agent_does_stands_behind_its_name_and_counts_for_the_run() -
         "|one │ ! not merged: conflicts in a.py",
     ]
     assert (narrator.usage.input_tokens, narrator.cost_usd, narrator.step) == (900, 0.5, 0)
+
+
+def test_what_a_run_is_given_of_memory_is_told_by_its_titles() -> None:
+    entries = (e.Given(id="a1", title="Tests run with make", scope="repo", scope_id="0" * 12),)
+    entries += (e.Given(id="b2", title="", scope="team", scope_id="core"),)
+    start = e.Recalled(step=0, query="tests", why="start", entries=entries, text="...")
+    assert tell(start) == ["memory|2 entries: Tests run with make; b2"]
+    later = start.model_copy(update={"step": 3, "why": "tool", "entries": entries[:1]})
+    assert tell(e.Replied(step=3, reply=Reply()), later)[-1].endswith("|from memory: 1 entry: Tests run with make")
 
 
 def test_every_kind_of_event_has_its_words() -> None:
@@ -285,6 +295,8 @@ def test_nothing_hostile_reaches_the_terminal(spec: RunSpec) -> None:
         e.Refused(step=2, why=HOSTILE),
         e.Forked(run=HOSTILE, step=1, head="", commit="", tree=""),
         e.RulesRead(step=2, path=HOSTILE, text=HOSTILE),
+        e.Recalled(step=2, query=HOSTILE, why="start", entries=(GIVEN,), text=HOSTILE),
+        e.Recalled(step=2, query=HOSTILE, why="tool", entries=(GIVEN,), text=HOSTILE),
         e.Proposed(step=2, candidates=(e.Candidate(failure=HOSTILE), e.Candidate(reply=Reply(text=HOSTILE)))),
         e.Chosen(step=2, candidate=0, why=HOSTILE, tried=(e.Tried(candidate=2, failure=HOSTILE),)),
         e.Condensed(step=2, failure=HOSTILE, reply=Reply(text=HOSTILE)),

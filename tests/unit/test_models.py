@@ -167,6 +167,26 @@ def test_a_script_that_ends_submits_and_says_so() -> None:
     assert "script is over after 1 replies" in replies[1].calls[0].arguments["summary"]
 
 
+def test_a_line_is_left_out_where_the_first_turn_has_what_it_finds_out() -> None:
+    lines = [{"text": "look", "unless": "run `make`"}, {"text": "make"}, {"text": "other", "unless": "Do it."}]
+    script = "\n".join(map(json.dumps, lines))
+    model = open_script("scripted", script)
+    assert [reply.text for reply in play(script)][:2] == ["look", "make"]
+    told = Turn(text="Do it.\n\nKnown: run `make`")
+    known = model.ask(START.model_copy(update={"dialogue": (told,)}), Stop())
+    assert known.text == "make"
+    later = (told, known, Turn(results=(ToolResult(call_id="c", name="bash", content="run `make`"),)))
+    assert (
+        "over after 1 replies"
+        in model.ask(START.model_copy(update={"dialogue": later}), Stop()).calls[0].arguments["summary"]
+    )
+    seen = (START.dialogue[0], Reply(text="look"), Turn(text="run `make`"))
+    assert model.ask(START.model_copy(update={"dialogue": seen}), Stop()).text == "make", "only the first turn counts"
+    with pytest.raises(ConfigError) as caught:
+        open_script("scripted", '{"text": "a", "unless": "b", "step": 1}')
+    assert "unless" in caught.value.cause
+
+
 def test_a_string_may_hold_any_line_separator() -> None:
     [reply, _] = play(json.dumps({"text": "a\u2028b"}, ensure_ascii=False))
     assert reply.text == "a\u2028b"

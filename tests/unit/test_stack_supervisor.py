@@ -123,7 +123,7 @@ def test_up_twice_starts_once_and_down_leaves_nothing(settings: Settings) -> Non
     assert ensure_up(settings, told, supervisor=COMMAND)
     assert told.lines == ["started Redis, the keeper and 1 worker; dreamdock down stops them"]
     first = status_of(settings)
-    assert set(first.children) == {"redis", "keeper", "worker-1"}
+    assert set(first.children) == {"redis", "keeper", "worker-1", "dream"}
     began = time.monotonic()
     assert not ensure_up(settings, told, supervisor=COMMAND)
     assert time.monotonic() - began < 0.2

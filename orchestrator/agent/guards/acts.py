@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 64
 """Steps that the guards look back: what is further away may have left the model's own view, too."""
-_LOOKING: Final = frozenset({"read", "grep", "glob", "history"})
+_LOOKING: Final = frozenset({"read", "grep", "glob", "history", "recall"})
 _CHANGING: Final = frozenset({"edit", "write"})
 _SPLIT: Final = re.compile(r"&&|\|\||[;|\n]")
 _HARMLESS: Final = re.compile(r"\d?>\s*/dev/null|2>&1")

@@ -1,0 +1,128 @@
+"""Commands that the library knows are tried again: what holds, what fails, and what nobody can say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.memory.plain import one_line
+from orchestrator.redaction import REDACTED, scrub
+from sandbox.errors import ChannelLost, SandboxError, WorkspaceFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from orchestrator.dream.sealed import Box
+    from orchestrator.dream.verifier import Verifier
+    from orchestrator.stop import Stop
+    from sandbox.spec import CommandResult
+
+MOST: Final = 20
+"""Commands that one dream tries."""
+_NEVER_RAN: Final = {126, 127}
+"""What a shell says where there is no such program, or it can't be started."""
+_KILLED: Final = 137
+"""What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
+_LONGEST: Final = 200
+
+
+class Holds(StrEnum):
+    """Whether a command still does what the library says."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a command, and why: the last line that it printed where it failed."""
+
+    holds: Holds
+    why: str = ""
+
+
+def tried(
+    commands: Sequence[str],
+    repo: Verifier,
+    stop: Stop,
+    progress: Callable[[str], None],
+    *,
+    failing: Collection[str] = (),
+) -> Iterator[tuple[str, Tried]]:
+    """Try commands, each in a workspace of its own, and yield what came of it; of those that aren't it's unknown.
+
+    One that fails is tried once more, but for those in `failing`, of which it's known: who fails only sometimes isn't
+    called wrong. Raises Stopped.
+    """
+    done, why = 0, "commands aren't tried: dream.commands is off"
+    if repo.sealing is not None:
+        try:
+            with repo.sealing.ready(stop, repo.seconds_left) as fresh:
+                for command in commands[:MOST]:
+                    progress(f"command {done + 1} of {min(len(commands), MOST)}: {one_line(command, 60)}")
+                    result = _tried(command, fresh, repo, stop, again=command not in failing)
+                    done += 1
+                    yield command, result
+            why = f"a dream tries {MOST} commands"
+        except SandboxError as error:
+            stop.check()  # That's why the container is gone.
+            why = _words(error)
+    for command in commands[done:]:
+        yield command, Tried(Holds.UNKNOWN, why)
+
+
+def _tried(
+    command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop, *, again: bool
+) -> Tried:
+    """Try one command. Raises SandboxError where the next one wouldn't be told, either."""
+    if REDACTED in command:
+        return Tried(Holds.UNKNOWN, "a credential was left out of it")
+    first = _once(command, fresh, repo, stop)
+    if first.holds is Holds.NO and again:
+        second = _once(command, fresh, repo, stop)
+        return second if second.holds is not Holds.YES else Tried(Holds.UNKNOWN, f"it fails sometimes: {first.why}")
+    return first
+
+
+def _once(command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop) -> Tried:
+    most = min(repo.command_seconds, repo.seconds_left)
+    if not most:
+        return Tried(Holds.UNKNOWN, "the dream's time was up")
+    try:
+        with fresh() as box:
+            result = box.run(command, timeout_s=most)
+    except (ChannelLost, WorkspaceFull) as error:  # It may be the command's own doing: the next one isn't to blame.
+        stop.check()
+        return Tried(Holds.UNKNOWN, _words(error))
+    if result.timed_out:
+        return Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
+    return _judged(command, result)
+
+
+def _judged(command: str, result: CommandResult) -> Tried:
+    if result.exit_code is None or result.exit_code == _KILLED:
+        return Tried(Holds.UNKNOWN, "a signal ended it; the sandbox may have too little memory for it")
+    if result.exit_code in _NEVER_RAN and not _in_repository(command):
+        return Tried(Holds.UNKNOWN, f"the sandbox doesn't have it: {_last_line(result)}")
+    if result.exit_code:
+        return Tried(Holds.NO, ": ".join(filter(None, (f"exit code {result.exit_code}", _last_line(result)))))
+    return Tried(Holds.YES)
+
+
+def _in_repository(command: str) -> bool:
+    """Whether a command's program is named by its path in the repository: then it isn't the image that lacks it."""
+    program = (command.split() or [""])[0]
+    return "/" in program and not program.startswith("/")
+
+
+def _last_line(result: CommandResult) -> str:
+    text = result.output[-_LONGEST * 20 :].decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return one_line(scrub(lines[-1]), _LONGEST) if lines else ""
+
+
+def _words(error: SandboxError) -> str:
+    return one_line(scrub(": ".join(filter(None, (error.message, error.cause)))), _LONGEST)

@@ -1,0 +1,28 @@
+"""Counts what entries were good for: how many runs were given one, and how many of those were accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.dream.batch import Action, Change, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.dream.batch import Batch
+
+
+def count(batch: Batch, uses: Mapping[str, tuple[int, int]]) -> Batch:
+    """Add to entries, by their ids, how many runs were given each and how many of those were accepted.
+
+    Who calls it sees to it that each run is counted once. What isn't in the batch isn't counted.
+    """
+    counted, changes = [], []
+    for name, (given, accepted) in sorted(uses.items()):
+        entry = batch.entries.get(name)
+        if entry is not None and given > 0:
+            counted.append(entry.changed(uses=entry.uses + given, accepted=entry.accepted + accepted))
+            why = f"given to {given} more runs, {accepted} of them accepted"
+            change = Change(phase=Phase.COLLECT, action=Action.COUNTED, entry=name, title=entry.title, why=why)
+            changes.append(change)
+    return batch.changed(counted, *changes) if counted else batch

@@ -1,0 +1,93 @@
+"""Entries by what they say, so that those which may say the same are found without comparing each with each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from math import log
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.dream.alike import Likeness, compare
+from orchestrator.dream.statement import Statement
+from orchestrator.library.entry import EntryKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from orchestrator.library.entry import Entry
+
+_CANDIDATES: Final = 40
+"""Entries that one is compared with, at most: those that share the rarest words with it."""
+_CROWD: Final = 400
+"""A word that more entries have doesn't lead to them, unless there is no other."""
+
+
+class Similar:
+    """An index of entries by the words and literals of their claims."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._by_word: dict[str, set[str]] = {}
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Have an entry found, in the place of one with its id; what it claims mustn't have changed."""
+        if entry.id not in self._entries:
+            for word in _words(claim(entry)):
+                self._by_word.setdefault(word, set()).add(entry.id)
+        self._entries[entry.id] = entry
+
+    def alike(self, entry: Entry) -> Iterator[tuple[Likeness, Entry]]:
+        """Yield the others that say the same as an entry or contradict it, the most alike first."""
+        for name in self._candidates(entry):
+            other = self._entries[name]
+            likeness = likeness_of(entry, other)
+            if likeness is not Likeness.DIFFERENT:
+                yield likeness, other
+
+    def _candidates(self, entry: Entry) -> list[str]:
+        lists = {word: self._by_word.get(word, set()) for word in _words(claim(entry))}
+        telling = [found for found in lists.values() if 0 < len(found) <= _CROWD]
+        if not telling:
+            telling = sorted(filter(None, lists.values()), key=len)[:1]
+        scores: Counter[str] = Counter()
+        total = len(self._entries) + 1
+        for found in telling:
+            weight = round(1000 * log(1 + total / len(found)))
+            for name in found:
+                scores[name] += weight
+        del scores[entry.id]
+        return sorted(scores, key=lambda name: (-scores[name], name))[:_CANDIDATES]
+
+
+def likeness_of(one: Entry, other: Entry) -> Likeness:
+    """Say how what two entries claim stands to one another; kinds that can't say the same are different."""
+    if not {one.kind, other.kind} <= _CLAIMS and one.kind != other.kind:
+        return Likeness.DIFFERENT
+    if one.kind is EntryKind.COMMAND and one.command != other.command:
+        return Likeness.DIFFERENT
+    likeness = compare(claim(one), claim(other))
+    if likeness is Likeness.SAME and one.kind is EntryKind.PITFALL:
+        left, right = _statement(one.text), _statement(other.text)
+        same = left.literals <= right.literals or right.literals <= left.literals
+        return likeness if same else Likeness.DIFFERENT  # The same error, with another way out of it.
+    return likeness
+
+
+_CLAIMS: Final = frozenset({EntryKind.DECISION, EntryKind.CONVENTION, EntryKind.FACT, EntryKind.API})
+"""Kinds that one run may give what another one gave another: they all say how something is."""
+
+
+def claim(entry: Entry) -> Statement:
+    """Return what an entry stands for: its title, or all of it where the title is only how it begins."""
+    return _statement(entry.text if entry.title.endswith("…") and entry.text else entry.title)
+
+
+@lru_cache(maxsize=50_000)
+def _statement(text: str) -> Statement:
+    return Statement.of(text)
+
+
+def _words(statement: Statement) -> set[str]:
+    return {*statement.vocabulary, *statement.literals}

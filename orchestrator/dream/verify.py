@@ -1,0 +1,217 @@
+"""Whether what the library says still holds: its files are there, the code it names too, its commands pass.
+
+Only what is seen to be otherwise is marked. A git or an engine that fails says nothing of an entry: it stays as it is,
+and the report tells it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.dream.batch import Action, Change, Phase
+from orchestrator.dream.commands import Holds, tried
+from orchestrator.dream.paths import Fate, Followed
+from orchestrator.dream.symbols import fate, symbols
+from orchestrator.library.entry import DATA, EntryKind, SeenPath, Status
+from orchestrator.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from orchestrator.dream.batch import Batch
+    from orchestrator.dream.verifier import Verifier
+    from orchestrator.library.entry import Entry
+
+CONFIRMED: Final = 0.9
+"""How far what was seen to hold is believed at least."""
+DOUBTED: Final = 0.3
+"""How far something is believed at most that names code which isn't there any more."""
+_LOOKED_AT: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED, Status.STALE})
+_MOST_SYMBOLS: Final = 300
+_NAMED: Final = 5
+"""Of several entries or files that one line of the report is about, so many are named."""
+
+
+def verify(
+    batch: Batch,
+    repo: Verifier | None,
+    *,
+    only: Collection[str] | None = None,
+    stop: Stop | None = None,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Batch:
+    """Return the batch with what holds, what has moved and what is stale by the repository's head.
+
+    `only` are the ids of the entries to look at, without it all. `progress` is told what is looked at. Where nothing
+    has changed since the last time, nothing is changed. Raises Stopped.
+    """
+    chosen = [one for one in batch.entries.values() if one.status in _LOOKED_AT and (only is None or one.id in only)]
+    if not chosen:
+        return batch
+    if repo is None:
+        return batch.noted("nothing was verified: this host has no commit of the repository")
+    phase = _Verifying(repo, stop or Stop(), progress, {one.id: one for one in chosen})
+    phase.paths()
+    phase.commands()
+    phase.symbols()
+    return batch.changed(phase.changed.values(), *phase.changes).noted(*phase.notes())
+
+
+@dataclass
+class _Verifying:
+    """The entries under way, and what was found of them.
+
+    `away` are those whose files are all gone, `doubtful` those of which git doesn't know every file.
+    """
+
+    repo: Verifier
+    stop: Stop
+    progress: Callable[[str], None]
+    entries: dict[str, Entry]
+    changed: dict[str, Entry] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    unknown: dict[str, list[str]] = field(default_factory=dict)
+    away: set[str] = field(default_factory=set)
+    doubtful: set[str] = field(default_factory=set)
+
+    def paths(self) -> None:
+        """Follow every file that isn't where it was."""
+        wanted: dict[str, set[str]] = {}
+        anchors: dict[tuple[str, SeenPath], str] = {}
+        files = self.repo.history.files or frozenset()
+        with_paths = [one for one in self.entries.values() if one.paths]
+        for entry in with_paths:
+            for seen in entry.paths:
+                if seen.path not in files:
+                    self.stop.check()
+                    anchor = self._anchor(entry, seen.commit)
+                    anchors[entry.id, seen] = anchor
+                    wanted.setdefault(anchor, set()).add(seen.path)
+        found: dict[tuple[str, str], Followed] = {}
+        for number, (anchor, paths) in enumerate(wanted.items()):
+            self.stop.check()
+            self.progress(f"files: {number + 1} of {len(wanted)} commits")
+            fates = self.repo.history.fates(paths, anchor) if self.repo.seconds_left else {}
+            found |= {(anchor, path): fates.get(path, Followed(Fate.UNKNOWN)) for path in paths}
+        for entry in with_paths:
+            fresh = {seen: Followed(Fate.FRESH, seen.path) for seen in entry.paths if seen.path in files}
+            rest = {seen: found[anchors[entry.id, seen], seen.path] for seen in entry.paths if seen not in fresh}
+            self._by_paths(entry, {seen: (fresh | rest)[seen] for seen in entry.paths})
+
+    def commands(self) -> None:
+        """Try the commands, those first of which nothing is known yet, then what is used most."""
+        asked: dict[str, list[Entry]] = {}
+        for entry in sorted(self.entries.values(), key=_urgency):
+            believed = entry.status is Status.ACTIVE or entry.origin not in DATA
+            if entry.command and believed and entry.id not in self.away:
+                asked.setdefault(entry.command, []).append(entry)
+        if not asked:
+            return
+        failing = [command for command, ours in asked.items() if all(one.status is Status.STALE for one in ours)]
+        for command, result in tried(list(asked), self.repo, self.stop, self.progress, failing=failing):
+            for entry in asked[command]:
+                match result.holds:
+                    case Holds.YES:
+                        self._confirm(entry)
+                    case Holds.NO if entry.id in self.doubtful:
+                        self._untold(entry, "its command fails, and it's about files that were never merged")
+                    case Holds.NO:
+                        self._stale(entry, f"its command fails: {result.why}")
+                    case Holds.UNKNOWN:
+                        self._untold(entry, f"its command wasn't tried to the end: {result.why}")
+
+    def symbols(self) -> None:
+        """Look for the code that entries name; what has a command was told by that."""
+        names = {PurePosixPath(path).name for path in self.repo.history.files or ()}
+        known: dict[tuple[str, str], Fate] = {}
+        for entry in self.entries.values():
+            # A decision stays one when what it did away with is gone.
+            if entry.command or entry.kind is EntryKind.DECISION or entry.status is Status.STALE:
+                continue
+            asked = [name for name in symbols(f"{entry.title}\n{entry.text}") if name not in names]
+            anchor = self._anchor(entry) if asked else ""
+            for name in asked if anchor else ():
+                if (name, anchor) not in known:
+                    self.stop.check()
+                    if len(known) >= _MOST_SYMBOLS or not self.repo.seconds_left:
+                        self._untold(entry, "the code that it names wasn't looked for: there was too much of it")
+                        break
+                    self.progress(f"code: `{name}`")
+                    known[name, anchor] = fate(self.repo.git_dir, name, anchor, self.repo.head)
+            if gone := [name for name in asked if known.get((name, anchor)) is Fate.GONE]:
+                self._doubt(entry, f"no longer in the repository: {_listed(gone)}")
+
+    def notes(self) -> list[str]:
+        """Return what couldn't be told, a line for each reason."""
+        return [f"left as it was, {why}: {_listed(ids)}" for why, ids in self.unknown.items()]
+
+    def _anchor(self, entry: Entry, commit: str = "") -> str:
+        commits = [commit] if commit else [one.commit for one in reversed(entry.evidence)]
+        return self.repo.history.anchor(commits, entry.created)
+
+    def _by_paths(self, entry: Entry, fates: dict[SeenPath, Followed]) -> None:
+        """Take over what became of an entry's files."""
+        gone = [seen.path for seen, found in fates.items() if found.fate is Fate.GONE]
+        if any(found.fate is Fate.UNKNOWN for found in fates.values()):
+            self.doubtful.add(entry.id)
+            self._untold(entry, "git doesn't tell of its files, or they were never merged")
+        if len(gone) == len(fates):
+            self.away.add(entry.id)
+            near = [f"perhaps {found.perhaps}" for found in fates.values() if found.perhaps]
+            self._stale(entry, f"its files are gone: {_listed(gone)}{f' ({_listed(near)})' if near else ''}")
+            return
+        kept, moved = [], []
+        for seen, found in fates.items():
+            if found.fate is Fate.RENAMED and (new := self._now(found.now)):
+                kept.append(new)
+                moved.append(f"{seen.path} is {new.path} now")
+            elif found.fate is not Fate.GONE:
+                kept.append(seen)
+        if moved or gone:
+            why = "; ".join([*moved[:_NAMED], *([f"gone: {_listed(gone)}"] if gone else [])])
+            self._change(entry, Action.MOVED, why, paths=tuple({one.path: one for one in kept}.values()))
+        known = entry.id not in self.doubtful and entry.origin not in DATA
+        if known and entry.status is Status.STALE and not entry.command:
+            self._change(entry, Action.CONFIRMED, "its files are there again", status=Status.UNVERIFIED)
+
+    def _now(self, path: str) -> SeenPath | None:
+        """Return a file's new name, None where a page can't hold it."""
+        try:
+            return SeenPath(path=path, commit=self.repo.head)
+        except ValueError:
+            return None
+
+    def _confirm(self, entry: Entry) -> None:
+        status = entry.status if entry.origin in DATA else Status.ACTIVE
+        why = f"`{entry.command}` passes"
+        self._change(entry, Action.CONFIRMED, why, status=status, confidence=max(entry.confidence, CONFIRMED))
+
+    def _stale(self, entry: Entry, why: str) -> None:
+        self._change(entry, Action.STALE, why, status=Status.STALE)
+
+    def _doubt(self, entry: Entry, why: str) -> None:
+        less = min(entry.confidence, DOUBTED)
+        self._change(entry, Action.DOUBTED, why, status=Status.UNVERIFIED, confidence=less)
+
+    def _change(self, entry: Entry, action: Action, why: str, **fields: object) -> None:
+        """Change an entry, where that makes a difference."""
+        now = self.entries[entry.id]
+        if (new := now.changed(**fields)) != now:
+            self.entries[entry.id] = self.changed[entry.id] = new
+            self.changes.append(Change(phase=Phase.VERIFY, action=action, entry=entry.id, title=entry.title, why=why))
+
+    def _untold(self, entry: Entry, why: str) -> None:
+        self.unknown.setdefault(why, []).append(entry.id)
+
+
+def _urgency(entry: Entry) -> tuple[int, int, str]:
+    order = (Status.UNVERIFIED, Status.ACTIVE, Status.STALE)
+    return order.index(entry.status), -entry.uses, entry.id
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _NAMED} more" if len(every) > _NAMED else ""
+    return ", ".join(every[:_NAMED]) + more
