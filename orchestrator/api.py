@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator import answering, redaction, standing
@@ -12,6 +13,7 @@ from orchestrator import events as e
 from orchestrator.audit import Audit, audit, gather
 from orchestrator.errors import ConfigError, DreamdockError, HeadMovedError, NotFoundError, UsageError
 from orchestrator.journal import bundle, connection, index, signing, stream
+from orchestrator.journal.asks import user_of
 from orchestrator.journal.presence import EXPIRE_SECONDS, Presence, alive, strangers
 from orchestrator.journal.safety import dangers
 from orchestrator.journal.verify import verify
@@ -26,11 +28,11 @@ from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from redis import Redis
 
     from orchestrator.delivery.patch import Applied
+    from orchestrator.librarian import Librarian
     from orchestrator.redaction import Typed
     from orchestrator.requests import RunRequest
     from orchestrator.results import Results
@@ -76,6 +78,25 @@ def audit_bundle(settings: Settings, file: IO[bytes], keys: Sequence[str] = ()) 
     return audit(found.journal, found.evidence._replace(keys=known))._replace(
         named=tuple(found.keys.items()), bundled=True
     )
+
+
+def librarian(settings: Settings, repo: Path | None = None, project: str = "") -> Librarian:
+    """Return the library as this process's user sees it at work on a repository; no Redis is asked.
+
+    That is the one at `repo`, else the current folder's, if there is one; or another one, by its id. Raises
+    NotFoundError for a `repo` that is none, ConfigError.
+    """
+    from orchestrator.librarian import Librarian  # noqa: PLC0415  # Runs don't need it.
+    from sandbox.store import Store  # noqa: PLC0415  # As in `Reader`.
+
+    user = user_of(connection.who(connection.redis_url(settings)))
+    if project:
+        return Librarian(settings, user, project)
+    place = repo or Path.cwd()
+    found = Store(settings.state_dir / "repos").project_of(place)
+    if found is None and repo is not None:
+        raise NotFoundError(f"{repo} is no git repository with a commit", hint="name another with --repo")
+    return Librarian(settings, user, found or "", place if found else None)
 
 
 def machine_key(settings: Settings) -> signing.Key:

@@ -49,8 +49,7 @@ def run_dream(job_id: str) -> None:
     settings = load()
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(settings.dream.seconds + _SPARE_SECONDS)
-    # As large as it is, it's imported where it's needed.
-    from orchestrator.dream.dreamer import carry_dream  # type: ignore[import-not-found]  # noqa: PLC0415  # Not there yet.
+    from orchestrator.dream.dreamer import carry_dream  # noqa: PLC0415  # As large as it is, only a dream pays for it.
 
     with connect(redis_url(settings)) as client:
         carry(client, settings, job_id, carry_dream)

@@ -50,6 +50,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "redo": Entry("rewind:redo", "Take back the last undo."),
         "fork": Entry("fork:fork", "Start a new run from a step of another one."),
     },
+    "Memory": {
+        "memory": Entry("memory:memory", "Look up, write, approve and forget what is known longer than a run lasts."),
+    },
     "System": {
         "up": Entry("stack:up", "Start what is missing on this machine."),
         "down": Entry("stack:down", "Stop what `up` started."),

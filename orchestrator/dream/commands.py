@@ -25,6 +25,8 @@ _NEVER_RAN: Final = {126, 127}
 """What a shell says where there is no such program, or it can't be started."""
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
+_OFF: Final = "commands aren't tried: dream.commands is off"
+_TOO_LATE: Final = "the dream's time was up"
 _LONGEST: Final = 200
 
 
@@ -48,7 +50,7 @@ def tried(
     commands: Sequence[str],
     repo: Verifier,
     stop: Stop,
-    progress: Callable[[str], None],
+    tell: Callable[[int, int], None],
     *,
     failing: Collection[str] = (),
 ) -> Iterator[tuple[str, Tried]]:
@@ -57,12 +59,14 @@ def tried(
     One that fails is tried once more, but for those in `failing`, of which it's known: who fails only sometimes isn't
     called wrong. Raises Stopped.
     """
-    done, why = 0, "commands aren't tried: dream.commands is off"
-    if repo.sealing is not None:
+    done, why = 0, _OFF
+    if not repo.seconds_left:
+        why = _TOO_LATE
+    elif repo.sealing is not None:
         try:
             with repo.sealing.ready(stop, repo.seconds_left) as fresh:
                 for command in commands[:MOST]:
-                    progress(f"command {done + 1} of {min(len(commands), MOST)}: {one_line(command, 60)}")
+                    tell(done, min(len(commands), MOST))
                     result = _tried(command, fresh, repo, stop, again=command not in failing)
                     done += 1
                     yield command, result
@@ -74,32 +78,55 @@ def tried(
         yield command, Tried(Holds.UNKNOWN, why)
 
 
+def in_turn(commands: Sequence[str], repo: Verifier, stop: Stop) -> Tried:
+    """Try commands one after the other in one workspace, up to the first that doesn't pass, and say what came of it.
+
+    Raises Stopped.
+    """
+    if repo.sealing is None:
+        return Tried(Holds.UNKNOWN, _OFF)
+    try:
+        with repo.sealing.ready(stop, repo.seconds_left) as fresh:
+            return _once(commands, fresh, repo, stop)
+    except SandboxError as error:
+        stop.check()
+        return Tried(Holds.UNKNOWN, _words(error))
+
+
 def _tried(
     command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop, *, again: bool
 ) -> Tried:
     """Try one command. Raises SandboxError where the next one wouldn't be told, either."""
-    if REDACTED in command:
-        return Tried(Holds.UNKNOWN, "a credential was left out of it")
-    first = _once(command, fresh, repo, stop)
+    first = _once([command], fresh, repo, stop)
     if first.holds is Holds.NO and again:
-        second = _once(command, fresh, repo, stop)
+        second = _once([command], fresh, repo, stop)
         return second if second.holds is not Holds.YES else Tried(Holds.UNKNOWN, f"it fails sometimes: {first.why}")
     return first
 
 
-def _once(command: str, fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop) -> Tried:
-    most = min(repo.command_seconds, repo.seconds_left)
-    if not most:
-        return Tried(Holds.UNKNOWN, "the dream's time was up")
+def _once(
+    commands: Sequence[str], fresh: Callable[[], AbstractContextManager[Box]], repo: Verifier, stop: Stop
+) -> Tried:
+    if any(REDACTED in command for command in commands):
+        return Tried(Holds.UNKNOWN, "a credential was left out of it")
     try:
         with fresh() as box:
-            result = box.run(command, timeout_s=most)
+            return next((one for one in _each(commands, box, repo) if one.holds is not Holds.YES), Tried(Holds.YES))
     except (ChannelLost, WorkspaceFull) as error:  # It may be the command's own doing: the next one isn't to blame.
         stop.check()
         return Tried(Holds.UNKNOWN, _words(error))
-    if result.timed_out:
-        return Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
-    return _judged(command, result)
+
+
+def _each(commands: Sequence[str], box: Box, repo: Verifier) -> Iterator[Tried]:
+    for command in commands:
+        most = min(repo.command_seconds, repo.seconds_left)
+        result = box.run(command, timeout_s=most) if most else None
+        if result is None:
+            yield Tried(Holds.UNKNOWN, _TOO_LATE)
+        elif result.timed_out:
+            yield Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
+        else:
+            yield _judged(command, result)
 
 
 def _judged(command: str, result: CommandResult) -> Tried:

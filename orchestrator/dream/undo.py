@@ -15,7 +15,7 @@ from orchestrator.dream.reports import Dreamt, parent, touched
 from orchestrator.errors import UsageError
 from orchestrator.library.merging import changed_both
 from orchestrator.library.page import PageError
-from orchestrator.library.shelf import entry_of
+from orchestrator.library.shelf import US, entry_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +45,7 @@ class Reverted(Value):
     notes: tuple[str, ...] = ()
 
 
-def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, **who: str) -> Reverted:
+def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, *, who: str = US) -> Reverted:
     """Take back what a dream wrote, in one commit; `who` is its author, as for `Shelf.put`.
 
     Raises UsageError for one that was taken back already, LibraryError.
@@ -76,7 +76,7 @@ def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, **who: str) -> Reverted:
             restored.append(path)
     files[dreamt.path] = _marked(shelf.file(dreamt.path, head) or b"", now)
     message = f"Take back the dream of {dreamt.project}: {dreamt.name}\n\nDreamdock-Reverts: {dreamt.commit}"
-    commit = shelf.put(*entries, message=message, since=head, files=files, **who)
+    commit = shelf.put(*entries, message=message, since=head, files=files, who=who)
     return Reverted(dream=dreamt, commit=commit, restored=tuple(restored), kept=tuple(kept))
 
 

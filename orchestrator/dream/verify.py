@@ -40,19 +40,20 @@ def verify(
     *,
     only: Collection[str] | None = None,
     stop: Stop | None = None,
-    progress: Callable[[str], None] = lambda _text: None,
+    tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Batch:
     """Return the batch with what holds, what has moved and what is stale by the repository's head.
 
-    `only` are the ids of the entries to look at, without it all. `progress` is told what is looked at. Where nothing
-    has changed since the last time, nothing is changed. Raises Stopped.
+    `only` are the ids of the entries to look at, without it all. `tell` hears how many commands were tried, of how
+    many; 0 of 0 while there is something else to look at. Where nothing is otherwise than at the last time, nothing is
+    changed. Raises Stopped.
     """
     chosen = [one for one in batch.entries.values() if one.status in _LOOKED_AT and (only is None or one.id in only)]
     if not chosen:
         return batch
     if repo is None:
         return batch.noted("nothing was verified: this host has no commit of the repository")
-    phase = _Verifying(repo, stop or Stop(), progress, {one.id: one for one in chosen})
+    phase = _Verifying(repo, stop or Stop(), tell, {one.id: one for one in chosen})
     phase.paths()
     phase.commands()
     phase.symbols()
@@ -68,7 +69,7 @@ class _Verifying:
 
     repo: Verifier
     stop: Stop
-    progress: Callable[[str], None]
+    tell: Callable[[int, int], None]
     entries: dict[str, Entry]
     changed: dict[str, Entry] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -90,9 +91,9 @@ class _Verifying:
                     anchors[entry.id, seen] = anchor
                     wanted.setdefault(anchor, set()).add(seen.path)
         found: dict[tuple[str, str], Followed] = {}
-        for number, (anchor, paths) in enumerate(wanted.items()):
+        for anchor, paths in wanted.items():
             self.stop.check()
-            self.progress(f"files: {number + 1} of {len(wanted)} commits")
+            self.tell(0, 0)
             fates = self.repo.history.fates(paths, anchor) if self.repo.seconds_left else {}
             found |= {(anchor, path): fates.get(path, Followed(Fate.UNKNOWN)) for path in paths}
         for entry in with_paths:
@@ -110,7 +111,7 @@ class _Verifying:
         if not asked:
             return
         failing = [command for command, ours in asked.items() if all(one.status is Status.STALE for one in ours)]
-        for command, result in tried(list(asked), self.repo, self.stop, self.progress, failing=failing):
+        for command, result in tried(list(asked), self.repo, self.stop, self.tell, failing=failing):
             for entry in asked[command]:
                 match result.holds:
                     case Holds.YES:
@@ -138,7 +139,7 @@ class _Verifying:
                     if len(known) >= _MOST_SYMBOLS or not self.repo.seconds_left:
                         self._untold(entry, "the code that it names wasn't looked for: there was too much of it")
                         break
-                    self.progress(f"code: `{name}`")
+                    self.tell(0, 0)
                     known[name, anchor] = fate(self.repo.git_dir, name, anchor, self.repo.head)
             if gone := [name for name in asked if known.get((name, anchor)) is Fate.GONE]:
                 self._doubt(entry, f"no longer in the repository: {_listed(gone)}")

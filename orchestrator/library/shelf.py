@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 BRANCH: Final = "refs/heads/main"
 SEEN: Final = "refs/dreamdock/seen"
-_US: Final = "DreamDock <dreamdock@localhost>"
+US: Final = "DreamDock <dreamdock@localhost>"
 _NONE: Final = "0" * 40
 _NO_FILE: Final = b"\0no file"
 """What stands for a link and the like; no page has a NUL."""
@@ -147,13 +147,15 @@ class Shelf:
         message: str,
         since: str = "",
         files: Mapping[str, bytes | None] | None = None,
-        who: str = _US,
+        who: str = US,
+        vouched: bool = False,
     ) -> str:
         """Write entries as one commit, all of them or none, and return it. What looks like a secret is left out.
 
         An entry takes the place of the one with its id. `since` is the head that they were read at: what somebody else
         has changed of them since is merged, and nothing of it lost. `files` are what lies there beside, as it is, and
-        None removes, a page as well: git keeps what it was. `who` is the author, `NAME <ADDRESS>`. Raises LibraryError,
+        None removes, a page as well: git keeps what it was. `who` is the author, `NAME <ADDRESS>`; `vouched` says that
+        a person writes, whose word on the status of a new text that is data counts. Raises LibraryError,
         UnavailableError.
         """
         with self.writing() as objects:
@@ -162,7 +164,7 @@ class Shelf:
             base = _tree(objects, since or head)
             for entry in entries:
                 path = path_of(entry)
-                text = render(self._stamped(entry.scrubbed(), objects, base))
+                text = render(self._stamped(entry.scrubbed(), objects, base, vouched=vouched))
                 parse(text, path, known(path))  # It can be read back.
                 pages[os.fsencode(path)] = Node(FILE, objects.put(b"blob", text.encode()))
             for path, data in (files or {}).items():
@@ -192,7 +194,7 @@ class Shelf:
                 yield objects
                 self._tidy_up()
 
-    def move(self, objects: Objects, tree: str, message: str, *parents: str, who: str = _US) -> str:
+    def move(self, objects: Objects, tree: str, message: str, *parents: str, who: str = US) -> str:
         """Commit a tree on the head, with further parents, and bring the files to it; only inside of `writing`."""
         head = self.head()
         commit = self._commit(objects, tree, message, *filter(None, (head, *parents)), who=who)
@@ -226,9 +228,9 @@ class Shelf:
         there = self._redacted(objects, before, files_)
         tree = merged(objects, before, self.side(objects, head), Side(there, self._now()), apart=False)
         if tree != _tree(objects, head):
-            head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self._whose())
+            head = self._commit(objects, there, "Edit by hand", *filter(None, (seen,)), who=self.whose())
             if seen != self.head():
-                head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=_US)
+                head = self._commit(objects, tree, "Merge an edit by hand", self.head(), head, who=US)
             self._advance(objects, head)
         if files_ != tree or self._ref(SEEN) != head:
             self._check_out(objects, files_, head)
@@ -340,10 +342,11 @@ class Shelf:
     def _commit(self, objects: Objects, tree: str, message: str, *parents: str, who: str) -> str:
         when = f"{int(self._now().timestamp())} +0000"
         lines = [f"tree {tree}", *(f"parent {one}" for one in dict.fromkeys(parents))]
-        lines += [f"author {who} {when}", f"committer {_US} {when}", "", message.strip() or "Write", ""]
+        lines += [f"author {who} {when}", f"committer {US} {when}", "", message.strip() or "Write", ""]
         return objects.put(b"commit", "\n".join(lines).replace("\0", " ").encode(errors="replace"))
 
-    def _whose(self) -> str:
+    def whose(self) -> str:
+        """Return in whose name this process's person writes, `NAME <ADDRESS>`: as git knows them."""
         if not self._person:
             asked = (
                 git("config", "--get", key, git_dir=self.git_dir, as_user=True, check=False)
@@ -354,17 +357,17 @@ class Shelf:
         plain = "".join(sign for sign in self._person if sign.isprintable())
         return plain if plain.endswith(">") else f"{plain} <unknown>"
 
-    def _stamped(self, entry: Entry, objects: Objects, base: str) -> Entry:
+    def _stamped(self, entry: Entry, objects: Objects, base: str, *, vouched: bool) -> Entry:
         """Return an entry with when it was made and when its text was last changed; new text that is data is locked up.
 
-        Somebody lets it out by a write that changes its status, and not its text.
+        Somebody lets it out by a write that changes its status, and not its text; or a person vouches for the text.
         """
         old = _page_at(objects, base, path_of(entry))
         if old is not None and (old.title, old.text, old.kind) == (entry.title, entry.text, entry.kind):
             return entry.changed(created=entry.created or old.created, updated=old.updated)
         created = entry.created or (old.created if old else self._now())
         updated = entry.updated if old is None and entry.updated else self._now()
-        locked = entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
+        locked = not vouched and entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
         status = Status.QUARANTINED if locked else entry.status
         return entry.changed(created=created, updated=updated, status=status)
 

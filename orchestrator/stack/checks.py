@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from orchestrator.holdings import Holdings
 from orchestrator.journal import presence, signing
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.stack import redis_checks
+from orchestrator.stack import dream_checks, redis_checks
 from orchestrator.stack.check import HostCheck, tried
 from sandbox import engine, images, probe
 from sandbox.disk import mount_disk, unmount_disk
@@ -52,6 +52,7 @@ def host_checks(settings: Settings) -> Iterator[HostCheck]:
         ("signer", _signer),
         ("workers", _workers),
         ("keeper", _keeper),
+        ("dreams", dream_checks.dreams),
     )
     for name, check in checks:
         yield tried(name, partial(check, settings))

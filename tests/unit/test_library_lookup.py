@@ -93,18 +93,11 @@ def _no_head(shelf: Shelf, _index: Path) -> None:
     (shelf.git_dir / "refs/heads/main").write_text("f" * 40 + "\n")
 
 
-def _objects_of_noise(shelf: Shelf, _index: Path) -> None:
-    for path in (shelf.git_dir / "objects").rglob("*"):
-        if path.is_file():
-            path.chmod(0o600)
-            path.write_bytes(os.urandom(2_000))
-
-
 def _index_of_nothing(_shelf: Shelf, index: Path) -> None:
     index.mkdir()
 
 
-@pytest.mark.parametrize("spoil", [_no_objects, _no_head, _objects_of_noise, _index_of_nothing])
+@pytest.mark.parametrize("spoil", [_no_objects, _no_head, _index_of_nothing])
 def test_a_library_that_cant_be_read_is_told_and_no_more(
     settings: Settings, shelf: Shelf, spoil: Callable[[Shelf, Path], None]
 ) -> None:

@@ -1,0 +1,191 @@
+"""Entries of the library on a terminal and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from orchestrator.cli import document, layout
+from orchestrator.cli.text import age, lines, moment, plural, short_ids, visible
+from orchestrator.cli.wording import Line
+from orchestrator.library.entry import Status
+from orchestrator.library.handing_on import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from orchestrator.cli.screen import Screen
+    from orchestrator.librarian import Done, Gone, Librarian, Listing, Shown
+    from orchestrator.library.entry import Entry, Evidence
+    from orchestrator.library.page import PageError
+    from orchestrator.library.recall import Recalled
+
+_HEADER: Final = ("ID", "KIND", "STATUS", "AGE", "USES", "TITLE")
+_RIGHT: Final = (3, 4)
+_STATUS: Final = {
+    Status.ACTIVE: ("✓", "green"),
+    Status.UNVERIFIED: ("?", "yellow"),
+    Status.STALE: ("!", "yellow"),
+    Status.SUPERSEDED: ("·", "dim"),
+    Status.QUARANTINED: ("✗", "red"),
+    Status.ARCHIVED: ("·", "dim"),
+}
+_COMMIT: Final = 8
+
+
+def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
+    """Print entries by scope, then the pages that are set aside."""
+    if screen.json:
+        told = [fields(entry) for entry in found.entries]
+        scopes = [where.model_dump(mode="json") for where in librarian.scopes]
+        more = {"put_away": found.put_away, "problems": [_problem(one) for one in found.problems]}
+        document.write("dreamdock.memory.list/1", {"scopes": scopes, "entries": told, **more})
+        return
+    if found.entries:
+        rows = table(screen, found.entries)
+        screen.line(rows[0])
+        numbered = zip(found.entries, rows[1:], strict=True)
+        for where, group in groupby(numbered, key=lambda one: one[0].where):
+            screen.line(Text(f"{where.scope} {where.scope_id}", "dim"))
+            screen.lines([row for _, row in group])
+    else:
+        screen.say("nothing is known here yet" if not found.put_away else "nothing but what is put away")
+        screen.next('dreamdock memory add convention "Indent with tabs"')
+    if found.put_away:
+        are = "is" if found.put_away == 1 else "are"
+        screen.say(f"{found.put_away} more {are} superseded or archived; --all shows them")
+    for one in found.problems:
+        warn(screen, f"{librarian.root / one.file}:{one.line}: set aside: {one.reason}")
+
+
+def hits(screen: Screen, query: str, found: Sequence[Recalled]) -> None:
+    """Print what a search found, the best first."""
+    if screen.json:
+        told = [{**fields(one.entry), "score": round(one.score, 4)} for one in found]
+        document.write("dreamdock.memory.search/1", {"query": query, "entries": told})
+        return
+    if not found:
+        screen.say("nothing fits; --all also looks at what isn't recalled")
+        return
+    screen.lines(table(screen, [one.entry for one in found]))
+
+
+def table(screen: Screen, entries: Sequence[Entry]) -> list[Text]:
+    """Return entries as aligned lines under a header; ids are short on a terminal only."""
+    short, now = short_ids(entry.id for entry in entries), datetime.now(UTC)
+    rows = [[Text(word, "dim") for word in _HEADER]]
+    for entry in entries:
+        when = entry.updated or entry.created
+        rows.append(
+            [
+                Text(short[entry.id] if screen.tty else entry.id, "bold"),
+                Text(entry.kind),
+                status(entry.status),
+                Text(age((now - when).total_seconds()) if when else "?"),
+                Text(str(entry.uses)),
+                Text(visible(entry.title)),
+            ]
+        )
+    return layout.table(rows, right=_RIGHT)
+
+
+def status(word: Status) -> Text:
+    """Return how far an entry is believed, as a glyph and a word."""
+    glyph, style = _STATUS[word]
+    return Text(f"{glyph} {word}", style)
+
+
+def entry(screen: Screen, librarian: Librarian, shown: Shown) -> None:
+    """Print an entry whole."""
+    if screen.json:
+        commits = [{**one._asdict(), "at": f"{one.at:%Y-%m-%dT%H:%M:%SZ}"} for one in shown.history]
+        document.write("dreamdock.memory.show/1", {"entry": {**fields(shown.entry), "history": commits}})
+        return
+    known = shown.entry
+    screen.line(Text(visible(known.title) or known.id, "bold"))
+    for row in lines(known.text) if known.text else []:
+        layout.beside(screen, Text("  "), Text(row))
+    screen.line()
+    layout.put(screen, _facts(known, str(librarian.root / shown.path)))
+    layout.put(screen, _labelled("changed", _commits(shown)))
+    if known.status in {Status.QUARANTINED, Status.UNVERIFIED, Status.STALE}:
+        screen.next(f"dreamdock memory approve {known.id}")
+
+
+def _facts(known: Entry, path: str) -> Iterator[Line]:
+    believed = status(known.status)
+    believed.append(f" · from {'a person' if known.origin == 'person' else f'the {known.origin}'}", "")
+    believed.append(f" · confidence {known.confidence:g}")
+    yield Line("id", Text(known.id))
+    yield Line("kind", Text(f"{known.kind} · {known.scope} {known.scope_id}"))
+    yield Line("status", believed)
+    dates = [f"{word} {moment(at)}" for word, at in (("made", known.created), ("worded", known.updated)) if at]
+    yield Line("written", Text(" · ".join(dates) or "nobody knows when"))
+    yield Line("uses", Text(f"given to {plural(known.uses, 'run')}, {known.accepted} of them accepted"))
+    if known.command:
+        yield Line("shown by", Text(visible(known.command)), prose=True)
+    yield from _labelled("about", (f"{visible(one.path)} @ {one.commit[:_COMMIT] or '?'}" for one in known.paths))
+    yield from _labelled("known from", map(_proof, known.evidence))
+    yield from _labelled("supersedes", known.supersedes)
+    yield Line("page", Text(visible(path)), prose=True)
+
+
+def _proof(one: Evidence) -> str:
+    return f"run {visible(one.run)} step {one.step}" + (f" @ {one.commit[:_COMMIT]}" if one.commit else "")
+
+
+def _commits(shown: Shown) -> Iterator[str]:
+    for one in shown.history:
+        yield f"{moment(one.at)} {one.commit[:_COMMIT]} {visible(one.who)}: {visible(one.message)}"
+
+
+def _labelled(label: str, rows: Iterable[str]) -> Iterator[Line]:
+    for number, row in enumerate(rows):
+        yield Line(label if number == 0 else "", Text(row), prose=True)
+
+
+def done(screen: Screen, word: str, result: Done) -> None:
+    """Print what a write came to, and on stderr what was left out or isn't shared yet."""
+    if screen.json:
+        told = {"entries": [fields(one) for one in result.entries], "commit": result.commit or None}
+        more = {"left_out": result.left_out, "away": result.away or None}
+        document.write(f"dreamdock.memory.{word}/1", {**told, **more})
+        return
+    for one in result.entries:
+        said = Text.assemble(("✓ ", "green"), f"{word if result.commit else 'nothing changed in'} ", (one.id, "bold"))
+        screen.line(said.append(f"  {visible(one.title)}").append(f"  {one.status}", "dim"))
+    if result.left_out:
+        screen.say(f"{plural(result.left_out, 'secret')} {'was' if result.left_out == 1 else 'were'} left out")
+    _say_away(screen, result.away)
+
+
+def gone(screen: Screen, librarian: Librarian, result: Gone) -> None:
+    """Print what was forgotten, and how to bring it back."""
+    if screen.json:
+        told = {"files": result.paths, "commit": result.commit, "away": result.away or None}
+        document.write("dreamdock.memory.forgotten/1", told)
+        return
+    for path in result.paths:
+        screen.line(Text.assemble(("✓ ", "green"), "forgotten: ", visible(path)))
+    screen.say("git keeps what it was; to bring it back:")
+    files = shlex.join(result.paths)
+    screen.next(f"git -C {shlex.quote(str(librarian.root))} checkout {result.commit[:_COMMIT]}^ -- {files}")
+    _say_away(screen, result.away)
+
+
+def warn(screen: Screen, text: str) -> None:
+    """Say what a person should know, on stderr."""
+    screen.say(Text.assemble(("warning: ", "bold yellow"), visible(text)))
+
+
+def _say_away(screen: Screen, away: str) -> None:
+    if away:
+        warn(screen, f"{away}; it's written here, and the next write pushes it")
+
+
+def _problem(one: PageError) -> dict[str, Any]:
+    return {"file": one.file, "line": one.line, "reason": one.reason}
