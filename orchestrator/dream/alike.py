@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from rapidfuzz import fuzz
 
+from orchestrator.dream.statement import weak
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,6 +40,8 @@ def compare(one: Statement, other: Statement) -> Likeness:
     """Say how two statements stand to one another; the order doesn't matter."""
     left, right = one.literals - other.literals, other.literals - one.literals
     aside, beside = _apart(one.vocabulary - other.vocabulary, other.vocabulary - one.vocabulary)
+    if one.literals and not left and not right and aside | beside <= weak():
+        aside, beside = set(), set()
     apart = bool(aside and beside)
     if apart or not _alike(one, other):
         return Likeness.DIFFERENT

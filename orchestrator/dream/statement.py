@@ -29,10 +29,14 @@ _SHORTEST_STEM: Final = 3
 
 
 class _Words(NamedTuple):
-    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom."""
+    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom.
+
+    `weak` are as they are written there.
+    """
 
     denials: frozenset[str]
     light: frozenset[str]
+    weak: frozenset[str]
     sides: dict[str, int]
     group: dict[str, str]
 
@@ -42,7 +46,8 @@ def _words() -> _Words:
     told = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
     sides = {word: number for number, group in enumerate(told["opposed"]) for word in group.split()}
     groups = {word: group.split()[0] for group in told["alike"] for word in group.split()}
-    return _Words(frozenset(told["denials"].split()), frozenset(told["light"].split()), sides, groups)
+    denials, light, weak = (frozenset(told[name].split()) for name in ("denials", "light", "weak"))
+    return _Words(denials, light, weak, sides, groups)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,12 @@ class Statement:
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""
         return frozenset(self.words)
+
+
+@cache
+def weak() -> frozenset[str]:
+    """Return the stems of verbs that don't tell two sentences apart which have all else in common."""
+    return frozenset(stem(word) for word in _words().weak)
 
 
 def _side(word: str) -> int | None:
