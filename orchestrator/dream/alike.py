@@ -42,6 +42,8 @@ def compare(one: Statement, other: Statement) -> Likeness:
         return Likeness.DIFFERENT
     left, right = one.literals - other.literals, other.literals - one.literals
     aside, beside = _apart(one.vocabulary - other.vocabulary, other.vocabulary - one.vocabulary)
+    aside |= one.sides_beyond(other)
+    beside |= other.sides_beyond(one)
     if one.literals and not left and not right and aside | beside <= weak():
         aside, beside = set(), set()
     if aside and beside:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
+from orchestrator.agent.role import RECALL
 from orchestrator.dream.draft import REASON
+from orchestrator.dream.echo import Given
 from orchestrator.dream.finding import Finding, Whose
 from orchestrator.dream.statement import Statement
 from orchestrator.dream.taint import Copies, is_data
@@ -106,11 +108,14 @@ def _of_notes(run: str, memory: WorkingMemory) -> Iterator[Finding]:
 
 
 def _judged(found: Sequence[Finding], events: Sequence[Event]) -> Iterator[Finding]:
-    """Yield what was noted, as a tool's words where it is an order that a tool had printed before."""
-    copies = Copies((one.text, one.steps[-1]) for one in found)
+    """Yield what was noted, as a tool's words where it is an order that a tool had printed before.
+
+    What the run was given from the library is left out: it would be its own proof.
+    """
+    copies, given = Copies((one.text, one.steps[-1]) for one in found), Given(events)
     for event in events:
         match event.body:
-            case e.CallFinished(step=step, result=result) if result.name != NOTE:
+            case e.CallFinished(step=step, result=result) if result.name not in {NOTE, RECALL}:
                 copies.see(result.content, step)
             case e.RulesRead(step=step, text=text):
                 copies.see(text, step)
@@ -118,6 +123,8 @@ def _judged(found: Sequence[Finding], events: Sequence[Event]) -> Iterator[Findi
                 continue
     for one in found:
         seen = one.whose is Whose.HARNESS  # The line that tells of the error is the tool's.
+        if not seen and given.has(one):
+            continue
         text = one.text.partition(_ARROW)[2] if seen else one.text
         tainted = is_data(text, copied=seen or copies.copied(one.text))
         yield one.model_copy(update={"whose": Whose.TOOL}) if tainted else one

@@ -115,6 +115,11 @@ class Statement:
         crossed = bool(self.denied and other.denied) and not self.denied & other.denied
         return kinds != both or crossed or (self.denials - other.denials) % 2 == 1
 
+    def sides_beyond(self, other: Statement) -> set[str]:
+        """Return the words with an opposite of which the other has none: there they are words as all are."""
+        theirs = dict(other.opposed)
+        return {word for kind, word in self.opposed if kind not in theirs and word not in _words().light}
+
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""

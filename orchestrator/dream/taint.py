@@ -70,7 +70,7 @@ class Copies:
         self._words: dict[str, int] = {}
         self._seen: dict[str, set[int]] = {}
         for text, step in texts:
-            words = _words(text)
+            words = words_of(text)
             self._words[text] = len(words)
             for place, gram in enumerate(zip(*(words[n:] for n in range(_GRAM)), strict=False)):
                 self._grams.setdefault(gram, []).append((text, step, place))
@@ -79,7 +79,7 @@ class Copies:
         """Take what was printed in a step."""
         if not self._grams:
             return
-        words = _words(printed)
+        words = words_of(printed)
         for gram in zip(*(words[n:] for n in range(_GRAM)), strict=False):
             for text, noted, place in self._grams.get(gram, ()):
                 if step <= noted:
@@ -108,5 +108,6 @@ def gives_orders(text: str) -> bool:
     return bool(_TOLD.search(text)) or any(_ORDERS.match(clause.strip(" `*#>\"'")) for clause in _CLAUSES.split(text))
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return a text's words, without what stands between them."""
     return _WORD.findall(text.lower())

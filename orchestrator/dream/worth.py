@@ -12,9 +12,9 @@ _FEW: Final = 2
 _OF_THE_TASK: Final = 0.75
 """The share of a note's words that the task has as well, from which on it only says it again."""
 _PROGRESS: Final = re.compile(
-    r"^(?:(?:i|i'm|i've|i'll|we've|we'll|we (?:are|were|will|now|just|still)|let me"
-    r"|let's|now|next|then|so|ok(?:ay)?|todo|wip|done|start(?:ed|ing)"
-    r"|still (?:to|need|have)|looks?|seems?|remaining|step \d+|plan|progress|status|summary)\b"
+    r"^(?:(?:i|i'm|i've|i'll|we've|we'll|we (?:are|were|will|now|just|still)|let me|let's|wip|done|looks?|seems?"
+    r"|start(?:ed|ing) (?:with|on|to)|still (?:to|need|have)|step \d+|now (?:i|we|on|to|it|\w+ing)|then (?:i|we))\b"
+    r"|(?:todo|wip|next|now|then|plan|progress|status|summary|remaining)(?: \w+)?\s*:|(?:ok|okay|so),"
     r"|(?:have|has|had|will|am|going|about) (?:not |to |now |already )?\w+"
     r"|(?:add|implement|fix|finish|complet|updat|chang|remov|refactor|creat|mov|renam|check|tri|committ|review|explor"
     r"|verifi|investigat|test|clean|replac|look|work|wrapp|address|handl)(?:ed|d)\b(?! (?:by|with|from|in)\b)"
@@ -34,8 +34,7 @@ _TASK: Final = re.compile(
 )
 _VAGUE: Final = frozenset(
     Statement.of(
-        "code thing stuff file complex nice good clean fine ok interesting important useful messy simple big work"
-        " look review careful hard easy great better bad problem issue"
+        "code thing stuff file complex nice good clean fine ok interesting important useful messy simple big great better bad"
     ).words
 )
 _QUESTION: Final = re.compile(
