@@ -66,10 +66,10 @@ def test_a_dream_from_the_first_look_to_its_revert(project: Project, typed: Call
     assert DECISION in dry.out
     assert "nothing was written" in dry.err
     done = typed()
-    assert done.out.startswith("✓ 1 run looked at: 1 added")
+    assert done.out.startswith("✓ 1 run ended: 1 added")
     assert "next: dreamdock dream show" in done.err
     again = typed()
-    assert "0 runs looked at: nothing to change" in again.out
+    assert again.out.startswith("· 0 runs ended since")
     listed = typed("log")
     assert "1 added" in listed.out
     name = typed("log", "--json").json["dreams"][0]["name"]
