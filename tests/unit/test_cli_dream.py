@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,7 +111,9 @@ def test_which_repository(
     assert typed("--project", "x").code == 2
     assert typed("--dry-run", "log").code == 2
     assert typed("--since", "yesterday", "--project", project.id).code == 2
-    assert typed("--since", "2099-01-01", "--dry-run", "--json", "--project", project.id).json["runs"] == 0
+    assert typed("--since", "2099-01-01", "--project", project.id).code == 2
+    later = typed("--since", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "--dry-run", "--project", project.id)
+    assert "were left out, as --since asked" in later.err
 
 
 def test_without_redis_it_says_so_and_the_past_is_still_told(
