@@ -22,6 +22,8 @@ from orchestrator.dialogue import Turn
 from orchestrator.library.entry import Entry, EntryKind, Scope, Status
 from orchestrator.library.lookup import Lookup
 from orchestrator.library.shelf import Shelf
+from orchestrator.library.skill import Skill, SkillStatus
+from orchestrator.library.skills import page
 from orchestrator.models import open_script
 from orchestrator.models.cassette import SCHEMA
 from orchestrator.settings import RunLimits, Settings
@@ -107,6 +109,22 @@ class TestAtWork:
         )
         order = [type(event.body).__name__ for event in journal.events[4:6]]
         assert order == ["Recalled", "Prompted"]
+
+    def test_skills_are_named_at_the_start_and_shown_by_the_tool(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        told = {"project": journal.view.spec.repo.project, "description": "Mends what is double.", "text": "1. `make`"}
+        one, other = Skill(name="mend-it", **told), Skill(name="not-yet", status=SkillStatus.TRIED, **told)
+        kept.shelf.put(message="Propose", files={each.path: page(each) for each in (one, other)})
+        asked = script([("recall", {"query": "mend-it"})], [("recall", {"query": "not-yet"})], SUBMIT)
+        assert work(journal, box, kept, asked).kind is Kind.SUBMITTED
+        begin, shown, *_ = recalled(journal)
+        assert "```\nmend-it: Mends what is double.\n```" in begin.text
+        assert "not-yet" not in first(journal)
+        assert {"mend", "tests", "skills/mend-it"} == set(ids(begin))
+        assert first(journal).endswith(begin.text)
+        assert (ids(shown), shown.why, shown.step) == (["skills/mend-it"], "tool", 1)
+        assert "approved by a person:\n```\nMends what is double.\n\n1. `make`\n```" in shown.text
+        assert results(journal)[0].content == shown.text
 
     def test_what_is_recalled_stays_when_the_library_changes(
         self, client: Any, start: Any, box: Sandbox, kept: Kept
