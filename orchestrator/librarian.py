@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from orchestrator.errors import DreamdockError, NotFoundError, UnavailableError, UsageError
 from orchestrator.library.entry import Entry, Origin, Scope, SeenPath, Status, Where, new_id
+from orchestrator.library.finding import below, find, misplaced
 from orchestrator.library.handing_on import Form, handed_on
 from orchestrator.library.history import Written, history
 from orchestrator.library.opened import open_library, scopes
 from orchestrator.library.page import PageError, parse, render
-from orchestrator.library.place import known, path_of
+from orchestrator.library.place import path_of
 from orchestrator.library.sharing import Shared, pull, share
 from orchestrator.library.shelf import LibraryError
 from orchestrator.redaction import REDACTED
@@ -26,7 +27,7 @@ from sandbox.git import git
 from sandbox.source import local_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.library.entry import EntryKind
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 PUT_AWAY: Final = frozenset({Status.SUPERSEDED, Status.ARCHIVED})
 """What a list leaves out unless it's asked for: another entry took its place, or it was of little use."""
-_NAMED: Final = 5
 _HINT: Final = "docs/memory.md tells what an entry's fields may hold"
 
 
@@ -127,8 +127,8 @@ class Librarian:
     ) -> Listing:
         """Return the entries of a scope, status or kind; without a status those that are put away only if asked."""
         pages = self._shelf.pages(self._shelf.head())
-        there = {where: _below(where, pages) for where in self.scopes if scope in {None, where.scope}}
-        entries, problems, put_away = list[Entry](), [*_misplaced(pages)], 0
+        there = {where: below(where, pages) for where in self.scopes if scope in {None, where.scope}}
+        entries, problems, put_away = list[Entry](), [*misplaced(pages)], 0
         for inside in there.values():
             read = [*self._shelf.read(inside)]
             problems += [one for one in read if isinstance(one, PageError)]
@@ -314,23 +314,7 @@ class Librarian:
         raise UsageError(f"there is no {scope} to write for", cause=cause, hint=hint)
 
     def _path(self, reference: str, pages: Mapping[str, str]) -> str:
-        """Return the page that a reference means: the start of an id in view, or of a path below the library."""
-        asked = reference.strip().removesuffix(".md")
-        if not asked:
-            raise UsageError("the id is empty", hint="dreamdock memory list")
-        seen = pages if "/" in asked else (path for where in self.scopes for path in _below(where, pages))
-        names = {path: (path if "/" in asked else PurePosixPath(path).name).removesuffix(".md") for path in seen}
-        found = [path for path, name in names.items() if name == asked]
-        found = found or [path for path, name in names.items() if name.startswith(asked)]
-        if not found:
-            places = ", ".join(f"{where.scope} {where.scope_id}" for where in self.scopes)
-            cause = f"looked at {places}" if places else "neither a repository, a team nor a user to look at"
-            raise NotFoundError(f"there is no entry {asked}", cause=cause, hint="dreamdock memory list --all")
-        if len(found) > 1:
-            several = ", ".join(path.removesuffix(".md") for path in sorted(found)[:_NAMED])
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            raise UsageError(f"{asked} means {len(found)} entries", cause=several + more, hint="name more of it")
-        return found[0]
+        return find(reference, pages, self.scopes)
 
     def _entry(self, path: str, pages: Mapping[str, str]) -> Entry:
         read = next(self._shelf.read({path: pages[path]}))
@@ -345,21 +329,6 @@ def _within(work_tree: Path | None, folder: Path, path: str) -> str:
     if work_tree is not None and there.exists() and there.is_relative_to(work_tree.resolve()):
         return there.relative_to(work_tree.resolve()).as_posix()
     return PurePosixPath(path).as_posix()
-
-
-def _below(where: Where, pages: Mapping[str, str]) -> dict[str, str]:
-    """Return the pages that lie where a scope's entries do."""
-    folder = f"{where.scope}/{where.scope_id}/"
-    return {path: what for path, what in pages.items() if path.startswith(folder)}
-
-
-def _misplaced(pages: Mapping[str, str]) -> Iterator[PageError]:
-    """Yield why pages that lie where no scope's entries do are set aside."""
-    for path in pages:
-        try:
-            known(path)
-        except PageError as error:
-            yield error
 
 
 def _checked(make: Callable[[], Entry]) -> Entry:

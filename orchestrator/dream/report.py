@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from orchestrator.dialogue import Value
 from orchestrator.dream.batch import Action, Change
 from orchestrator.dream.collect import Skipped
+from orchestrator.library.skill import Skill
 from orchestrator.memory.plain import one_line
 from orchestrator.redaction import scrub
 
@@ -28,6 +29,7 @@ _HEADINGS: Final[Mapping[Action, str]] = {
     Action.REWORDED: "Reworded",
     Action.CONFIRMED: "Seen to hold",
     Action.MOVED: "Files have other names now",
+    Action.DOUBTED: "Doubted: code that they name isn't there any more",
     Action.STALE: "Stale: it was so, and isn't any more",
     Action.SUPERSEDED: "Superseded: another one took its place",
     Action.QUARANTINED: "Quarantined: data, until somebody vouches for it",
@@ -53,7 +55,7 @@ class Report(Value):
     left: int = 0
     skipped: tuple[Skipped, ...] = ()
     changes: tuple[Change, ...] = ()
-    files: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
     notes: tuple[str, ...] = ()
     refused: str = ""
     dry_run: bool = False
@@ -74,6 +76,7 @@ class Report(Value):
     def words(self) -> str:
         """What was done, in a line."""
         said = [f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()]
+        said += [_plural(len(self.skills), "skill")] if self.skills else []
         return ", ".join(said) or "nothing to change"
 
 
@@ -96,6 +99,7 @@ def render(report: Report) -> str:
         "runs": report.runs,
         "skipped": len(report.skipped),
         **report.counts,
+        **({"skills": len(report.skills)} if report.skills else {}),
     }
     lines = [_FENCE, *(f"{name}: {value}".rstrip() for name, value in front.items()), _FENCE, "", *body(report)]
     return scrub("\n".join(lines) + "\n")
@@ -109,8 +113,9 @@ def body(report: Report) -> Iterator[str]:
     for action, heading in _HEADINGS.items():
         if done := [change for change in report.changes if change.action is action]:
             yield from ("", f"## {heading}", "", *map(_line, done))
-    if report.files:
-        yield from ("", "## Proposed", "", *(f"- {path}" for path in report.files))
+    if report.skills:
+        yield from ("", "## Skills", "")
+        yield from (f"- {one.name}, {one.status}: {one_line(one.description, _LONGEST)}" for one in report.skills)
     if report.skipped:
         yield from ("", "## Runs that weren't read", "")
         yield from (f"- {one.run}: {one_line(one.why, _LONGEST)}" for one in report.skipped)

@@ -12,7 +12,7 @@ import pytest
 from repos import Repo
 
 from orchestrator.dream.batch import Action, Batch
-from orchestrator.dream.commands import MOST
+from orchestrator.dream.commands import MOST, Holds, Tried, in_turn
 from orchestrator.dream.verifier import Verifier
 from orchestrator.dream.verify import CONFIRMED, DOUBTED, verify
 from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, SeenPath, Status
@@ -439,3 +439,32 @@ class Killed(Table):
         super().run(command, timeout_s=timeout_s)
         assert self.stop.is_set
         raise ChannelLost("it was ended on request")
+
+
+@pytest.mark.parametrize(
+    ("ends", "came", "ran"),
+    [
+        ({"make lint": 0, "make test": 0}, Tried(Holds.YES, "`make test`: it printed nothing"), 2),
+        ({"make lint": 0, "make test": 2}, Tried(Holds.NO, "`make test`: exit code 2: AssertionError: no"), 2),
+        ({"make lint": 2}, Tried(Holds.NO, "`make lint`: exit code 2: AssertionError: no"), 1),
+        ({"make lint": "hangs"}, Tried(Holds.UNKNOWN, "`make lint`: no end after 300 s"), 1),
+        ({"make lint": ChannelLost("the sandbox is gone")}, Tried(Holds.UNKNOWN, "the sandbox is gone"), 1),
+    ],
+)
+def test_commands_are_tried_in_one_workspace_in_their_order(
+    repo: Repo, ends: dict[str, Any], came: Tried, ran: int
+) -> None:
+    repo.commit({"a": "a\n"})
+    table = Table()
+    table.ends = ends
+    assert in_turn(("make lint", "make test"), at_head(repo, table), Stop()) == came
+    assert len(table.ran) == ran
+
+
+def test_commands_that_cant_be_tried_in_turn_are_unknown(repo: Repo) -> None:
+    repo.commit({"a": "a\n"})
+    assert in_turn(("make",), at_head(repo), Stop()).why == "commands aren't tried: dream.commands is off"
+    assert in_turn((), at_head(repo, Table()), Stop()) == Tried(Holds.UNKNOWN, "it has no command")
+    unready = Table()
+    unready.unready = ChannelLost("there is no engine")
+    assert in_turn(("make",), at_head(repo, unready), Stop()) == Tried(Holds.UNKNOWN, "there is no engine")
