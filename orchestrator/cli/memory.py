@@ -29,7 +29,8 @@ STATUSES: Final = ("active", "unverified", "stale", "superseded", "quarantined",
 _PROJECT: Final = re.compile(r"[0-9a-f]{12}")
 
 
-def _project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return a repository's id as it was typed, empty for none."""
     if value and not _PROJECT.fullmatch(value):
         raise click.BadParameter("a repository's id is 12 hex digits: the first of its first commit")
     return value
@@ -40,7 +41,7 @@ def with_library(function: Callable[Concatenate[Screen, Librarian, P], R]) -> Ca
 
     @click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
     @click.option(
-        "--project", default="", metavar="ID", callback=_project_id, help="A repository that isn't here, by its id."
+        "--project", default="", metavar="ID", callback=project_id, help="A repository that isn't here, by its id."
     )
     @with_screen
     @functools.wraps(function)

@@ -110,13 +110,14 @@ def entry(screen: Screen, librarian: Librarian, shown: Shown) -> None:
     for row in lines(known.text) if known.text else []:
         layout.beside(screen, Text("  "), Text(row))
     screen.line()
-    layout.put(screen, _facts(known, str(librarian.root / shown.path)))
+    layout.put(screen, _facts(known))
     layout.put(screen, _labelled("changed", _commits(shown)))
+    screen.whole(Text.assemble(("page".ljust(layout.LABEL), "dim"), visible(str(librarian.root / shown.path))))
     if known.status in {Status.QUARANTINED, Status.UNVERIFIED, Status.STALE}:
         screen.next(f"dreamdock memory approve {known.id}")
 
 
-def _facts(known: Entry, path: str) -> Iterator[Line]:
+def _facts(known: Entry) -> Iterator[Line]:
     believed = status(known.status)
     believed.append(f" · from {'a person' if known.origin == 'person' else f'the {known.origin}'}", "")
     believed.append(f" · confidence {known.confidence:g}")
@@ -131,7 +132,6 @@ def _facts(known: Entry, path: str) -> Iterator[Line]:
     yield from _labelled("about", (f"{visible(one.path)} @ {one.commit[:_COMMIT] or '?'}" for one in known.paths))
     yield from _labelled("known from", map(_proof, known.evidence))
     yield from _labelled("supersedes", known.supersedes)
-    yield Line("page", Text(visible(path)), prose=True)
 
 
 def _proof(one: Evidence) -> str:

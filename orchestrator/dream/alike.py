@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from rapidfuzz import fuzz
 
+from orchestrator.dream.statement import weak
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -36,10 +38,15 @@ class Likeness(StrEnum):
 
 def compare(one: Statement, other: Statement) -> Likeness:
     """Say how two statements stand to one another; the order doesn't matter."""
+    if not _alike(one, other):  # Before words are compared with words, which takes long where there are hundreds.
+        return Likeness.DIFFERENT
     left, right = one.literals - other.literals, other.literals - one.literals
     aside, beside = _apart(one.vocabulary - other.vocabulary, other.vocabulary - one.vocabulary)
-    apart = bool(aside and beside)
-    if apart or not _alike(one, other):
+    aside |= one.sides_beyond(other)
+    beside |= other.sides_beyond(one)
+    if one.literals and not left and not right and aside | beside <= weak():
+        aside, beside = set(), set()
+    if aside and beside:
         return Likeness.DIFFERENT
     if one.opposes(other):
         return Likeness.CONTRADICTION if not left and not right else Likeness.DIFFERENT
@@ -52,7 +59,7 @@ def compare(one: Statement, other: Statement) -> Likeness:
 def _alike(one: Statement, other: Statement) -> bool:
     if not one.words or not other.words:
         return one.words == other.words
-    return fuzz.token_set_ratio(" ".join(one.words), " ".join(other.words)) >= _ALIKE
+    return fuzz.token_set_ratio(" ".join(one.words), " ".join(other.words), score_cutoff=_ALIKE) > 0
 
 
 def _apart(left: frozenset[str], right: frozenset[str]) -> tuple[set[str], set[str]]:

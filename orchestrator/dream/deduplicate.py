@@ -14,7 +14,7 @@ from orchestrator.dream.similar import Similar
 from orchestrator.library.entry import DATA, MOST, Origin, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.dream.batch import Batch
     from orchestrator.library.entry import Entry
@@ -26,23 +26,61 @@ _STATES: Final = tuple(Status)
 
 
 def deduplicate(batch: Batch, drafts: Iterable[Entry]) -> Batch:
-    """Return the batch with the drafts in it, each as evidence of an entry or as one of its own."""
-    entries, changes = dict(batch.entries), list[Change]()
-    known = Similar(entries.values())
-    for draft in sorted(drafts, key=_rank):
-        same = entries.get(draft.id) or min(_same(known, draft), key=_trust, default=None)
-        if same is None:
-            entries[draft.id] = draft
-            known.add(draft)
-            changes.append(_told(Action.ADDED, draft, f"{draft.origin}, {draft.status}"))
-            continue
-        merged = united(same, draft)
-        if merged != same:
-            entries[same.id] = merged
-            known.add(merged)
-            others = () if draft.id == same.id else (draft.id,)
-            changes.append(_told(Action.MERGED, merged, _why(same, merged), *others))
+    """Return the batch with the drafts in it, each as evidence of an entry or as one of its own.
+
+    Drafts that say the same through others are one as well, so that their order doesn't matter.
+    """
+    entries, changes = dict(batch.entries), []
+    for group, same in _groups(batch.entries, sorted(drafts, key=_rank)):
+        proofs = {proof for draft in group for proof in draft.evidence}
+        found = min(same, key=lambda one: (-len(proofs & {*one.evidence}), *_trust(one)), default=None)
+        before = found or group[0]
+        after = before
+        for draft in group:
+            after = united(after, draft)
+        entries[after.id] = after
+        others = tuple(draft.id for draft in group if draft.id != after.id)
+        if found is None:
+            changes.append(_told(Action.ADDED, after, f"{after.origin}, {after.status}", *others))
+        elif after != before:
+            changes.append(_told(Action.MERGED, after, _why(before, after), *others))
     return batch.changed(entries.values(), *changes) if changes else batch
+
+
+def _groups(entries: Mapping[str, Entry], drafts: Sequence[Entry]) -> Iterator[tuple[list[Entry], list[Entry]]]:
+    """Yield the drafts that say the same, the most believed first, each time with the entries that say so as well."""
+    known, new = Similar(entries.values()), {draft.id: draft for draft in drafts}
+    fresh = Similar(new.values())
+    beside: dict[str, set[str]] = {name: set() for name in new}
+    for draft in drafts:
+        for other in _same(fresh, draft):
+            if (other.origin in DATA) == (draft.origin in DATA):
+                beside[draft.id].add(other.id)
+                beside[other.id].add(draft.id)
+    while beside:
+        group, ahead = [], {next(iter(beside))}
+        while ahead:
+            name = ahead.pop()
+            group.append(new[name])
+            ahead |= beside.pop(name) & beside.keys()
+        found = {other.id: other for draft in group for other in _same(known, draft)}
+        found |= {draft.id: entries[draft.id] for draft in group if draft.id in entries}
+        yield sorted(group, key=_rank), [other for other in found.values() if _may_support(group, other)]
+
+
+def _may_support(group: Iterable[Entry], entry: Entry) -> bool:
+    """Whether drafts are evidence for an entry.
+
+    What a tool said supports nothing but what is locked up itself, and what a person said isn't locked up for being
+    what a tool said as well.
+    """
+    if any(draft.origin in DATA for draft in group):
+        return entry.origin in DATA
+    return entry.origin not in DATA or all(draft.origin is not Origin.PERSON for draft in group)
+
+
+def _same(known: Similar, draft: Entry) -> Iterator[Entry]:
+    return (other for likeness, other in known.alike(draft) if likeness is Likeness.SAME)
 
 
 def united(entry: Entry, draft: Entry) -> Entry:
@@ -58,18 +96,6 @@ def united(entry: Entry, draft: Entry) -> Entry:
         status = Status.ACTIVE if status in {Status.UNVERIFIED, Status.STALE} else status
     seen_at = tuple(sorted(paths.values(), key=lambda one: one.path))[:MOST]
     return entry.changed(evidence=evidence, paths=seen_at, confidence=confidence, status=status)
-
-
-def _same(known: Similar, draft: Entry) -> Iterable[Entry]:
-    """Yield the entries that a draft is evidence for.
-
-    What a tool said supports nothing but what is locked up itself, and what a person said isn't locked up for being
-    what a tool said as well.
-    """
-    for likeness, other in known.alike(draft):
-        data, theirs = draft.origin in DATA, other.origin in DATA
-        if likeness is Likeness.SAME and (theirs if data else not (theirs and draft.origin is Origin.PERSON)):
-            yield other
 
 
 def _rank(entry: Entry) -> tuple[int, int, float, int, str]:

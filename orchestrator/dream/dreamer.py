@@ -130,7 +130,7 @@ class _Dream:
             self._settings, self._project, self._shelf, repo, self._stop, rehearsed=self._lock is None, tell=self._tell
         )
         batch = pipeline.entries(Batch(before), collected, now)
-        found = pipeline.skills(collected, now)
+        found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
         report = report.model_copy(
             update={

@@ -105,7 +105,7 @@ def render(report: Report) -> str:
     return scrub("\n".join(lines) + "\n")
 
 
-def body(report: Report) -> Iterator[str]:
+def body(report: Report, *, notes: bool = True) -> Iterator[str]:
     """Yield the lines that a person reads."""
     yield f"# Dream of {report.until:%Y-%m-%d %H:%M} UTC"
     since = f" since {report.since:%Y-%m-%d %H:%M} UTC" if report.since else ""
@@ -119,7 +119,7 @@ def body(report: Report) -> Iterator[str]:
     if report.skipped:
         yield from ("", "## Runs that weren't read", "")
         yield from (f"- {one.run}: {one_line(one.why, _LONGEST)}" for one in report.skipped)
-    if report.notes:
+    if notes and report.notes:
         yield from ("", "## Notes", "", *(f"- {one_line(note, _LONGEST)}" for note in report.notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Final, NamedTuple
@@ -24,15 +24,26 @@ _LITERAL: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_CLAUSES: Final = re.compile(
+    r"[.;:!?](?=\s|$)|,|\n|\s[-\u2013\u2014]+\s|\b(?:and|or|but|because|since|so|while|than|instead|if|when|unless)\b"
+)
+_WITHOUT: Final = re.compile(r"(\bwithout\b[^.,;:!?\n]*),", re.IGNORECASE)
+"""It denies what stands behind the comma."""
+_ELSE: Final = re.compile(r"\s*(?:else|otherwise)\b", re.IGNORECASE)
+"""It denies the clause before."""
 _ENDINGS: Final = ("ing", "ies", "ed", "es", "ly", "s", "e")
 _SHORTEST_STEM: Final = 3
 
 
 class _Words(NamedTuple):
-    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom."""
+    """What words.toml says: `sides` are the groups of words with an opposite, `group` is who stands for whom.
+
+    `weak` are as they are written there.
+    """
 
     denials: frozenset[str]
     light: frozenset[str]
+    weak: frozenset[str]
     sides: dict[str, int]
     group: dict[str, str]
 
@@ -42,7 +53,8 @@ def _words() -> _Words:
     told = tomllib.loads(files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
     sides = {word: number for number, group in enumerate(told["opposed"]) for word in group.split()}
     groups = {word: group.split()[0] for group in told["alike"] for word in group.split()}
-    return _Words(frozenset(told["denials"].split()), frozenset(told["light"].split()), sides, groups)
+    denials, light, weak = (frozenset(told[name].split()) for name in ("denials", "light", "weak"))
+    return _Words(denials, light, weak, sides, groups)
 
 
 @dataclass(frozen=True)
@@ -50,18 +62,33 @@ class Statement:
     """What a text says.
 
     `literals` keep their case, `words` are stems in order. `opposed` are the words that have an opposite, with the
-    number of their group; `denials` is how often it says no.
+    number of their group; `denials` is how often it says no, `denied` are the words and literals of clauses that do.
     """
 
     literals: frozenset[str]
     opposed: frozenset[tuple[int, str]]
     denials: int
     words: tuple[str, ...]
+    denied: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, text: str) -> Statement:
         """Take a text apart; of a very long one only the beginning."""
         text = text[:_LONGEST].replace("\u2019", "'")
+        whole = cls._taken(text)
+        if not whole.denials:
+            return whole
+        denied, before = frozenset[str](), frozenset[str]()
+        for clause in clauses(text):
+            part = cls._taken(clause)
+            said = part.literals | part.vocabulary
+            if part.denials % 2:
+                denied |= before if _ELSE.match(clause) else said
+            before = said
+        return replace(whole, denied=denied)
+
+    @classmethod
+    def _taken(cls, text: str) -> Statement:
         known = _words()
         literals = {" ".join(part.split()) for found in _TICKED.findall(text) for part in found if part.strip()}
         literals = {piece for literal in literals for piece in literal.split()}
@@ -85,12 +112,29 @@ class Statement:
         """Whether the two say opposite things: one denies what the other doesn't, or has only opposite words."""
         kinds = {kind for kind, _ in self.opposed} & {kind for kind, _ in other.opposed}
         both = {kind for kind, _ in self.opposed & other.opposed}
-        return kinds != both or (self.denials - other.denials) % 2 == 1
+        crossed = bool(self.denied and other.denied) and not self.denied & other.denied
+        return kinds != both or crossed or (self.denials - other.denials) % 2 == 1
+
+    def sides_beyond(self, other: Statement) -> set[str]:
+        """Return the words with an opposite of which the other has none: there they are words as all are."""
+        theirs = dict(other.opposed)
+        return {word for kind, word in self.opposed if kind not in theirs and word not in _words().light}
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
         """Its words, each once."""
         return frozenset(self.words)
+
+
+@cache
+def weak() -> frozenset[str]:
+    """Return the stems of verbs that don't tell two sentences apart which have all else in common."""
+    return frozenset(stem(word) for word in _words().weak)
+
+
+def clauses(text: str) -> list[str]:
+    """Return a text in pieces within which a no holds."""
+    return _CLAUSES.split(_WITHOUT.sub(r"\1", text))
 
 
 def _side(word: str) -> int | None:

@@ -55,6 +55,8 @@ class Lookup:
         away = self._pull()
         try:
             library = open_library(self._settings, wait_s=_WAIT_S)
+            if not library.shelf.head():
+                return Found(failure=away)  # Most have none: not even an index is made for it.
             with closing(library.index):  # One thread uses an object.
                 found = library.recall(self._scopes, question, budget=budget, now=now, known=known)
                 return Found(tuple(found), library.shelf.head(), away)

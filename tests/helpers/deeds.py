@@ -27,11 +27,19 @@ class Told:
             seq = len(self.events) + 1
             self.events.append(e.Event(seq=seq, at=datetime.now(UTC), who="w", body=body))
 
-    def did(self, name: str, *, code: int | None = None, files: tuple[FileChange, ...] = (), **arguments: str) -> None:
+    def did(
+        self,
+        name: str,
+        *,
+        code: int | None = None,
+        out: str = "out",
+        files: tuple[FileChange, ...] = (),
+        **arguments: str,
+    ) -> None:
         """Commit a step of one call."""
         self.step += 1
         call = ToolCall(id=f"c{self.step}", name=name, arguments=arguments)
-        content = "noted" if code is None else f"out\n[exit code {code}]"
+        content = "noted" if code is None else f"{out}\n[exit code {code}]"
         result = ToolResult(call_id=call.id, name=name, content=content)
         self.add(
             e.Replied(step=self.step, reply=Reply(calls=(call,))),

@@ -26,6 +26,7 @@ def likeness(one: str, other: str) -> Likeness:
         ("The server listens on port 8080.", "Port 8080 is where the server listens."),
         ("Never edit generated files in src/gen.py", "Do not edit the generated files in src/gen.py."),
         ("Python 3.11 is required", "It requires Python 3.11"),
+        ("Billing settings are read from conf/a.yaml", "conf/a.yaml holds the billing settings"),
         ("Set DATABASE_URL first, else migrations fail", "Migrations fail if DATABASE_URL is not set first"),
     ],
 )
@@ -53,6 +54,7 @@ def test_one_literal_or_one_no_is_a_contradiction(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("The billing service listens on port 8080.", "The search service listens on port 8080."),
+        ("The server listens on port 8080.", "The mailer listens on port 8080."),
         ("Run the unit tests with `make test`.", "Run the integration tests with `make test`."),
         ("Use Python 3.11", "Use Python 3.11 and Redis 7"),
         ("", "The cache is not thread-safe"),

@@ -154,7 +154,7 @@ def test_what_a_run_made_and_nobody_merged_is_not_gone(repo: Repo) -> None:
     given = entry(paths=seen("made.py", at=checkpoint))
     found = verify(batch_of(given), at_head(repo))
     assert found.entries == {"e1x": given}
-    assert found.notes == ("left as it was, git doesn't tell of its files, or they were never merged: e1x",)
+    assert found.notes == ("left as it was, git didn't tell in time of its files, or they were never merged: e1x",)
     repo.git("cherry-pick", checkpoint)
     assert verify(batch_of(given), at_head(repo)) == batch_of(given)
     removed(repo, "made.py")

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from working import SUBMIT, base, box, lose, opened, results, script, start
+from teams import Seat, delegate, lines, of
+from working import SUBMIT, base, bash, box, lose, opened, results, script, start
 
 from orchestrator import events as e
 from orchestrator.agent import tools
@@ -216,6 +217,46 @@ class TestAtWork:
         assert not recalled(journal)
         assert "there is no tool 'recall'" in results(journal)[0].content
         assert "recall" not in {one.name for one in Projection().follow(journal.events).request.tools}
+
+    def test_sub_agents_look_things_up_themselves(
+        self, start: Any, base: tuple[Store, Base], kept: Kept, tmp_path: Path
+    ) -> None:
+        journal = start(recall_tokens=2_000)
+        seat = Seat(*base, tmp_path / "workspaces", journal.view.id)
+        seat.library = kept.lookup
+        text = lines(
+            [[delegate(scout="explore", smith="task")], SUBMIT], scout=[[RECALL], SUBMIT], smith=[[RECALL], SUBMIT]
+        )
+        assert seat.work(journal, text).kind is Kind.SUBMITTED
+        for child in ("scout", "smith"):
+            [given] = [deed for deed in of(journal, child) if isinstance(deed, e.Recalled)]
+            assert (given.why, given.step) == ("tool", 1)
+            assert "tests" in ids(given), "it wasn't told what the agent above was"
+            prompt = next(deed for deed in of(journal, child) if isinstance(deed, e.Prompted))
+            assert "long-term memory" not in prompt.text
+        assert {one.id for one in journal.view.recalled} == {"mend", "tests"}
+
+    def test_what_a_rewind_undid_is_told_again(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        kept.put("later", "Flake of the runner", "How the runner is tested.")
+        work(journal, box, kept, script([bash("true")], [RECALL], SUBMIT))
+        assert "later" in Projection().follow(journal.events).memory.given
+        journal.append(e.RewindRequested(step=1))
+        assert work(journal, box, kept, script([bash("true")], [RECALL], SUBMIT)).kind is Kind.SUBMITTED
+        first_time, again = [one for one in recalled(journal) if one.why == "tool"]
+        assert (ids(again), again.text) == (["later"], first_time.text)
+        assert again.step > first_time.step
+
+    def test_what_left_the_window_is_told_again(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        kept.put("later", "Flake of the runner", "How the runner is tested.")
+        noise = [bash("seq 1000 1700")]
+        header = json.dumps({"schema": SCHEMA, "prompt_limit": 6_000})
+        work(journal, box, kept, script([RECALL], *[noise] * 8, [RECALL], SUBMIT), header)
+        rebuilt = [event.body for event in journal.events if isinstance(event.body, e.Rebuilt)]
+        assert rebuilt[-1].window.first > 1
+        assert [ids(one) for one in recalled(journal) if one.why == "tool"] == [["later"]] * 2
+        assert "as above" in results(journal)[-2].content, "what came with the task never leaves"
 
     def test_wrong_arguments_come_back(self, start: Any, box: Sandbox, kept: Kept) -> None:
         journal = start(recall_tokens=2_000)
