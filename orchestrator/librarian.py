@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pydantic import ValidationError
 
 from orchestrator.errors import DreamdockError, NotFoundError, UnavailableError, UsageError
+from orchestrator.library import skills
 from orchestrator.library.entry import Entry, Origin, Scope, SeenPath, Status, Where, new_id
 from orchestrator.library.finding import below, find, misplaced
 from orchestrator.library.handing_on import Form, handed_on
@@ -22,6 +23,7 @@ from orchestrator.library.page import PageError, parse, render
 from orchestrator.library.place import path_of
 from orchestrator.library.sharing import Shared, pull, share
 from orchestrator.library.shelf import LibraryError
+from orchestrator.library.skill import FILE, Skill, SkillStatus
 from orchestrator.redaction import REDACTED
 from sandbox.git import git
 from sandbox.source import local_view
@@ -40,10 +42,11 @@ _HINT: Final = "docs/memory.md tells what an entry's fields may hold"
 
 
 class Listing(NamedTuple):
-    """Entries by scope, the newest first; how many more are put away; and the pages that are set aside."""
+    """Entries by scope, the newest first; how many more are put away; skills; and the pages that are set aside."""
 
     entries: list[Entry]
     put_away: int
+    skills: list[Skill]
     problems: list[PageError]
 
 
@@ -136,7 +139,24 @@ class Librarian:
             shown = [one for one in fit if _wanted(one, status, everything=everything)]
             put_away += len(fit) - len(shown) if status is None else 0
             entries += sorted(shown, key=_newest_first, reverse=True)
-        return Listing(entries, put_away, problems)
+        if self.project and scope in {None, Scope.REPO}:
+            problems += skills.problems(self._shelf, self.project)
+        return Listing(entries, put_away, self._skills(everything=everything), problems)
+
+    def _skills(self, *, everything: bool) -> list[Skill]:
+        """Return the repository's skills; what a person declined only if asked."""
+        found = skills.listed(self._shelf, self.project) if self.project else []
+        return [one for one in found if everything or one.status is not SkillStatus.DECLINED]
+
+    def skill(self, name: str) -> tuple[Skill, list[Written]]:
+        """Return a skill, and the commits that changed it. Raises NotFoundError, PageError."""
+        project = self._project(name)
+        for one in skills.read(self._shelf, project):
+            if isinstance(one, Skill) and one.name == name:
+                return one, history(self._shelf, one.path)
+            if isinstance(one, PageError) and one.file == f"skills/{project}/{name}/{FILE}":
+                raise one
+        raise NotFoundError(f"there is no skill {name}", hint="dreamdock memory list")
 
     def search(self, query: str, *, most: int = 10, hidden: bool = False) -> list[Recalled]:
         """Return what fits the query, best first; `hidden` also what isn't recalled. Raises UsageError."""
@@ -236,6 +256,17 @@ class Librarian:
             raise LibraryError(f"{min(left)} was changed at the same moment", hint="look at it, and forget it again")
         return Gone(tuple(paths), commit, away or self._push())
 
+    def settle_skill(self, name: str, *, wanted: bool) -> tuple[Skill, str]:
+        """Have agents be told of a skill, or never again; return it, and why the remote doesn't have it yet.
+
+        Raises NotFoundError, PageError, LibraryError for one that wasn't seen to work.
+        """
+        project = self._project(name)
+        away = self._bring()
+        settle = skills.approve if wanted else skills.decline
+        settled = settle(self._shelf, project, name, self._shelf.whose())
+        return settled, away or self._push()
+
     def shared(self) -> Shared:
         """Bring what others wrote, and push what is new here. Raises UsageError where it's not shared, as `share`."""
         if not self._remote:
@@ -287,6 +318,13 @@ class Librarian:
         return ""
 
     # --- finding
+
+    def _project(self, name: str) -> str:
+        """Return the repository whose skill is asked for. Raises NotFoundError where there is none."""
+        if not self.project:
+            cause = "this is no git repository with a commit, and skills are a repository's"
+            raise NotFoundError(f"there is no skill {name}", cause=cause, hint="--repo PATH")
+        return self.project
 
     def _seen(self, paths: Sequence[str]) -> tuple[SeenPath, ...]:
         """Return paths as the repository has them, with the commit at which they are there."""
