@@ -24,6 +24,7 @@ from orchestrator.library.place import path_of
 from orchestrator.library.sharing import Shared, pull, share
 from orchestrator.library.shelf import LibraryError
 from orchestrator.library.skill import FILE, Skill, SkillStatus
+from orchestrator.library.skill import render as render_skill
 from orchestrator.redaction import REDACTED
 from sandbox.git import git
 from sandbox.source import local_view
@@ -150,13 +151,8 @@ class Librarian:
 
     def skill(self, name: str) -> tuple[Skill, list[Written]]:
         """Return a skill, and the commits that changed it. Raises NotFoundError, PageError."""
-        project = self._project(name)
-        for one in skills.read(self._shelf, project):
-            if isinstance(one, Skill) and one.name == name:
-                return one, history(self._shelf, one.path)
-            if isinstance(one, PageError) and one.file == f"skills/{project}/{name}/{FILE}":
-                raise one
-        raise NotFoundError(f"there is no skill {name}", hint="dreamdock memory list")
+        one = skills.by_name(self._shelf, self._project(name), name)
+        return one, history(self._shelf, one.path)
 
     def search(self, query: str, *, most: int = 10, hidden: bool = False) -> list[Recalled]:
         """Return what fits the query, best first; `hidden` also what isn't recalled. Raises UsageError."""
@@ -173,6 +169,11 @@ class Librarian:
     def exported(self, form: Form) -> str:
         """Return what is in view as text for other readers; see `library.handing_on`."""
         return handed_on(self.listed(everything=True).entries, form)
+
+    def skills_exported(self) -> dict[str, str]:
+        """Return the approved skills as files, by their paths below a folder of skills."""
+        there = skills.approved(self._shelf, self.project) if self.project else []
+        return {f"{one.name}/{FILE}": render_skill(one) for one in there}
 
     # --- writing
 
