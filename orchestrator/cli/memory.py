@@ -245,13 +245,23 @@ def approve(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) -
     help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each.",
     show_default=True,
 )
+@click.option(
+    "--skills",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the approved skills instead, each as FOLDER/NAME/SKILL.md.",
+)
 @with_library
-def export(screen: Screen, librarian: Librarian, /, form: str) -> None:
-    """Print the entries in view for other readers."""
-    from orchestrator.cli import document
+def export(screen: Screen, librarian: Librarian, /, form: str, *, folder: Path | None) -> None:
+    """Print the entries in view for other readers, or hand on the approved skills."""
+    from orchestrator.cli import document, skills_shown
     from orchestrator.cli.text import visible
 
     _take_in(screen, librarian)
+    if folder is not None:
+        skills_shown.exported(screen, librarian.skills_exported(), folder)
+        return
     text = librarian.exported(cast("Form", form))
     if screen.json:
         document.write("dreamdock.memory.export/1", {"format": form, "content": text})

@@ -14,7 +14,8 @@ from orchestrator.cli.wording import Line
 from orchestrator.library.skill import SkillStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from orchestrator.cli.screen import Screen
     from orchestrator.librarian import Librarian
@@ -84,6 +85,22 @@ def settled(screen: Screen, skill: Skill, away: str) -> None:
         return
     screen.line(_status(skill).append(f": skills/{skill.name}", "bold"))
     say_away(screen, away)
+
+
+def exported(screen: Screen, files: Mapping[str, str], folder: Path) -> None:
+    """Write skills below a folder, over what lies there under their names, and say where."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    if screen.json:
+        told = {"folder": str(folder), "files": list(files)}
+        document.write("dreamdock.memory.skills/1", told)
+        return
+    for path in files:
+        screen.line(visible(str(folder / path)))
+    if not files:
+        screen.say("no skill is approved")
+        screen.next("dreamdock memory list")
 
 
 def _status(skill: Skill) -> Text:
