@@ -43,14 +43,14 @@ def compare(one: Statement, other: Statement) -> Likeness:
     if bool(right) is not replaced or max(len(left), len(right)) > _MOST_REPLACED:
         return Likeness.DIFFERENT
     opposed = one.opposes(other)
-    if opposed and replaced:
+    if (opposed and replaced) or not _alike(one, other):  # Words are compared with words last: that takes long.
         return Likeness.DIFFERENT
     aside, beside = _apart(one.vocabulary - other.vocabulary, other.vocabulary - one.vocabulary)
     aside |= one.sides_beyond(other)
     beside |= other.sides_beyond(one)
     if one.literals and not replaced and aside | beside <= weak():
         aside, beside = set(), set()
-    if (aside and beside) or not _alike(one, other):
+    if aside and beside:
         return Likeness.DIFFERENT
     if opposed or replaced:
         return Likeness.CONTRADICTION
@@ -61,7 +61,7 @@ def compare(one: Statement, other: Statement) -> Likeness:
 def _alike(one: Statement, other: Statement) -> bool:
     if not one.words or not other.words:
         return one.words == other.words
-    return fuzz.token_set_ratio(" ".join(one.words), " ".join(other.words)) >= _ALIKE
+    return fuzz.token_set_ratio(" ".join(one.words), " ".join(other.words), score_cutoff=_ALIKE) > 0
 
 
 def _apart(left: frozenset[str], right: frozenset[str]) -> tuple[set[str], set[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.dream.statement import Statement, stem
+from orchestrator.dream.statement import Statement, clauses, stem
 from orchestrator.memory.plain import one_line
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ _NEAR: Final = 0.33
 """A clause with so much of the words that the nearest one shares may be what is meant as well."""
 _LEAST_KEPT: Final = 0.5
 """What has to stay of the literals, as a share; of the words, half as much."""
-_CLAUSES: Final = re.compile(
-    r"[.;:!?](?=\s|$)|,|\n|\s[-\u2013\u2014]+\s|\b(?:and|or|but|because|since|so|while|than|instead|if|when|unless)\b"
-)
-_WITHOUT: Final = re.compile(r"(\bwithout\b[^.,;:!?\n]*),", re.IGNORECASE)
-"""It denies what stands behind the comma."""
 _OPPOSITES: Final = tuple(
     tuple(map(stem, pair.split()))
     for pair in (
@@ -78,7 +73,7 @@ def _objections(old: tuple[str, str], new: tuple[str, str], sources: tuple[str, 
     if any(len(part) > LONGEST for part in new):
         yield f"it has more than {LONGEST:,} characters"
         return
-    if len(_clauses("\n".join(new))) > _MOST_CLAUSES:
+    if len(clauses("\n".join(new))) > _MOST_CLAUSES:
         yield f"it has more than {_MOST_CLAUSES} clauses"
         return
     before, after = _read(old), _read(new)
@@ -129,18 +124,14 @@ def _turned(old: str, new: str, known: list[Statement], before: Statement, after
             return right
     if bool(before.denials) != bool(after.denials):
         return "what it denies"
-    clauses = [one for one in map(Statement.of, _clauses(old)) if one.literals or one.words]
-    for clause in _clauses(new):
+    said_before = [one for one in map(Statement.of, clauses(old)) if one.literals or one.words]
+    for clause in clauses(new):
         mine = Statement.of(clause)
-        beside = [(_shared(mine, one), one) for one in clauses]
+        beside = [(_shared(mine, one), one) for one in said_before]
         most = max((share for share, _ in beside), default=0.0)
         if most and all(mine.opposes(one) for share, one in beside if share >= most * _NEAR):
             return one_line(clause, _LONGEST_NAME)
     return ""
-
-
-def _clauses(text: str) -> list[str]:
-    return _CLAUSES.split(_WITHOUT.sub(r"\1", text))
 
 
 def _opposites(new: frozenset[str], old: frozenset[str]) -> Iterator[tuple[str, str]]:

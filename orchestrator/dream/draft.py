@@ -7,6 +7,7 @@ believed at once only where it speaks of more than the moment; what a tool print
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.finding import Whose
@@ -24,6 +25,7 @@ REASON: Final = " — "
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGITS: Final = 16
 _LONGEST_COMMAND: Final = 400
+_LONGEST_PATH: Final = 400
 _CONFIDENCE: Final = {
     (Whose.PERSON, True): 0.8,
     (Whose.HARNESS, True): 0.8,
@@ -40,12 +42,18 @@ _CONFIDENCE: Final = {
 def drafts(findings: Iterable[Finding], project: str, *, now: datetime) -> tuple[Entry, ...]:
     """Return an entry for each thing that was found, in the order of their ids; what is found twice is one entry.
 
-    `now` is when a finding was made that doesn't say so itself.
+    `now` is when a finding was made that doesn't say so itself. What no page can hold is left out, whatever a journal
+    says: one run must not be able to end all dreams of its project.
     """
     alike: dict[str, list[Finding]] = {}
     for found in findings:
         alike.setdefault(entry_id(project, found), []).append(found)
-    return tuple(_draft(name, sorted(group, key=_rank), project, now) for name, group in sorted(alike.items()))
+    made = list[Entry]()
+    for name, group in sorted(alike.items()):
+        with suppress(ValueError):
+            entry = _draft(name, sorted(group, key=_rank), project, now)
+            made += [entry] if entry.title else []
+    return tuple(made)
 
 
 def entry_id(project: str, found: Finding) -> str:
@@ -113,4 +121,5 @@ def _paths(group: list[Finding]) -> tuple[SeenPath, ...]:
     seen: dict[str, str] = {}
     for one in sorted(group, key=lambda one: (one.at is not None, one.at and one.at.timestamp(), one.run)):
         seen |= dict.fromkeys(one.paths, one.commit)
-    return tuple(SeenPath(path=path, commit=commit) for path, commit in sorted(seen.items())[:MOST])
+    told = sorted(path for path in seen if path.isprintable() and 0 < len(path) <= _LONGEST_PATH)
+    return tuple(SeenPath(path=path, commit=seen[path]) for path in told[:MOST])

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 2_000
 """Characters of a finding."""
+_LONGEST_COMMAND: Final = 400
+"""Characters of a command that is kept; a longer one was made for one occasion."""
 _DETOUR: Final = 3
 """An error that took so many steps to end is a pitfall, told or not."""
 _LONG_DETOUR: Final = 8
@@ -155,7 +157,7 @@ def _of_commands(run: str, events: Sequence[Event], line: dict[int, Moment]) -> 
         match event.body:
             case e.CallFinished(step=step, exit_code=0) as ended if step in line:
                 command = commands.get(ended.result.call_id, "").strip()
-                if _TESTS.search(command) and not _ONCE.search(command):
+                if len(command) <= _LONGEST_COMMAND and _TESTS.search(command) and not _ONCE.search(command):
                     text = one_line(f"`{command}` passes", LONGEST)
                     more = {"whose": Whose.HARNESS, "run": run, "command": command}
                     yield Finding(kind="command", text=text, steps=(step,), **more)

@@ -107,14 +107,14 @@ class _Hand:
             raise _Refused("it was reworded before")
         try:
             new = entry.changed(title=" ".join(wish.title.split()), text=wish.text.strip())
+            safe = new.scrubbed()
         except ValueError as error:
             raise _Refused(f"it can't be a page: {one_line(str(error), _LONGEST_WHY)}") from None
         if why := objection((entry.title, entry.text), (new.title, new.text), sources):  # As a page would have it.
             raise _Refused(why)
-        new = new.scrubbed()
         self._worded.add(entry.id)
-        if (new.title, new.text) != (entry.title, entry.text):
-            self.batch = self.batch.changed([new], _told(Action.REWORDED, new, f"before: {entry.title}"))
+        if safe != entry:
+            self.batch = self.batch.changed([safe], _told(Action.REWORDED, safe, f"before: {entry.title}"))
 
     def leave_out(self, wish: Junk) -> None:
         """Have an entry be none."""

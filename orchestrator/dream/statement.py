@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Final, NamedTuple
@@ -24,6 +24,13 @@ _LITERAL: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_CLAUSES: Final = re.compile(
+    r"[.;:!?](?=\s|$)|,|\n|\s[-\u2013\u2014]+\s|\b(?:and|or|but|because|since|so|while|than|instead|if|when|unless)\b"
+)
+_WITHOUT: Final = re.compile(r"(\bwithout\b[^.,;:!?\n]*),", re.IGNORECASE)
+"""It denies what stands behind the comma."""
+_ELSE: Final = re.compile(r"\s*(?:else|otherwise)\b", re.IGNORECASE)
+"""It denies the clause before."""
 _ENDINGS: Final = ("ing", "ies", "ed", "es", "ly", "s", "e")
 _SHORTEST_STEM: Final = 3
 
@@ -55,18 +62,33 @@ class Statement:
     """What a text says.
 
     `literals` keep their case, `words` are stems in order. `opposed` are the words that have an opposite, with the
-    number of their group; `denials` is how often it says no.
+    number of their group; `denials` is how often it says no, `denied` are the words and literals of clauses that do.
     """
 
     literals: frozenset[str]
     opposed: frozenset[tuple[int, str]]
     denials: int
     words: tuple[str, ...]
+    denied: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, text: str) -> Statement:
         """Take a text apart; of a very long one only the beginning."""
         text = text[:_LONGEST].replace("\u2019", "'")
+        whole = cls._taken(text)
+        if not whole.denials:
+            return whole
+        denied, before = frozenset[str](), frozenset[str]()
+        for clause in clauses(text):
+            part = cls._taken(clause)
+            said = part.literals | part.vocabulary
+            if part.denials % 2:
+                denied |= before if _ELSE.match(clause) else said
+            before = said
+        return replace(whole, denied=denied)
+
+    @classmethod
+    def _taken(cls, text: str) -> Statement:
         known = _words()
         literals = {" ".join(part.split()) for found in _TICKED.findall(text) for part in found if part.strip()}
         literals = {piece for literal in literals for piece in literal.split()}
@@ -90,7 +112,8 @@ class Statement:
         """Whether the two say opposite things: one denies what the other doesn't, or has only opposite words."""
         kinds = {kind for kind, _ in self.opposed} & {kind for kind, _ in other.opposed}
         both = {kind for kind, _ in self.opposed & other.opposed}
-        return kinds != both or (self.denials - other.denials) % 2 == 1
+        crossed = bool(self.denied and other.denied) and not self.denied & other.denied
+        return kinds != both or crossed or (self.denials - other.denials) % 2 == 1
 
     def sides_beyond(self, other: Statement) -> set[str]:
         """Return the words with an opposite of which the other has none: there they are words as all are."""
@@ -107,6 +130,11 @@ class Statement:
 def weak() -> frozenset[str]:
     """Return the stems of verbs that don't tell two sentences apart which have all else in common."""
     return frozenset(stem(word) for word in _words().weak)
+
+
+def clauses(text: str) -> list[str]:
+    """Return a text in pieces within which a no holds."""
+    return _CLAUSES.split(_WITHOUT.sub(r"\1", text))
 
 
 def _side(word: str) -> int | None:
