@@ -239,18 +239,27 @@ def approve(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) -
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["md", "agents", "jsonl"]),
+    type=click.Choice(["md", "agents", "jsonl", "skills"]),
     default="md",
-    help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each.",
+    help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each;"
+    " skills: what is approved, as NAME/SKILL.md.",
     show_default=True,
 )
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="With skills: where they are written.")
 @with_library
-def export(screen: Screen, librarian: Librarian, /, form: str) -> None:
-    """Print the entries in view for other readers."""
-    from orchestrator.cli import document
+def export(screen: Screen, librarian: Librarian, /, form: str, *, folder: Path | None) -> None:
+    """Print the entries in view for other readers, or write the repository's skills for other tools."""
+    from orchestrator.cli import document, skills_shown
     from orchestrator.cli.text import visible
+    from orchestrator.errors import UsageError
 
+    if (form == "skills") is (folder is None):
+        hint = "dreamdock memory export --format skills -o skills; or without -o, and > FILE"
+        raise UsageError("skills are written into a folder, and nothing else is", hint=hint)
     _take_in(screen, librarian)
+    if folder is not None:
+        skills_shown.written(screen, folder, librarian.exported_skills())
+        return
     text = librarian.exported(cast("Form", form))
     if screen.json:
         document.write("dreamdock.memory.export/1", {"format": form, "content": text})

@@ -11,10 +11,12 @@ from orchestrator.cli import document, layout
 from orchestrator.cli.shelved import changes, history_fields, say_away
 from orchestrator.cli.text import age, lines, visible
 from orchestrator.cli.wording import Line
-from orchestrator.library.skill import SkillStatus
+from orchestrator.errors import UsageError
+from orchestrator.library.skill import FILE, SkillStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from orchestrator.cli.screen import Screen
     from orchestrator.librarian import Librarian
@@ -84,6 +86,27 @@ def settled(screen: Screen, skill: Skill, away: str) -> None:
         return
     screen.line(_status(skill).append(f": skills/{skill.name}", "bold"))
     say_away(screen, away)
+
+
+def written(screen: Screen, folder: Path, skills: Mapping[str, bytes]) -> None:
+    """Write skills below a folder, each as NAME/SKILL.md; one that is there with another text stops it.
+
+    Raises UsageError before anything is written.
+    """
+    files = {folder / name / FILE: page for name, page in skills.items()}
+    for file, page in files.items():
+        if file.exists() and file.read_bytes() != page:
+            raise UsageError(f"{file} exists already, with another text", hint="delete it, or name another folder")
+    for file, page in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(page)
+    if screen.json:
+        document.write("dreamdock.memory.export/1", {"format": "skills", "files": [str(file) for file in files]})
+        return
+    for file in files:
+        screen.whole(visible(str(file)))
+    if not files:
+        screen.say("no skill is approved here")
 
 
 def _status(skill: Skill) -> Text:

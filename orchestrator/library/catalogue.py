@@ -118,6 +118,11 @@ class Catalogue:
         """Return what is in view as text for other readers; see `library.handing_on`."""
         return handed_on(self.listed(everything=True).entries, form)
 
+    def exported_skills(self) -> dict[str, bytes]:
+        """Return the SKILL.md of each approved skill by its name: what other tools read as it is."""
+        found = skills.approved(self._shelf, self.project) if self.project else []
+        return {one.name: self._shelf.file(one.path) or b"" for one in found}
+
     # --- finding
 
     def _project(self, name: str) -> str:
