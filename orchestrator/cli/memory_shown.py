@@ -55,7 +55,7 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
             screen.line(Text(f"{where.scope} {where.scope_id}", "dim"))
             screen.lines([row for _, row in group])
     elif not found.skills:
-        screen.say("nothing is known here yet" if not found.put_away else "nothing but what is put away")
+        screen.say("no entries to list")
         screen.next('dreamdock memory add convention "Indent with tabs"')
     skills_shown.table(screen, found.skills)
     if found.put_away:
