@@ -29,7 +29,8 @@ STATUSES: Final = ("active", "unverified", "stale", "superseded", "quarantined",
 _PROJECT: Final = re.compile(r"[0-9a-f]{12}")
 
 
-def _project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return a repository's id as it was typed, empty for none."""
     if value and not _PROJECT.fullmatch(value):
         raise click.BadParameter("a repository's id is 12 hex digits: the first of its first commit")
     return value
@@ -40,7 +41,7 @@ def with_library(function: Callable[Concatenate[Screen, Librarian, P], R]) -> Ca
 
     @click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
     @click.option(
-        "--project", default="", metavar="ID", callback=_project_id, help="A repository that isn't here, by its id."
+        "--project", default="", metavar="ID", callback=project_id, help="A repository that isn't here, by its id."
     )
     @with_screen
     @functools.wraps(function)
@@ -239,26 +240,27 @@ def approve(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) -
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["md", "agents", "jsonl", "skills"]),
+    type=click.Choice(["md", "agents", "jsonl"]),
     default="md",
-    help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each;"
-    " skills: what is approved, as NAME/SKILL.md.",
+    help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each.",
     show_default=True,
 )
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), help="With skills: where they are written.")
+@click.option(
+    "--skills",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the approved skills instead, each as FOLDER/NAME/SKILL.md.",
+)
 @with_library
 def export(screen: Screen, librarian: Librarian, /, form: str, *, folder: Path | None) -> None:
-    """Print the entries in view for other readers, or write the repository's skills for other tools."""
+    """Print the entries in view for other readers, or hand on the approved skills."""
     from orchestrator.cli import document, skills_shown
     from orchestrator.cli.text import visible
-    from orchestrator.errors import UsageError
 
-    if (form == "skills") is (folder is None):
-        hint = "dreamdock memory export --format skills -o skills; or without -o, and > FILE"
-        raise UsageError("skills are written into a folder, and nothing else is", hint=hint)
     _take_in(screen, librarian)
     if folder is not None:
-        skills_shown.written(screen, folder, librarian.exported_skills())
+        skills_shown.exported(screen, librarian.skills_exported(), folder)
         return
     text = librarian.exported(cast("Form", form))
     if screen.json:

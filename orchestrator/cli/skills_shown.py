@@ -11,8 +11,7 @@ from orchestrator.cli import document, layout
 from orchestrator.cli.shelved import changes, history_fields, say_away
 from orchestrator.cli.text import age, lines, visible
 from orchestrator.cli.wording import Line
-from orchestrator.errors import UsageError
-from orchestrator.library.skill import FILE, SkillStatus
+from orchestrator.library.skill import SkillStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,25 +87,20 @@ def settled(screen: Screen, skill: Skill, away: str) -> None:
     say_away(screen, away)
 
 
-def written(screen: Screen, folder: Path, skills: Mapping[str, bytes]) -> None:
-    """Write skills below a folder, each as NAME/SKILL.md; one that is there with another text stops it.
-
-    Raises UsageError before anything is written.
-    """
-    files = {folder / name / FILE: page for name, page in skills.items()}
-    for file, page in files.items():
-        if file.exists() and file.read_bytes() != page:
-            raise UsageError(f"{file} exists already, with another text", hint="delete it, or name another folder")
-    for file, page in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(page)
+def exported(screen: Screen, files: Mapping[str, str], folder: Path) -> None:
+    """Write skills below a folder, over what lies there under their names, and say where."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
     if screen.json:
-        document.write("dreamdock.memory.export/1", {"format": "skills", "files": [str(file) for file in files]})
+        told = {"folder": str(folder), "files": list(files)}
+        document.write("dreamdock.memory.skills/1", told)
         return
-    for file in files:
-        screen.whole(visible(str(file)))
+    for path in files:
+        screen.line(visible(str(folder / path)))
     if not files:
-        screen.say("no skill is approved here")
+        screen.say("no skill is approved")
+        screen.next("dreamdock memory list")
 
 
 def _status(skill: Skill) -> Text:

@@ -13,7 +13,8 @@ from orchestrator.library.handing_on import Form, handed_on
 from orchestrator.library.history import Written, history
 from orchestrator.library.opened import open_library, scopes
 from orchestrator.library.page import PageError
-from orchestrator.library.skill import Skill, SkillStatus
+from orchestrator.library.skill import FILE, Skill, SkillStatus
+from orchestrator.library.skill import render as render_skill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,10 +119,10 @@ class Catalogue:
         """Return what is in view as text for other readers; see `library.handing_on`."""
         return handed_on(self.listed(everything=True).entries, form)
 
-    def exported_skills(self) -> dict[str, bytes]:
-        """Return the SKILL.md of each approved skill by its name: what other tools read as it is."""
-        found = skills.approved(self._shelf, self.project) if self.project else []
-        return {one.name: self._shelf.file(one.path) or b"" for one in found}
+    def skills_exported(self) -> dict[str, str]:
+        """Return the approved skills as files, by their paths below a folder of skills."""
+        there = skills.approved(self._shelf, self.project) if self.project else []
+        return {f"{one.name}/{FILE}": render_skill(one) for one in there}
 
     # --- finding
 

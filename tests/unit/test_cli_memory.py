@@ -381,12 +381,6 @@ def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], libr
     done = typed("approve", "skills/run-tests", "--json")
     assert (done.code, done.json["skill"]["status"]) == (0, "approved")
     assert "Bob: Approve the skill run-tests" in typed("show", "skills/run-tests").out
-    assert typed("export", "--format", "skills").code == 2
-    out = library.parent / "out"
-    assert typed("export", "--format", "skills", "-o", str(out)).code == 0
-    assert (out / "run-tests/SKILL.md").read_bytes() == (folder / "SKILL.md").read_bytes()
-    (out / "run-tests/SKILL.md").write_text("mine")
-    assert typed("export", "--format", "skills", "-o", str(out)).code == 2
     assert typed("forget", "skills/run-tests").code == 0
     assert typed("list", "--json").json["skills"] == []
     assert typed("list", "--all", "--json").json["skills"][0]["status"] == "declined"
