@@ -107,7 +107,7 @@ def search(screen: Screen, librarian: Librarian, /, query: str, *, hidden: bool,
     from orchestrator.cli import memory_shown
 
     _take_in(screen, librarian)
-    memory_shown.hits(screen, query, librarian.search(query, most=most, hidden=hidden))
+    memory_shown.hits(screen, librarian, query, librarian.search(query, most=most, hidden=hidden))
 
 
 @memory.command()
