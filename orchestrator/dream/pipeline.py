@@ -72,10 +72,10 @@ class Pipeline:
         self.tell(Progress(Phase.COMPRESS))
         return compress(batch, self.settings.dream.keep, now)
 
-    def skills(self, collected: Collected, now: datetime) -> Found:
-        """Return what is to be written of skills. Raises Stopped."""
+    def skills(self, collected: Collected, now: datetime, head: str) -> Found:
+        """Return what is to be written of skills on the library's commit `head`. Raises Stopped, LibraryError."""
         self.tell(Progress(Phase.COMPRESS, what="skills"))
-        return skills(self.shelf, self.project, collected.workflows, now, try_out=self._try_out)
+        return skills(self.shelf, self.project, collected.workflows, now, head=head, try_out=self._try_out)
 
     def _worded(self, batch: Batch, fresh: set[str], collected: Collected) -> Batch:
         self.tell(Progress(Phase.WORD, what=str(self.settings.dream.model)))
@@ -89,6 +89,7 @@ class Pipeline:
         return replace(self.repo, sealing=_Rehearsed())
 
     def _try_out(self, commands: Sequence[str]) -> Tried:
+        self.tell(Progress(Phase.COMPRESS, what="trying a skill"))
         repo = self._repo
         if repo is None:
             return Tried(Holds.UNKNOWN, "this host doesn't have the repository")

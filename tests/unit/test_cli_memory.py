@@ -360,3 +360,26 @@ def test_nothing_in_an_entry_is_obeyed_by_a_terminal(typed: Callable[..., Told],
         told = typed(*command)
         assert "\x1b" not in told.out + told.err, command
         assert "\u202e" not in told.out + told.err, command
+
+
+def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], library: Path) -> None:
+    entry = added(typed, "fact", "It is red")
+    folder = library / "skills" / str(entry["scope_id"]) / "run-tests"
+    folder.mkdir(parents=True)
+    head = "name: run-tests\ndescription: Run the tests\nmetadata:\n  status: tried\n"
+    (folder / "SKILL.md").write_text(f"---\n{head}---\n\n1. Run `make test`\n")
+    told = typed("list", "--json").json["skills"]
+    assert [(one["name"], one["status"], one["commands"]) for one in told] == [("run-tests", "tried", ["make test"])]
+    assert "skills/run-tests  ! tried" in typed("list").out
+    assert "1. Run `make test`" in typed("show", "skills/run-tests").out
+    assert typed("approve", "skills/run-tests", entry["id"]).code == 2
+    done = typed("approve", "skills/run-tests", "--json")
+    assert (done.code, done.json["skill"]["status"]) == (0, "approved")
+    assert "Bob: Approve the skill run-tests" in typed("show", "skills/run-tests").out
+    assert typed("forget", "skills/run-tests").code == 0
+    assert typed("list", "--json").json["skills"] == []
+    assert typed("list", "--all", "--json").json["skills"][0]["status"] == "declined"
+    assert typed("show", "skills/none").code == 3
+    (folder / "SKILL.md").write_text("none")
+    assert "SKILL.md:1: set aside" in typed("list").err
+    assert typed("approve", "skills/run-tests").code == 1
