@@ -80,7 +80,8 @@ class Pipeline:
     def _worded(self, batch: Batch, fresh: set[str], collected: Collected) -> Batch:
         self.tell(Progress(Phase.WORD, what=str(self.settings.dream.model)))
         result = worded(self.settings, batch, fresh, collected.said, self.stop)
-        return result.batch.noted(*result.notes)
+        cost = f"wording cost {result.spent.money_usd:.4f} US dollars, as far as prices are known"
+        return result.batch.noted(*result.notes, *([cost] if result.spent.tokens else []))
 
     @property
     def _repo(self) -> Verifier | None:
