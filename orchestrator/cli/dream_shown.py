@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from orchestrator.cli import document, layout
-from orchestrator.cli.shelved import warn
 from orchestrator.cli.patch import coloured
+from orchestrator.cli.shelved import warn
 from orchestrator.cli.text import age, duration, lines, moment, plural, visible
 from orchestrator.dream.batch import Action, Phase
 from orchestrator.dream.pipeline import Progress
