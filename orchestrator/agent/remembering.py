@@ -34,7 +34,9 @@ _CHARACTERS_PER_TOKEN: Final = 4
 _LONGEST_QUERY: Final = 600
 _LONGEST_TITLE: Final = 300
 _MOST_PATHS: Final = 12
-_PATHS: Final = re.compile(r"(?:[\w.-]+/)+[\w.-]*\w|\b\w[\w-]*\.[a-z]{1,4}\b")
+_LOOKED_THROUGH: Final = 20_000
+"""Characters of a task."""
+_PATHS: Final = re.compile(r"(?:[\w.-]{1,100}/){1,20}[\w.-]{0,100}\w|\b\w[\w-]{0,100}\.[a-z]{1,4}\b")
 
 
 class Remembering:
@@ -91,7 +93,8 @@ def words(given: Iterable[e.Recalled]) -> list[str]:
 
 def about(task: str) -> str:
     """Return what to look for at the beginning of a task: its first line, the paths in it, and what follows."""
-    first, _, rest = task.strip().partition("\n")
+    task = task.strip()[:_LOOKED_THROUGH]
+    first, _, rest = task.partition("\n")
     paths = dict.fromkeys(_PATHS.findall(task))
     return " ".join([first[:_LONGEST_TITLE], *list(paths)[:_MOST_PATHS], *rest.split()])[:_LONGEST_QUERY]
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orchestrator.cli.screen import Screen
-    from orchestrator.librarian import Done, Gone, Librarian, Listing, Shown
+    from orchestrator.librarian import Done, Gone, Librarian
+    from orchestrator.library.catalogue import Listing, Shown
     from orchestrator.library.entry import Entry, Evidence
     from orchestrator.library.page import PageError
     from orchestrator.library.recall import Recalled

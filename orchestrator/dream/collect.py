@@ -104,13 +104,13 @@ def collect(
 
     What runs were given counts from `counted_ms` on: what ended before was counted by an earlier dream. `with_steps`
     has what steps said kept as well. `tell` is told before each run how many were read, and of how many; it stops
-    between two of them where `enough` says so.
+    between two of them where `enough` says so, or after 2,000.
     A journal that is damaged, or that a newer DreamDock wrote, is skipped. Raises RedisAwayError.
     """
     mine, skipped = _of_project(client, project, index.ended(client, since_ms, until_ms))
     lessons: list[Lesson] = []
     for number, (run, when) in enumerate(mine):
-        if number == MOST_RUNS or (number and when > mine[number - 1][1] and enough()):
+        if number and when > mine[number - 1][1] and (number >= MOST_RUNS or enough()):
             return Collected(lessons, skipped, when, len(mine) - number)
         tell(number, len(mine))
         try:

@@ -23,6 +23,7 @@ MOST: Final = 20
 """Commands that one dream tries."""
 _NEVER_RAN: Final = {126, 127}
 """What a shell says where there is no such program, or it can't be started."""
+_SHELLS: Final = {"sh", "bash"}
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
 _OFF: Final = "commands aren't tried: dream.commands is off"
@@ -146,8 +147,10 @@ def _judged(command: str, result: CommandResult) -> Tried:
 
 
 def _in_repository(command: str) -> bool:
-    """Whether a command's program is named by its path in the repository: then it isn't the image that lacks it."""
-    program = (command.split() or [""])[0]
+    """Whether a command's program is a file of the repository, by its path or for a shell: no image has to have it."""
+    program, *rest = command.split() or [""]
+    if program in _SHELLS:
+        return bool(rest) and not rest[0].startswith("-")
     return "/" in program and not program.startswith("/")
 
 

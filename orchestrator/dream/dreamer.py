@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.dream.batch import Batch, Phase
 from orchestrator.dream.collect import collect, newest
 from orchestrator.dream.pipeline import Pipeline, Progress
-from orchestrator.dream.report import Report, at, render
+from orchestrator.dream.report import Report, at, named, render
 from orchestrator.dream.reports import last_until
 from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.verifier import verifier
@@ -120,7 +120,7 @@ class _Dream:
             begin,
             until,
             counted_ms=watermark,
-            with_steps=self._settings.dream.model is not None,
+            with_steps=self._settings.dream.model is not None and self._lock is not None,
             tell=lambda done, of: self._tell(Progress(Phase.COLLECT, done, of)),
             enough=lambda: self._share > _READING,
         )
@@ -138,7 +138,7 @@ class _Dream:
                 "runs": len(collected.lessons),
                 "left": collected.left,
                 "skipped": tuple(collected.skipped),
-                "changes": batch.changes,
+                "changes": named(batch.changes, batch.entries),
                 "skills": found.skills,
                 "notes": (*filter(None, [away]), *unread, *batch.notes, *found.notes, *left),
             }

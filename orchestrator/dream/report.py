@@ -16,12 +16,15 @@ from orchestrator.memory.plain import one_line
 from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from orchestrator.library.entry import Entry
 
 FOLDER: Final = "dreams"
 """Where reports lie in the library: `dreams/PROJECT/WHEN.md`."""
 _FENCE: Final = "---"
 _LONGEST: Final = 300
+_NAMED: Final = 3
 _HEADINGS: Final[Mapping[Action, str]] = {
     Action.DISPUTED: "A person has to say which holds",
     Action.ADDED: "Added",
@@ -88,6 +91,17 @@ def at(ms: int) -> datetime:
 def rfc(when: datetime) -> str:
     """Return a time to the millisecond, as the front matter has it."""
     return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
+
+
+def named(changes: Iterable[Change], entries: Mapping[str, Entry]) -> tuple[Change, ...]:
+    """Return changes that name the other entries by their titles, too, and hold nothing that looks like a secret."""
+    return tuple(change.model_copy(update={"why": scrub(_why(change, entries))}) for change in changes)
+
+
+def _why(change: Change, entries: Mapping[str, Entry]) -> str:
+    titles = [one_line(entries[name].title, _LONGEST) for name in change.others if name in entries]
+    said = ", ".join(f"“{title}”" for title in titles[:_NAMED])
+    return ": ".join(filter(None, (change.why, said)))
 
 
 def render(report: Report) -> str:

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from orchestrator.dream.commands import Holds
 from orchestrator.dream.workflows import Workflow
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.page import PageError
 from orchestrator.library.skill import LONGEST_DESCRIPTION, LONGEST_NAME, Skill, SkillStatus
 from orchestrator.library.skills import page, read
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,7 +115,7 @@ def tried(skill: Skill, try_out: TryOut, now: datetime) -> Skill:
     status = _STATUS.get(came.holds, skill.status)
     if status is skill.status and skill.tried:
         return skill  # What is printed differs by a duration; nobody needs a commit for that.
-    return skill.changed(status=status, tried=one_line(scrub(came.why), _LONGEST_TRIED), updated=now)
+    return skill.changed(status=status, tried=one_line(scrubbed(came.why), _LONGEST_TRIED), updated=now)
 
 
 def kept(shelf: Shelf, project: str, head: str = "") -> tuple[Workflow, ...]:
@@ -144,7 +144,7 @@ def _kept_in(project: str) -> str:
 
 
 def _lines(workflows: Iterable[Workflow]) -> bytes:
-    return scrub("".join(f"{one.model_dump_json()}\n" for one in workflows)).encode()
+    return scrubbed("".join(f"{one.model_dump_json()}\n" for one in workflows)).encode()
 
 
 def _common(one: Sequence[str], two: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 100
 """Characters of a name."""
-_SECONDS: Final = 60.0
 _AT_ONCE: Final = 200
 _PLAIN: Final = re.compile(r"\w+", re.ASCII)
 """What a name is made of, so that none is a pattern."""
@@ -40,8 +40,12 @@ def _symbol(ticked: str) -> str:
     return name if fits else ""
 
 
-def present(git_dir: Path, names: Iterable[str], commit: str) -> set[str]:
-    """Return those of some names that a file of a commit has as a word of its own. Raises SandboxError."""
+def present(git_dir: Path, names: Iterable[str], commit: str, *, seconds: float) -> set[str]:
+    """Return those of some names that a file of a commit has as a word of its own.
+
+    Raises SandboxError, also where that takes longer than `seconds`.
+    """
+    until = time.monotonic() + seconds
     found = set[str]()
     for some in _batched(names, _AT_ONCE):
         pattern = "|".join(
@@ -49,7 +53,11 @@ def present(git_dir: Path, names: Iterable[str], commit: str) -> set[str]:
         )  # An alternation is ten times as fast as -e.
         asked = ("grep", "-I", "-h", "--only-matching", "--word-regexp", "--no-textconv", "--extended-regexp")
         told = (*asked, "-e", pattern, checked_revision(commit), "--")
-        done = git(*told, git_dir=git_dir, timeout_s=_SECONDS, check=False) if pattern else None
+        done = (
+            git(*told, git_dir=git_dir, timeout_s=max(until - time.monotonic(), 0.001), check=False)
+            if pattern
+            else None
+        )
         if done is None or (done.code == 1 and not done.err):
             continue
         if done.code:

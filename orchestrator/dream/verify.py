@@ -30,6 +30,8 @@ CONFIRMED: Final = 0.9
 DOUBTED: Final = 0.3
 """How far something is believed at most that names code which isn't there any more."""
 _LOOKED_AT: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED, Status.STALE})
+_LOOKING_S: Final = 120.0
+"""How long a commit is searched for names at most."""
 _NAMED: Final = 5
 """Of several entries or files that one line of the report is about, so many are named."""
 
@@ -96,7 +98,7 @@ class _Verifying:
             self._by_paths(entry, {seen: fates.get((entry.id, seen), fresh) for seen, fresh in there.items()})
 
     def commands(self) -> None:
-        """Try the commands, those first of which nothing is known yet, then what is used most."""
+        """Try the commands: those first that were never seen to hold, of them what is used most; last what is stale."""
         asked: dict[str, list[Entry]] = {}
         for entry in sorted(self.entries.values(), key=_urgency):
             believed = entry.status is Status.ACTIVE or entry.origin not in DATA
@@ -156,7 +158,7 @@ class _Verifying:
             return set()
         self._look()
         try:
-            return present(self.repo.git_dir, names, commit) if self.repo.seconds_left else None
+            return present(self.repo.git_dir, names, commit, seconds=min(self.repo.seconds_left, _LOOKING_S))
         except SandboxError:
             return None
 
@@ -228,9 +230,8 @@ class _Verifying:
         self.unknown.setdefault(why, []).append(entry.id)
 
 
-def _urgency(entry: Entry) -> tuple[int, int, str]:
-    order = (Status.UNVERIFIED, Status.ACTIVE, Status.STALE)
-    return order.index(entry.status), -entry.uses, entry.id
+def _urgency(entry: Entry) -> tuple[bool, bool, int, str]:
+    return entry.status is Status.STALE, entry.confidence >= CONFIRMED, -entry.uses, entry.id
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -12,8 +12,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from orchestrator.dialogue import Value
-from orchestrator.library.entropy import without_random
-from orchestrator.redaction import scrub
+from orchestrator.library.entropy import scrubbed
 
 LONGEST_TEXT: Final = 20_000
 """Characters of an entry's text; what is longer is no entry but a document."""
@@ -179,7 +178,7 @@ class Entry(Value):
 
     def scrubbed(self) -> Entry:
         """Return it without anything that looks like a credential, or is drawn at random."""
-        clean = {name: without_random(scrub(getattr(self, name))) for name in ("title", "text", "command")}
+        clean = {name: scrubbed(getattr(self, name)) for name in ("title", "text", "command")}
         return self.changed(**clean)
 
     def changed(self, **fields: object) -> Entry:

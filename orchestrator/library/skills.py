@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import NotFoundError
-from orchestrator.library.entropy import without_random
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.page import PageError
 from orchestrator.library.shelf import LibraryError
 from orchestrator.library.skill import FILE, Skill, SkillStatus, parse, render
 from orchestrator.memory.plain import fenced, lines, one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +90,7 @@ def decline(shelf: Shelf, project: str, name: str, who: str) -> Skill:
 
 def page(skill: Skill) -> bytes:
     """Return a skill's file as programs write it: without anything that looks like a credential."""
-    return without_random(scrub(render(skill))).encode()
+    return scrubbed(render(skill)).encode()
 
 
 def named(skills: Iterable[Skill]) -> str:

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.dream.batch import Action, Batch
 from orchestrator.dream.commands import Holds, Tried, in_turn, tried
 from orchestrator.dream.sealed import DREAM_LABEL, Sealed
 from orchestrator.dream.verifier import verifier
+from orchestrator.dream.verify import verify
 from orchestrator.holdings import Holdings
 from orchestrator.keeper import Keeper
+from orchestrator.library.entry import Entry
 from orchestrator.runs import STACK_LABEL, RunSpec
 from orchestrator.settings import Settings
 from orchestrator.stop import Stop, Stopped
 from sandbox import engine, images
 from sandbox.images import base_image
-from sandbox.spec import Limits
+from sandbox.open import open_sandbox
+from sandbox.spec import Limits, SandboxSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +116,39 @@ def test_a_full_disk_is_the_commands_own(at_head: Callable[..., Verifier]) -> No
     fill = "dd if=/dev/zero of=big bs=1M count=500 2>/dev/null"
     found = results(at_head(), fill, "true", failing=(fill,))
     assert [one.holds for one in found.values()] == [Holds.NO, Holds.YES]
+
+
+def test_what_a_run_saw_at_its_checkpoint_is_verified_at_a_later_head(
+    at_head: Callable[..., Verifier], settings: Settings, repo: Repo
+) -> None:
+    text = "".join(f"{number} bottles of something that is long enough\n" for number in range(30))
+    repo.commit({"src/old.py": f"def count_bottles(): pass\n{text}"})
+    store = Holdings(settings).store
+    base = store.import_commit(repo.path)
+    with open_sandbox(SandboxSpec(image=base_image()), store, base, settings.state_dir / "workspaces") as box:
+        box.run("echo new >made.py; echo more >>src/old.py")
+        step = box.checkpoint(note="step 1").commit
+    repo.git("mv", "src/old.py", "src/new.py")
+    repo.commit({"src/new.py": text, "check.sh": "grep -q bottles src/new.py\n"})
+    known = {"kind": "fact", "scope": "repo", "scope_id": base.project, "origin": "agent", "confidence": 0.6}
+    proof = {"evidence": [{"run": "r1", "step": 1, "commit": step}]}
+    entries = [
+        Entry(id="moved", title="m", paths=[{"path": "src/old.py", "commit": step}], **known, **proof),
+        Entry(id="made", title="m", paths=[{"path": "made.py", "commit": step}], **known, **proof),
+        Entry(id="code", title="`count_bottles()` counts", **known, **proof),
+        Entry(id="passes", title="m", command="bash check.sh", status="unverified", **known, **proof),
+        Entry(id="fails", title="m", command="bash other.sh", **known, **proof),
+    ]
+    found = verify(Batch({one.id: one for one in entries}), at_head())
+    assert {change.entry: change.action for change in found.changes} == {
+        "moved": Action.MOVED,
+        "code": Action.DOUBTED,
+        "passes": Action.CONFIRMED,
+        "fails": Action.STALE,
+    }
+    assert found.entries["moved"].paths[0].path == "src/new.py"
+    assert "No such file" in next(one.why for one in found.changes if one.entry == "fails")
+    assert verify(Batch(found.entries), at_head()).entries == found.entries
 
 
 def test_a_full_disk_of_the_host_is_nobodys_failure(repo: Repo, small_disk: SmallDisk, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_what_is_drawn_at_random_is_found(kind: str) -> None:
         f"It broke with commit {COMMIT}.",
         f"git checkout {COMMIT}",
         f"fixed since {COMMIT}",
+        f"the lookup of tokens broke with commit {COMMIT}",
+        f'"command": "pytest tests/test_auth.py", "commit": "{COMMIT}"',
         f"the digest is sha256:{SHA256}",
         f"pinned to python@sha256:{SHA256}",
         f'integrity "sha512-{base64.b64encode(_seeded(1).randbytes(64)).decode()}"',

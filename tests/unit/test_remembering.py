@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -299,3 +300,10 @@ def test_a_task_is_asked_about_with_its_first_line_and_its_paths() -> None:
     assert query.startswith("Mend the parser src/parse/lexer.py notes.md e.g a/b See src/parse/lexer.py")
     assert len(query) <= 600  # As the journal keeps it.
     assert about("x" * 5_000) == "x" * 300
+
+
+@pytest.mark.parametrize("task", ["a" * 100_000, "a-" * 50_000, "a/" * 50_000, "." * 100_000, "\n" * 99_999 + "a"])
+def test_no_task_takes_long_to_be_asked_about(task: str) -> None:
+    began = time.process_time()
+    about(task)
+    assert time.process_time() - began < 1
