@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.delivery.patch import Applied
+    from orchestrator.dreams import Dreams
     from orchestrator.librarian import Librarian
     from orchestrator.redaction import Typed
     from orchestrator.requests import RunRequest
@@ -87,16 +88,25 @@ def librarian(settings: Settings, repo: Path | None = None, project: str = "") -
     NotFoundError for a `repo` that is none, ConfigError.
     """
     from orchestrator.librarian import Librarian  # noqa: PLC0415  # Runs don't need it.
-    from sandbox.store import Store  # noqa: PLC0415  # As in `Reader`.
 
     user = user_of(connection.who(connection.redis_url(settings)))
     if project:
         return Librarian(settings, user, project)
-    place = repo or Path.cwd()
-    found = Store(settings.state_dir / "repos").project_of(place)
+    found = _project_at(settings, repo)
+    return Librarian(settings, user, found, (repo or Path.cwd()) if found else None)
+
+
+def _project_at(settings: Settings, repo: Path | None) -> str:
+    """Return the id of the repository at `repo`, else of the current folder's; empty where that is none.
+
+    Raises NotFoundError for a `repo` that is none.
+    """
+    from sandbox.store import Store  # noqa: PLC0415  # As in `Reader`.
+
+    found = Store(settings.state_dir / "repos").project_of(repo or Path.cwd())
     if found is None and repo is not None:
         raise NotFoundError(f"{repo} is no git repository with a commit", hint="name another with --repo")
-    return Librarian(settings, user, found or "", place if found else None)
+    return found or ""
 
 
 def machine_key(settings: Settings) -> signing.Key:
@@ -372,6 +382,20 @@ class Door(Reader):
         from importlib.metadata import version  # noqa: PLC0415  # It takes 30 ms that `ps` doesn't pay.
 
         return dangers(self._client) + strangers(self.workers(), version("dreamdock"))
+
+    def dreams(self, repo: Path | None = None, project: str = "") -> Dreams:
+        """Return the dreams of the repository at `repo`, else of the current folder's; or of another one, by its id.
+
+        Raises NotFoundError where that is no repository.
+        """
+        from orchestrator.dreams import Dreams  # noqa: PLC0415  # Runs don't need it.
+
+        project = project or _project_at(self._settings, repo)
+        if not project:
+            cause = "the current folder is in no git repository with a commit"
+            hint = "go there, or name it with --repo PATH or --project ID"
+            raise NotFoundError("a dream is of one repository", cause=cause, hint=hint)
+        return Dreams(self._client, self._settings, project)
 
     def workers(self) -> list[Presence]:
         """Return the living workers."""

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import platform
 import signal
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from orchestrator.errors import DeniedError, DreamdockError, UnavailableError
 from orchestrator.horse import die_with_parent
 from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.dreams import note
 from orchestrator.runs import DREAM_ID
 from orchestrator.schedule import DreamState, began, ended
 from orchestrator.settings import load
+from orchestrator.stop import SHUTDOWN, Stop, Stopped
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from orchestrator.dream.report import Report
     from orchestrator.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -33,29 +38,29 @@ _SPARE_SECONDS: Final = 60
 """How long after its longest time a dream is ended from outside: it should have ended by itself."""
 
 
-class Interrupted(BaseException):
-    """The dream is to end at once: its worker was asked to stop, or it took too long. Nothing in it may catch that."""
-
-    def __init__(self, why: str, state: DreamState) -> None:
-        super().__init__(why)
-        self.why = why
-        self.state = state
+class TooLong(BaseException):
+    """The dream hangs, and is to end at once. Nothing in it may catch that."""
 
 
 def run_dream(job_id: str) -> None:
     """Dream of one project: the entry point of the queue of dreams, in the work-horse."""
     die_with_parent()
-    signal.signal(signal.SIGTERM, _stop)
+    stop = Stop()
+
+    def shut_down(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=stop.set, args=(SHUTDOWN,)).start()  # A handler must not block.
+
+    signal.signal(signal.SIGTERM, shut_down)
     settings = load()
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(settings.dream.seconds + _SPARE_SECONDS)
     from orchestrator.dream.dreamer import carry_dream  # noqa: PLC0415  # As large as it is, only a dream pays for it.
 
     with connect(redis_url(settings)) as client:
-        carry(client, settings, job_id, carry_dream)
+        carry(client, settings, job_id, partial(carry_dream, stop=stop))
 
 
-def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis, Settings, str], Any]) -> None:
+def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis, Settings, str], Report]) -> None:
     """Dream of a job's project, and say in Redis how it went; what can't be said a keeper finds.
 
     Raises DeniedError for a job that no keeper has enqueued, or that is begun already; RedisAwayError at its beginning,
@@ -69,10 +74,13 @@ def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis
     state, why, counts = DreamState.FAILED, "", True
     _log.info("a dream begins", project=project)
     try:
-        dream(client, settings, project)
-        state = DreamState.DONE
-    except Interrupted as end:
-        state, why, counts = end.state, end.why, end.state is not DreamState.AGAIN
+        report = dream(client, settings, project)
+        state, why = DreamState.DONE, report.words
+        note(client, project, round(report.until.timestamp() * 1000))
+    except Stopped as end:  # Its worker is to end; that is no try.
+        state, why, counts = DreamState.AGAIN, end.reason, False
+    except TooLong:
+        why = f"it took longer than {settings.dream.seconds} s (dream.seconds)"
     except (DreamdockError, SandboxError) as error:
         state = DreamState.AGAIN if error.exit_code == UnavailableError.exit_code else state
         why = f"{error.message}: {error.cause}" if error.cause else error.message
@@ -86,9 +94,5 @@ def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis
             ended(client, job_id, state, why, counts=counts)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise Interrupted("its worker was shut down", DreamState.AGAIN)
-
-
 def _too_long(_signal: int, _frame: FrameType | None) -> None:
-    raise Interrupted("it took longer than dream.seconds", DreamState.FAILED)
+    raise TooLong

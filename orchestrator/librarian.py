@@ -6,53 +6,31 @@ write, and the write is pushed behind it; a remote that is away holds nothing up
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import DreamdockError, NotFoundError, UnavailableError, UsageError
-from orchestrator.library.entry import Entry, Origin, Scope, SeenPath, Status, Where, new_id
-from orchestrator.library.handing_on import Form, handed_on
-from orchestrator.library.history import Written, history
-from orchestrator.library.opened import open_library, scopes
-from orchestrator.library.page import PageError, parse, render
-from orchestrator.library.place import known, path_of
+from orchestrator.errors import DreamdockError, UnavailableError, UsageError
+from orchestrator.library import skills
+from orchestrator.library.catalogue import PUT_AWAY, Catalogue, said
+from orchestrator.library.entry import Entry, Origin, Scope, Status, Where, new_id
+from orchestrator.library.page import parse, render
+from orchestrator.library.place import path_of
+from orchestrator.library.seen import seen
 from orchestrator.library.sharing import Shared, pull, share
 from orchestrator.library.shelf import LibraryError
 from orchestrator.redaction import REDACTED
-from sandbox.git import git
-from sandbox.source import local_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.library.entry import EntryKind
-    from orchestrator.library.recall import Recalled
+    from orchestrator.library.skill import Skill
     from orchestrator.settings import Settings
 
-PUT_AWAY: Final = frozenset({Status.SUPERSEDED, Status.ARCHIVED})
-"""What a list leaves out unless it's asked for: another entry took its place, or it was of little use."""
-_NAMED: Final = 5
 _HINT: Final = "docs/memory.md tells what an entry's fields may hold"
-
-
-class Listing(NamedTuple):
-    """Entries by scope, the newest first; how many more are put away; and the pages that are set aside."""
-
-    entries: list[Entry]
-    put_away: int
-    problems: list[PageError]
-
-
-class Shown(NamedTuple):
-    """An entry, the path of its page in the library, and the commits that changed it, the newest first."""
-
-    entry: Entry
-    path: str
-    history: list[Written]
 
 
 class Draft(NamedTuple):
@@ -85,7 +63,7 @@ class Gone(NamedTuple):
     away: str
 
 
-class Librarian:
+class Librarian(Catalogue):
     """The library as one person at work on one repository sees and changes it. One thread uses an object."""
 
     def __init__(self, settings: Settings, user: str, project: str = "", repo: Path | None = None) -> None:
@@ -93,66 +71,10 @@ class Librarian:
 
         `repo` is where that repository is, to say of what commit paths are; None where it isn't here.
         """
+        super().__init__(settings, user, project)
         self._repo = repo
-        self.root = settings.library_dir
-        self.project = project
-        self.scopes = scopes(settings, user, project)
         self._user = user
         self._remote = settings.library.remote
-        self._library = open_library(settings)
-        self._shelf = self._library.shelf
-
-    # --- looking
-
-    def take_in(self) -> str:
-        """Take in what people changed in the files; return why that isn't possible now, empty where it is.
-
-        What's looked up then is as of the last commit.
-        """
-        if not os.access(self._shelf.git_dir, os.W_OK):
-            return ""  # Nothing there yet, or somebody else's.
-        try:
-            self._shelf.adopt()
-        except DreamdockError as error:
-            return _said(error)
-        return ""
-
-    def listed(
-        self,
-        *,
-        scope: Scope | None = None,
-        status: Status | None = None,
-        kind: EntryKind | None = None,
-        everything: bool = False,
-    ) -> Listing:
-        """Return the entries of a scope, status or kind; without a status those that are put away only if asked."""
-        pages = self._shelf.pages(self._shelf.head())
-        there = {where: _below(where, pages) for where in self.scopes if scope in {None, where.scope}}
-        entries, problems, put_away = list[Entry](), [*_misplaced(pages)], 0
-        for inside in there.values():
-            read = [*self._shelf.read(inside)]
-            problems += [one for one in read if isinstance(one, PageError)]
-            fit = [one for one in read if not isinstance(one, PageError) and kind in {None, one.kind}]
-            shown = [one for one in fit if _wanted(one, status, everything=everything)]
-            put_away += len(fit) - len(shown) if status is None else 0
-            entries += sorted(shown, key=_newest_first, reverse=True)
-        return Listing(entries, put_away, problems)
-
-    def search(self, query: str, *, most: int = 10, hidden: bool = False) -> list[Recalled]:
-        """Return what fits the query, best first; `hidden` also what isn't recalled. Raises UsageError."""
-        if not query.strip():
-            raise UsageError("nothing says what to look for", hint='dreamdock memory search "how tests are run"')
-        return self._library.search(self.scopes, query, most=most, hidden=hidden)
-
-    def shown(self, reference: str) -> Shown:
-        """Return an entry by the start of its id. Raises NotFoundError, UsageError for several, PageError."""
-        pages = self._shelf.pages(self._shelf.head())
-        path = self._path(reference, pages)
-        return Shown(self._entry(path, pages), path, history(self._shelf, path))
-
-    def exported(self, form: Form) -> str:
-        """Return what is in view as text for other readers; see `library.handing_on`."""
-        return handed_on(self.listed(everything=True).entries, form)
 
     # --- writing
 
@@ -181,7 +103,7 @@ class Librarian:
                 title=title,
                 text=text,
                 origin=Origin.PERSON,
-                paths=self._seen(paths) if paths else (),
+                paths=seen(self._repo, paths),
                 command=command,
             )
         )
@@ -236,6 +158,17 @@ class Librarian:
             raise LibraryError(f"{min(left)} was changed at the same moment", hint="look at it, and forget it again")
         return Gone(tuple(paths), commit, away or self._push())
 
+    def settle_skill(self, name: str, *, wanted: bool) -> tuple[Skill, str]:
+        """Have agents be told of a skill, or never again; return it, and why the remote doesn't have it yet.
+
+        Raises NotFoundError, PageError, LibraryError for one that wasn't seen to work.
+        """
+        project = self._project(name)
+        away = self._bring()
+        settle = skills.approve if wanted else skills.decline
+        settled = settle(self._shelf, project, name, self._shelf.whose())
+        return settled, away or self._push()
+
     def shared(self) -> Shared:
         """Bring what others wrote, and push what is new here. Raises UsageError where it's not shared, as `share`."""
         if not self._remote:
@@ -274,7 +207,7 @@ class Librarian:
             try:
                 pull(self._shelf, self._remote)
             except UnavailableError as error:
-                return _said(error)
+                return said(error)
         return ""
 
     def _push(self) -> str:
@@ -283,23 +216,10 @@ class Librarian:
             try:
                 share(self._shelf, self._remote)
             except DreamdockError as error:
-                return _said(error)
+                return said(error)
         return ""
 
     # --- finding
-
-    def _seen(self, paths: Sequence[str]) -> tuple[SeenPath, ...]:
-        """Return paths as the repository has them, with the commit at which they are there."""
-        if self._repo is None:
-            return tuple(SeenPath(path=path) for path in paths)
-        with local_view(self._repo, "HEAD") as view:
-            named = [_within(view.work_tree, self._repo, path) for path in paths]
-            for path in named:
-                if git("cat-file", "-e", f"{view.commit}:{path}", git_dir=view.git_dir, check=False).code:
-                    raise NotFoundError(
-                        f"the repository's last commit has no {path}", hint="git ls-files; or commit it"
-                    )
-            return tuple(SeenPath(path=path, commit=view.commit) for path in named)
 
     def _where(self, scope: Scope) -> Where:
         """Return which repository, team or user a scope means here. Raises UsageError where it means none."""
@@ -312,54 +232,6 @@ class Librarian:
             Scope.USER: (f"{self._user!r} can't be a scope's name", "--scope repo"),
         }[scope]
         raise UsageError(f"there is no {scope} to write for", cause=cause, hint=hint)
-
-    def _path(self, reference: str, pages: Mapping[str, str]) -> str:
-        """Return the page that a reference means: the start of an id in view, or of a path below the library."""
-        asked = reference.strip().removesuffix(".md")
-        if not asked:
-            raise UsageError("the id is empty", hint="dreamdock memory list")
-        seen = pages if "/" in asked else (path for where in self.scopes for path in _below(where, pages))
-        names = {path: (path if "/" in asked else PurePosixPath(path).name).removesuffix(".md") for path in seen}
-        found = [path for path, name in names.items() if name == asked]
-        found = found or [path for path, name in names.items() if name.startswith(asked)]
-        if not found:
-            places = ", ".join(f"{where.scope} {where.scope_id}" for where in self.scopes)
-            cause = f"looked at {places}" if places else "neither a repository, a team nor a user to look at"
-            raise NotFoundError(f"there is no entry {asked}", cause=cause, hint="dreamdock memory list --all")
-        if len(found) > 1:
-            several = ", ".join(path.removesuffix(".md") for path in sorted(found)[:_NAMED])
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            raise UsageError(f"{asked} means {len(found)} entries", cause=several + more, hint="name more of it")
-        return found[0]
-
-    def _entry(self, path: str, pages: Mapping[str, str]) -> Entry:
-        read = next(self._shelf.read({path: pages[path]}))
-        if isinstance(read, PageError):
-            raise read
-        return read
-
-
-def _within(work_tree: Path | None, folder: Path, path: str) -> str:
-    """Return a path as the repository names it: one of `folder`'s if there is such a file, else as it's typed."""
-    there = (folder / path).resolve()
-    if work_tree is not None and there.exists() and there.is_relative_to(work_tree.resolve()):
-        return there.relative_to(work_tree.resolve()).as_posix()
-    return PurePosixPath(path).as_posix()
-
-
-def _below(where: Where, pages: Mapping[str, str]) -> dict[str, str]:
-    """Return the pages that lie where a scope's entries do."""
-    folder = f"{where.scope}/{where.scope_id}/"
-    return {path: what for path, what in pages.items() if path.startswith(folder)}
-
-
-def _misplaced(pages: Mapping[str, str]) -> Iterator[PageError]:
-    """Yield why pages that lie where no scope's entries do are set aside."""
-    for path in pages:
-        try:
-            known(path)
-        except PageError as error:
-            yield error
 
 
 def _checked(make: Callable[[], Entry]) -> Entry:
@@ -376,16 +248,3 @@ def _checked(make: Callable[[], Entry]) -> Entry:
 
 def _redactions(entry: Entry) -> int:
     return sum(text.count(REDACTED) for text in (entry.title, entry.text, entry.command))
-
-
-def _wanted(entry: Entry, status: Status | None, *, everything: bool) -> bool:
-    return entry.status is status if status else everything or entry.status not in PUT_AWAY
-
-
-def _newest_first(entry: Entry) -> tuple[float, str]:
-    when = entry.updated or entry.created
-    return (when.timestamp() if when else 0.0, entry.id)
-
-
-def _said(error: DreamdockError) -> str:
-    return f"{error.message}: {error.cause}" if error.cause else error.message

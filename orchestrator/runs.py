@@ -260,6 +260,15 @@ class Question(Value):
     allows_usd: float = 0.0
 
 
+class Given(Value):
+    """An entry of the library that a run was given: its id and title, and the scope that it holds in."""
+
+    id: str
+    title: str
+    scope: str
+    scope_id: str
+
+
 class RunView(Value):
     """A run as folded from its journal: what `ps` and `show` print.
 
@@ -274,7 +283,7 @@ class RunView(Value):
     `host` is where it's carried, empty while nobody does. `preempting` is why the attempt is to give its worker up at
     the next checkpoint. `refusals` counts the submissions that weren't accepted. `pushed` is the last step that was
     known to be on the checkpoint remote when the last one was committed, `push_failed` why it isn't a later one.
-    `children` are its sub-agents, those of undone steps too.
+    `children` are its sub-agents, `recalled` the entries of the library that it was given, those of undone steps too.
     """
 
     id: str
@@ -315,6 +324,7 @@ class RunView(Value):
     verdicts: tuple[Verdict, ...] = ()
     weakened: tuple[Weakness, ...] = ()
     children: tuple[Child, ...] = ()
+    recalled: tuple[Given, ...] = ()
     ruling: Ruling | None = None
     summary: str = ""
 

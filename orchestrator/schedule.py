@@ -21,7 +21,7 @@ from orchestrator.journal import index, keys
 from orchestrator.journal.connection import Scripts, available
 from orchestrator.journal.dreams import LEASE_SECONDS
 from orchestrator.queue import DREAM_ENTRY_POINT, DREAM_QUEUE, entry
-from orchestrator.runs import DREAM_ID, RUN_ID
+from orchestrator.runs import DREAM_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ TRIES: Final = 3
 """How often a period's dream is begun, where its workers are killed in it."""
 _DAY_MS: Final = 86_400_000
 _AT_ONCE: Final = 1000
+_OVERLAP_MS: Final = 60_000
 _PROJECT: Final = re.compile(r"^[0-9a-f]{12}\Z")
 _LONGEST_WHY: Final = 500
 _log = structlog.get_logger(__name__)
@@ -108,14 +109,14 @@ class Schedule:
         self._period_ms = max(int(days * _DAY_MS), 1) if days else 0
         self._patience_ms = int(patience_seconds * 1000)
         self._ends: dict[str, set[int]] = {}
-        self._read_until = 0.0
+        self._read_until = 0
 
     def tick(self, client: Redis) -> None:
         """Enqueue the dreams that are due, and again those that were lost. Raises RedisAwayError, DeniedError."""
         if not self._period_ms:
             return
         now = index.now_ms(client)
-        self._read(client)
+        self._read(client, now)
         self._forget_seen(client)
         under_way = {project: last for project, last in last_dreams(client).items() if last.state in _UNDER_WAY}
         for project in sorted(filter(_PROJECT.match, {*self._ends, *under_way})):
@@ -131,19 +132,14 @@ class Schedule:
         fields = entry(DREAM_ENTRY_POINT, "{job}", DREAM_QUEUE)
         return str(Scripts(client)("dream_enqueue", [], [*told, "rq:queues", "rq:job:", *fields]))
 
-    def _read(self, client: Redis) -> None:
-        """Learn which runs have ended since this was asked last."""
-        until, rows = self._read_until, list[tuple[bytes, float]]()
-        for key in (keys.FINISHED, keys.ARCHIVED):
-            with available():
-                found: Any = client.zrangebyscore(key, until, "+inf", withscores=True)
-            rows += found
-        for start in range(0, len(rows), _AT_ONCE):
-            self._learn(client, rows[start : start + _AT_ONCE])
-        self._read_until = max([until, *(end for _, end in rows)])
+    def _read(self, client: Redis, now: int) -> None:
+        """Learn which runs have ended since the last time, and shortly before: a fail-over may set the clock back."""
+        runs = index.ended(client, self._read_until - _OVERLAP_MS, now)
+        for start in range(0, len(runs), _AT_ONCE):
+            self._learn(client, runs[start : start + _AT_ONCE])
+        self._read_until = now
 
-    def _learn(self, client: Redis, rows: Sequence[tuple[bytes, float]]) -> None:
-        runs = [(name, int(end)) for raw, end in rows if RUN_ID.match(name := raw.decode(errors="replace"))]
+    def _learn(self, client: Redis, runs: Sequence[tuple[str, int]]) -> None:
         specs: Any
         with available(), client.pipeline(transaction=False) as pipe:
             for name, _ in runs:

@@ -322,6 +322,7 @@ class Projection:
         self._noted = working.given(self._noted, [one.id for one in body.entries], body.step)
         if body.why == "start":  # It belongs to no step that could be undone.
             self._talk.memory = working.given(self._talk.memory, [one.id for one in body.entries], body.step)
+            self._talk.recalled = estimate(body.text)
 
     def _begin_anew(self) -> None:
         """Judge no more what was done before a person spoke."""

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent.outcome import Outcome, failed
 from orchestrator.agent.wording import fill
+from orchestrator.library.entry import Scope
+from orchestrator.library.lookup import Found
 from orchestrator.library.recall import told
+from orchestrator.library.skills import find, named, whole
 from orchestrator.tokens import estimate
 
 if TYPE_CHECKING:
@@ -18,17 +21,22 @@ if TYPE_CHECKING:
     from orchestrator.agent.arguments import Recall
     from orchestrator.agent.context import Context
     from orchestrator.agent.journal import Journal
-    from orchestrator.library.lookup import Found, Lookup
+    from orchestrator.library.lookup import Lookup
     from orchestrator.library.recall import Recalled
+    from orchestrator.library.skill import Skill
     from orchestrator.runs import RunSpec
 
 _SHARE: Final = 4
 """Of what the first request has room for, a fourth may be what is recalled: the work needs the rest."""
+_SKILLS_SHARE: Final = 4
+"""Of what may be recalled, a fourth may be the names of skills."""
 _CHARACTERS_PER_TOKEN: Final = 4
 _LONGEST_QUERY: Final = 600
 _LONGEST_TITLE: Final = 300
 _MOST_PATHS: Final = 12
-_PATHS: Final = re.compile(r"(?:[\w.-]+/)+[\w.-]*\w|\b\w[\w-]*\.[a-z]{1,4}\b")
+_LOOKED_THROUGH: Final = 20_000
+"""Characters of a task."""
+_PATHS: Final = re.compile(r"(?:[\w.-]{1,100}/){1,20}[\w.-]{0,100}\w|\b\w[\w-]{0,100}\.[a-z]{1,4}\b")
 
 
 class Remembering:
@@ -46,17 +54,25 @@ class Remembering:
         if self._library is None or budget <= 0:
             return ()
         query, now = about(self._spec.task), self._journal.now
-        found = self._library.recall(query, budget=budget, now=now)
-        if not found.entries and not found.failure:
+        skills, named = _named(self._library.skills(), budget // _SKILLS_SHARE)
+        found = self._library.recall(query, budget=budget - estimate(named), now=now)
+        if not found.entries and not found.failure and not skills:
             return ()
         text = fill("recalled", entries=told(found.entries, now)) if found.entries else ""
-        return (_event(found, step=0, why="start", query=query, text=text),)
+        text = "\n\n".join(filter(None, (text, named)))
+        return (_event(found, step=0, why="start", query=query, text=text, skills=skills),)
 
     def look_up(self, context: Context, arguments: Recall, longest: int) -> Outcome:
         """Carry out a call of the open step, within `longest` characters. What is in view isn't told again in full."""
         if self._library is None:
             return failed("there is no long-term memory here")
         query, now, known = arguments.query[:_LONGEST_QUERY], self._journal.now, _in_view(context)
+        if (skill := find(self._library.skills(), query)) is not None:
+            text = fill("looked_up", entries=whole(skill, longest - len(fill("looked_up", entries=""))))
+            self._journal.append(
+                _event(Found(), step=context.step + 1, why="tool", query=query, text=text, skills=[skill])
+            )
+            return Outcome(text)
         budget = min(self._spec.recall_tokens, longest // _CHARACTERS_PER_TOKEN) - estimate(
             fill("looked_up", entries="")
         )
@@ -77,7 +93,8 @@ def words(given: Iterable[e.Recalled]) -> list[str]:
 
 def about(task: str) -> str:
     """Return what to look for at the beginning of a task: its first line, the paths in it, and what follows."""
-    first, _, rest = task.strip().partition("\n")
+    task = task.strip()[:_LOOKED_THROUGH]
+    first, _, rest = task.partition("\n")
     paths = dict.fromkeys(_PATHS.findall(task))
     return " ".join([first[:_LONGEST_TITLE], *list(paths)[:_MOST_PATHS], *rest.split()])[:_LONGEST_QUERY]
 
@@ -97,10 +114,21 @@ def _cut(found: Found, now: datetime, known: Collection[str], longest: int) -> t
     return found._replace(entries=tuple(entries)), text if entries else ""
 
 
-def _event(found: Found, *, step: int, why: str, query: str, text: str) -> e.Recalled:
+def _named(skills: Sequence[Skill], budget: int) -> tuple[Sequence[Skill], str]:
+    """Return as many skills as fit into that many tokens, named, and how they are."""
+    while skills and estimate(text := fill("skills", skills=named(skills))) > budget:
+        skills = skills[:-1]
+    return skills, text if skills else ""
+
+
+def _event(found: Found, *, step: int, why: str, query: str, text: str, skills: Sequence[Skill] = ()) -> e.Recalled:
     entries = tuple(
         e.Given(id=one.id, title=one.title, scope=one.scope, scope_id=one.scope_id)
         for one in (recalled.entry for recalled in found.entries)
+    )
+    entries += tuple(
+        e.Given(id=f"skills/{one.name}", title=one.description, scope=Scope.REPO, scope_id=one.project)
+        for one in skills
     )
     about = {"step": step, "why": why, "query": query, "text": text, "failure": found.failure}
     return e.Recalled.model_validate({**about, "entries": entries, "head": found.head})

@@ -48,6 +48,7 @@ class Sight:
     aren't seen. `sums` are the estimated tokens of all that stands before each place in the dialogue, `tokens` those of
     the next request, as counted as can be, `most` what those may be at most; `ratio` is the provider's count to our
     estimate. `rebuilt` is the step before whose reply the context was built anew, and `parts` what it had then.
+    `recalled` are the tokens in the first turn that come from the library.
     `tried_at` are the tokens that it had when it was summed up last, or built anew. `errors` are those that commands
     had, by step and call.
     """
@@ -65,6 +66,7 @@ class Sight:
     ratio: float = 1.0
     rebuilt: int = 0
     parts: tuple[Part, ...] = ()
+    recalled: int = 0
     tried_at: int = 0
     summary: Summary = field(default_factory=Summary)
     errors: Mapping[int, Errors] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class Talk:
         self.rebuilt = 0
         """The step before whose reply the context was last built anew; 0 for never."""
         self.parts: tuple[Part, ...] = ()
+        self.recalled = 0
+        """Estimated tokens in the first turn that come from the library."""
         self.memory = WorkingMemory()
         self.summary = Summary()
         self.ratio = 1.0
@@ -122,6 +126,7 @@ class Talk:
             ratio=self.ratio,
             rebuilt=self.rebuilt,
             parts=self.parts,
+            recalled=self.recalled,
             tried_at=self.tried_at,
             summary=self.summary,
             errors=self.errors,

@@ -103,7 +103,9 @@ def _head(sight: Sight) -> Iterator[Part]:
     tools = told(sight.tools)
     yield Part(name="system", tokens=_real(fixed(sight.system, sight.tools) - tools, sight))
     yield Part(name="tools", tokens=_real(tools, sight))
-    yield Part(name="task", tokens=_real(sight.sums[min(1, len(sight.sums) - 1)], sight))
+    yield Part(name="task", tokens=_real(sight.sums[min(1, len(sight.sums) - 1)] - sight.recalled, sight))
+    if sight.recalled:
+        yield Part(name="recalled", tokens=_real(sight.recalled, sight))
 
 
 def _tail(sight: Sight, start: int, first: int) -> Part:

@@ -29,7 +29,8 @@ STATUSES: Final = ("active", "unverified", "stale", "superseded", "quarantined",
 _PROJECT: Final = re.compile(r"[0-9a-f]{12}")
 
 
-def _project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return a repository's id as it was typed, empty for none."""
     if value and not _PROJECT.fullmatch(value):
         raise click.BadParameter("a repository's id is 12 hex digits: the first of its first commit")
     return value
@@ -40,7 +41,7 @@ def with_library(function: Callable[Concatenate[Screen, Librarian, P], R]) -> Ca
 
     @click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
     @click.option(
-        "--project", default="", metavar="ID", callback=_project_id, help="A repository that isn't here, by its id."
+        "--project", default="", metavar="ID", callback=project_id, help="A repository that isn't here, by its id."
     )
     @with_screen
     @functools.wraps(function)
@@ -58,7 +59,8 @@ def memory() -> None:
     """Look up, write, approve and forget what is known longer than a run lasts.
 
     In view are the entries of the current folder's repository, of your team and your own.
-    ID is an entry's id or the start of it, or the path of its page. Nothing is started: the library is files.
+    ID is an entry's id or the start of it, or the path of its page; skills/NAME is a skill.
+    Nothing is started: the library is files.
     """
 
 
@@ -113,9 +115,12 @@ def search(screen: Screen, librarian: Librarian, /, query: str, *, hidden: bool,
 @with_library
 def show(screen: Screen, librarian: Librarian, /, entry: str) -> None:
     """Show an entry whole: its text, evidence and paths, and which commits changed it."""
-    from orchestrator.cli import memory_shown
+    from orchestrator.cli import memory_shown, skills_shown
 
     _take_in(screen, librarian)
+    if name := _skill(entry):
+        skills_shown.whole(screen, librarian, *librarian.skill(name))
+        return
     memory_shown.entry(screen, librarian, librarian.shown(entry))
 
 
@@ -205,9 +210,13 @@ def forget(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) ->
     """Take entries out of the library, in a commit of yours.
 
     Git keeps what they were, and so do others' copies: a secret that got in has to be revoked all the same.
+    A skill is declined by that: it stays, so that it isn't proposed again.
     """
-    from orchestrator.cli import memory_shown
+    from orchestrator.cli import memory_shown, skills_shown
 
+    if name := _one_skill(entries):
+        skills_shown.settled(screen, *librarian.settle_skill(name, wanted=False))
+        return
     memory_shown.gone(screen, librarian, librarian.forget(entries))
 
 
@@ -217,10 +226,13 @@ def forget(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) ->
 def approve(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) -> None:
     """Have entries be believed that are quarantined, unverified or stale: they are active from now on.
 
-    Whose words they are made of stays as it is.
+    Whose words they are made of stays as it is. Agents are told of a skill (skills/NAME) once it's approved.
     """
-    from orchestrator.cli import memory_shown
+    from orchestrator.cli import memory_shown, skills_shown
 
+    if name := _one_skill(entries):
+        skills_shown.settled(screen, *librarian.settle_skill(name, wanted=True))
+        return
     memory_shown.done(screen, "approved", librarian.approve(entries))
 
 
@@ -233,13 +245,23 @@ def approve(screen: Screen, librarian: Librarian, /, entries: tuple[str, ...]) -
     help="md: what may be recalled, to read; agents: what is active, for an AGENTS.md; jsonl: all, a line each.",
     show_default=True,
 )
+@click.option(
+    "--skills",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the approved skills instead, each as FOLDER/NAME/SKILL.md.",
+)
 @with_library
-def export(screen: Screen, librarian: Librarian, /, form: str) -> None:
-    """Print the entries in view for other readers."""
-    from orchestrator.cli import document
+def export(screen: Screen, librarian: Librarian, /, form: str, *, folder: Path | None) -> None:
+    """Print the entries in view for other readers, or hand on the approved skills."""
+    from orchestrator.cli import document, skills_shown
     from orchestrator.cli.text import visible
 
     _take_in(screen, librarian)
+    if folder is not None:
+        skills_shown.exported(screen, librarian.skills_exported(), folder)
+        return
     text = librarian.exported(cast("Form", form))
     if screen.json:
         document.write("dreamdock.memory.export/1", {"format": form, "content": text})
@@ -271,10 +293,25 @@ def share(screen: Screen, librarian: Librarian, /) -> None:
 
 def _take_in(screen: Screen, librarian: Librarian) -> None:
     """Take in what people changed in the files; where that isn't possible now, say that this is as of before."""
-    from orchestrator.cli.memory_shown import warn
+    from orchestrator.cli.shelved import warn
 
     if why := librarian.take_in():
         warn(screen, f"shown is the last commit, without what was changed in the files since: {why}")
+
+
+def _skill(reference: str) -> str:
+    """Return the name of the skill that is meant; empty where it's an entry."""
+    return reference.removeprefix("skills/").strip("/") if reference.startswith("skills/") else ""
+
+
+def _one_skill(references: tuple[str, ...]) -> str:
+    """Return the name of the skill that is meant; empty where entries are. Raises UsageError for it among others."""
+    from orchestrator.errors import UsageError
+
+    names = [name for name in map(_skill, references) if name]
+    if names and len(references) > 1:
+        raise UsageError("a skill is settled by itself", hint=f"name skills/{names[0]} alone")
+    return names[0] if names else ""
 
 
 def _read(text: str) -> str:

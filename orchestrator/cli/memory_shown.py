@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from orchestrator.cli import document, layout
+from orchestrator.cli import document, layout, skills_shown
+from orchestrator.cli.shelved import COMMIT, changes, history_fields, labelled, say_away, warn
 from orchestrator.cli.text import age, lines, moment, plural, short_ids, visible
 from orchestrator.cli.wording import Line
 from orchestrator.library.entry import Status
 from orchestrator.library.handing_on import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.cli.screen import Screen
-    from orchestrator.librarian import Done, Gone, Librarian, Listing, Shown
+    from orchestrator.librarian import Done, Gone, Librarian
+    from orchestrator.library.catalogue import Listing, Shown
     from orchestrator.library.entry import Entry, Evidence
     from orchestrator.library.page import PageError
     from orchestrator.library.recall import Recalled
@@ -34,7 +36,6 @@ _STATUS: Final = {
     Status.QUARANTINED: ("✗", "red"),
     Status.ARCHIVED: ("·", "dim"),
 }
-_COMMIT: Final = 8
 
 
 def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
@@ -43,7 +44,8 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
         told = [fields(entry) for entry in found.entries]
         scopes = [where.model_dump(mode="json") for where in librarian.scopes]
         more = {"put_away": found.put_away, "problems": [_problem(one) for one in found.problems]}
-        document.write("dreamdock.memory.list/1", {"scopes": scopes, "entries": told, **more})
+        known = [skills_shown.fields(one) for one in found.skills]
+        document.write("dreamdock.memory.list/1", {"scopes": scopes, "entries": told, "skills": known, **more})
         return
     if found.entries:
         rows = table(screen, found.entries)
@@ -52,9 +54,10 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
         for where, group in groupby(numbered, key=lambda one: one[0].where):
             screen.line(Text(f"{where.scope} {where.scope_id}", "dim"))
             screen.lines([row for _, row in group])
-    else:
+    elif not found.skills:
         screen.say("nothing is known here yet" if not found.put_away else "nothing but what is put away")
         screen.next('dreamdock memory add convention "Indent with tabs"')
+    skills_shown.table(screen, found.skills)
     if found.put_away:
         are = "is" if found.put_away == 1 else "are"
         screen.say(f"{found.put_away} more {are} superseded or archived; --all shows them")
@@ -102,21 +105,22 @@ def status(word: Status) -> Text:
 def entry(screen: Screen, librarian: Librarian, shown: Shown) -> None:
     """Print an entry whole."""
     if screen.json:
-        commits = [{**one._asdict(), "at": f"{one.at:%Y-%m-%dT%H:%M:%SZ}"} for one in shown.history]
-        document.write("dreamdock.memory.show/1", {"entry": {**fields(shown.entry), "history": commits}})
+        told = {**fields(shown.entry), "history": history_fields(shown.history)}
+        document.write("dreamdock.memory.show/1", {"entry": told})
         return
     known = shown.entry
     screen.line(Text(visible(known.title) or known.id, "bold"))
     for row in lines(known.text) if known.text else []:
         layout.beside(screen, Text("  "), Text(row))
     screen.line()
-    layout.put(screen, _facts(known, str(librarian.root / shown.path)))
-    layout.put(screen, _labelled("changed", _commits(shown)))
+    layout.put(screen, _facts(known))
+    layout.put(screen, changes(shown.history))
+    screen.whole(Text.assemble(("page".ljust(layout.LABEL), "dim"), visible(str(librarian.root / shown.path))))
     if known.status in {Status.QUARANTINED, Status.UNVERIFIED, Status.STALE}:
         screen.next(f"dreamdock memory approve {known.id}")
 
 
-def _facts(known: Entry, path: str) -> Iterator[Line]:
+def _facts(known: Entry) -> Iterator[Line]:
     believed = status(known.status)
     believed.append(f" · from {'a person' if known.origin == 'person' else f'the {known.origin}'}", "")
     believed.append(f" · confidence {known.confidence:g}")
@@ -128,24 +132,13 @@ def _facts(known: Entry, path: str) -> Iterator[Line]:
     yield Line("uses", Text(f"given to {plural(known.uses, 'run')}, {known.accepted} of them accepted"))
     if known.command:
         yield Line("shown by", Text(visible(known.command)), prose=True)
-    yield from _labelled("about", (f"{visible(one.path)} @ {one.commit[:_COMMIT] or '?'}" for one in known.paths))
-    yield from _labelled("known from", map(_proof, known.evidence))
-    yield from _labelled("supersedes", known.supersedes)
-    yield Line("page", Text(visible(path)), prose=True)
+    yield from labelled("about", (f"{visible(one.path)} @ {one.commit[:COMMIT] or '?'}" for one in known.paths))
+    yield from labelled("known from", map(_proof, known.evidence))
+    yield from labelled("supersedes", known.supersedes)
 
 
 def _proof(one: Evidence) -> str:
-    return f"run {visible(one.run)} step {one.step}" + (f" @ {one.commit[:_COMMIT]}" if one.commit else "")
-
-
-def _commits(shown: Shown) -> Iterator[str]:
-    for one in shown.history:
-        yield f"{moment(one.at)} {one.commit[:_COMMIT]} {visible(one.who)}: {visible(one.message)}"
-
-
-def _labelled(label: str, rows: Iterable[str]) -> Iterator[Line]:
-    for number, row in enumerate(rows):
-        yield Line(label if number == 0 else "", Text(row), prose=True)
+    return f"run {visible(one.run)} step {one.step}" + (f" @ {one.commit[:COMMIT]}" if one.commit else "")
 
 
 def done(screen: Screen, word: str, result: Done) -> None:
@@ -160,7 +153,7 @@ def done(screen: Screen, word: str, result: Done) -> None:
         screen.line(said.append(f"  {visible(one.title)}").append(f"  {one.status}", "dim"))
     if result.left_out:
         screen.say(f"{plural(result.left_out, 'secret')} {'was' if result.left_out == 1 else 'were'} left out")
-    _say_away(screen, result.away)
+    say_away(screen, result.away)
 
 
 def gone(screen: Screen, librarian: Librarian, result: Gone) -> None:
@@ -173,18 +166,8 @@ def gone(screen: Screen, librarian: Librarian, result: Gone) -> None:
         screen.line(Text.assemble(("✓ ", "green"), "forgotten: ", visible(path)))
     screen.say("git keeps what it was; to bring it back:")
     files = shlex.join(result.paths)
-    screen.next(f"git -C {shlex.quote(str(librarian.root))} checkout {result.commit[:_COMMIT]}^ -- {files}")
-    _say_away(screen, result.away)
-
-
-def warn(screen: Screen, text: str) -> None:
-    """Say what a person should know, on stderr."""
-    screen.say(Text.assemble(("warning: ", "bold yellow"), visible(text)))
-
-
-def _say_away(screen: Screen, away: str) -> None:
-    if away:
-        warn(screen, f"{away}; it's written here, and the next write pushes it")
+    screen.next(f"git -C {shlex.quote(str(librarian.root))} checkout {result.commit[:COMMIT]}^ -- {files}")
+    say_away(screen, result.away)
 
 
 def _problem(one: PageError) -> dict[str, Any]:

@@ -52,6 +52,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Memory": {
         "memory": Entry("memory:memory", "Look up, write, approve and forget what is known longer than a run lasts."),
+        "dream": Entry("dream:dream", "Turn what runs learned into what later ones know; look at it, or take it back."),
     },
     "System": {
         "up": Entry("stack:up", "Start what is missing on this machine."),

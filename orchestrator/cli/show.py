@@ -147,7 +147,7 @@ def lines(listed: Listed, now: datetime, short: str = "RUN") -> list[Line]:
         told.append(wording.Line("ended", Text(text.moment(view.ended_at))))
     if remote := _remote(view):
         told.append(wording.Line("remote", Text(remote), prose=True))
-    told += sub_agents(view.children)
+    told += [*wording.memories(view.recalled), *sub_agents(view.children)]
     return told + _proof(view) + wording.summary(view.summary)
 
 

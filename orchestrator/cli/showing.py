@@ -1,4 +1,4 @@
-"""What `dreamdock demo` shows: which project, the run itself, what `ps` says of it, and the audit of what ran."""
+"""What `dreamdock demo` shows: which project, the run itself, what `ps` says of it, the audit, and what is learned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import settings
 from orchestrator.api import audit_bundle
-from orchestrator.cli import audit, listing, steps, submission
+from orchestrator.cli import audit, learning, listing, steps, submission
 from orchestrator.cli.door import opened, told_away
 from orchestrator.cli.follow import tell
 from orchestrator.cli.layout import put
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def carry_out(screen: Screen) -> int:
-    """Run the demo. Returns the run's exit code; 1 where an edited journal isn't caught."""
+    """Run the demo. Returns the run's exit code; 1 where an edited journal isn't caught, or nothing is learned."""
     loaded = settings.load()
     reporter = TalkReporter(screen)
     ensure_served(loaded, reporter)
@@ -57,10 +57,11 @@ def carry_out(screen: Screen) -> int:
         journal = BytesIO()
         audit.show(screen, door.audit(run_id, export=journal), verify=True)
         caught = _forge(screen, loaded, run_id, journal.getvalue())
+        shorter = learning.show(screen, reporter, door, loaded.state_dir / "demo")
         screen.say("")
         screen.say("the stack stays up; on a repository of your own:")
         screen.next('dreamdock run "fix the failing tests"', "dreamdock doctor --attack", "dreamdock down")
-    return code if caught else 1
+    return code if caught and shorter else 1
 
 
 def _forge(screen: Screen, loaded: Settings, run_id: str, journal: bytes) -> bool:

@@ -153,6 +153,9 @@ def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:
         document.write("dreamdock.plan/1", told | ({"setup_policy": setup_policy} if setup_policy else {}))
         return
     layout.put(screen, wording.describe(spec))
+    if spec.recall_tokens:
+        most = f"up to {spec.recall_tokens:,} tokens at its start, and as many for each search of its own"
+        layout.put(screen, [wording.Line("memory", Text(most))])
     screen.line()
     layout.facts(screen, policy)
     if setup_policy:

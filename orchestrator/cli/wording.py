@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator import events as e
     from orchestrator.costs import Costs
     from orchestrator.dialogue import ToolCall, Usage
-    from orchestrator.runs import Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
+    from orchestrator.runs import Given, Question, Requires, Ruling, RunSpec, RunView, Verdict, Weakness
     from sandbox.spec import FileChange, Install
 
 ACCEPTANCE_LINES: Final = 12
@@ -234,6 +234,16 @@ def recalled(body: e.Recalled) -> Text:
     named = "; ".join(visible(one.title or one.id) for one in body.entries)
     what = "1 entry" if len(body.entries) == 1 else f"{len(body.entries)} entries"
     return Text.assemble(what, (f": {named}", "dim"))
+
+
+def memories(entries: Sequence[Given]) -> list[Line]:
+    """Return what of long-term memory a run was given, an entry a line."""
+    rows = [Text.assemble(visible(one.id), "  ", visible(one.title), (_scope(one), "dim")) for one in entries]
+    return [Line("" if number else "memory", row) for number, row in enumerate(rows)]
+
+
+def _scope(one: Given) -> str:
+    return "" if one.scope == "repo" else f"  {visible(one.scope)} {visible(one.scope_id)}"
 
 
 def landing(body: e.Landing) -> Text:

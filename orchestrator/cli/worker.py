@@ -32,7 +32,7 @@ def worker(screen: Screen, /, queue: str, concurrency: int, labels: tuple[str, .
     """Carry runs forward, in this process.
 
     One run at a time, until SIGTERM or Ctrl-C; a run that is under way is then released, and another worker resumes it.
-    `up` starts as many as the setting `workers` says.
+    `up` starts as many as the setting `workers` says, and one for dreams.
     """
     from orchestrator import settings, worker
     from orchestrator.cli.door import answering

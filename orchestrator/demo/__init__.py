@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 REAL: Final = "boltons"
 STAND_IN: Final = "ledger"
+MEMORY: Final = "till"
+"""A project of which something has to be found out, which a second run is then told."""
 
 
 class Prepared(NamedTuple):
     """A repository with a bug, and the run that mends it.
 
-    `script` is the path of the scripted model's replies, `rewind` the step that a scripted run is taken back to.
+    `script` is the path of the scripted model's replies, `rewind` the step that a scripted run is taken back to, `then`
+    the task of a second run.
     """
 
     request: RunRequest
@@ -32,6 +35,7 @@ class Prepared(NamedTuple):
     name: str
     about: str
     rewind: int
+    then: str = ""
 
 
 def prepare(state_dir: Path) -> Prepared:
@@ -69,7 +73,7 @@ def make(source: Traversable, folder: Path) -> Prepared:
     script = folder / f"{name}.jsonl"
     script.write_text((source / "script.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
     request = RunRequest(task=about["task"], repo=str(repo), accept=about["accept"])
-    return Prepared(request, script, about["name"], about["about"], about.get("rewind", 0))
+    return Prepared(request, script, about["name"], about["about"], about.get("rewind", 0), about.get("then", ""))
 
 
 def _copy(source: Traversable, repo: Path) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.excerpts import excerpts
 from orchestrator.dream.extract import extract
+from orchestrator.dream.workflows import workflow
 from orchestrator.errors import JournalError, NotFoundError
 from orchestrator.journal import index, stream
 from orchestrator.runs import Outcome
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from orchestrator.dream.finding import Finding
+    from orchestrator.dream.patch import Cite
+    from orchestrator.dream.workflows import Workflow
     from orchestrator.events import Event
     from orchestrator.runs import RunSpec
 
 MOST_RUNS: Final = 2_000
 """Of one dream; those that ended later are the next one's."""
+MOST_HEADS: Final = 20
+"""Runs that are looked at for where the repository is today."""
+_LOOKED_THROUGH: Final = 5_000
+"""Runs of all projects that are looked through for those."""
 _AT_ONCE: Final = 100
 
 
@@ -37,17 +45,17 @@ class Skipped(Value):
 
 
 class Lesson(NamedTuple):
-    """What one run taught, the entries that it was given, whether its work was accepted, and where it worked.
+    """What one run taught, the entries that it was given, whether its work was accepted, and how it went about it.
 
-    `spec` is without the task and the script, which may be long.
+    `said` is what the steps said and did that its findings are known from, where that was asked for.
     """
 
     run: str
-    ended_ms: int
     findings: tuple[Finding, ...]
     given: frozenset[str]
     accepted: bool
-    spec: RunSpec
+    workflow: Workflow | None
+    said: Mapping[Cite, str]
 
 
 class Collected(NamedTuple):
@@ -64,6 +72,16 @@ class Collected(NamedTuple):
         return tuple(one for lesson in self.lessons for one in lesson.findings)
 
     @property
+    def workflows(self) -> tuple[Workflow, ...]:
+        """How those whose work was accepted went about it."""
+        return tuple(lesson.workflow for lesson in self.lessons if lesson.workflow is not None)
+
+    @property
+    def said(self) -> Mapping[Cite, str]:
+        """What the steps said and did that findings are known from."""
+        return {cite: text for lesson in self.lessons for cite, text in lesson.said.items()}
+
+    @property
     def uses(self) -> Mapping[str, tuple[int, int]]:
         """How many runs were given each entry, and how many of those were accepted."""
         given = Counter(name for lesson in self.lessons for name in lesson.given)
@@ -78,23 +96,26 @@ def collect(
     until_ms: int,
     *,
     counted_ms: int = 0,
+    with_steps: bool = False,
     tell: Callable[[int, int], None],
     enough: Callable[[], bool] = lambda: False,
 ) -> Collected:
     """Read the project's runs that ended from `since_ms` to before `until_ms`.
 
-    What runs were given counts from `counted_ms` on: what ended before was counted by an earlier dream. `tell` is told
-    before each run how many were read, and of how many; it stops between two of them where `enough` says so.
+    What runs were given counts from `counted_ms` on: what ended before was counted by an earlier dream. `with_steps`
+    has what steps said kept as well. `tell` is told before each run how many were read, and of how many; it stops
+    between two of them where `enough` says so, or after 2,000.
     A journal that is damaged, or that a newer DreamDock wrote, is skipped. Raises RedisAwayError.
     """
     mine, skipped = _of_project(client, project, index.ended(client, since_ms, until_ms))
     lessons: list[Lesson] = []
     for number, (run, when) in enumerate(mine):
-        if number == MOST_RUNS or (number and when > mine[number - 1][1] and enough()):
+        if number and when > mine[number - 1][1] and (number >= MOST_RUNS or enough()):
             return Collected(lessons, skipped, when, len(mine) - number)
         tell(number, len(mine))
         try:
-            lesson = _lesson(run, when, list(stream.read(client, run)), counted_ms)
+            events = list(stream.read(client, run))
+            lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
         except (JournalError, NotFoundError, LookupError) as error:  # LookupError: events that don't fit together.
             why = f"{error.message}: {error.cause}" if isinstance(error, JournalError) else repr(error)
             skipped.append(Skipped(run=run, why=why.rstrip(": ")))
@@ -118,15 +139,21 @@ def _of_project(
     return mine, skipped
 
 
-def _lesson(run: str, ended_ms: int, events: Sequence[Event], counted_ms: int) -> Lesson | None:
-    """Return what a run taught; None where it isn't over any more."""
-    spec = next((event.body.spec for event in events if isinstance(event.body, e.Submitted)), None)
+def _lesson(run: str, events: Sequence[Event], *, counted_ms: int | None, with_steps: bool) -> Lesson | None:
+    """Return what a run taught; None where it isn't over any more. Its uses count where `counted_ms` is given."""
     last = next((event.body for event in reversed(events) if isinstance(event.body, e.Finished)), None)
-    if spec is None or last is None:
+    if last is None:
         return None
-    short = spec.model_copy(update={"task": "-", "script": ""})
-    given = _given(events, counted_ms) if ended_ms >= counted_ms else frozenset[str]()
-    return Lesson(run, ended_ms, extract(run, events), given, last.outcome is Outcome.SUCCEEDED, short)
+    findings = extract(run, events)
+    steps = {step for one in findings for step in one.steps} if with_steps else set[int]()
+    return Lesson(
+        run,
+        findings,
+        frozenset() if counted_ms is None else _given(events, counted_ms),
+        accepted=last.outcome is Outcome.SUCCEEDED,
+        workflow=workflow(run, events),
+        said=excerpts(run, events, steps) if steps else {},
+    )
 
 
 def _given(events: Iterable[Event], counted_ms: int) -> frozenset[str]:
@@ -141,3 +168,15 @@ def _given(events: Iterable[Event], counted_ms: int) -> frozenset[str]:
             case _:
                 continue
     return frozenset(given)
+
+
+def newest(client: Redis, project: str, most: int = MOST_HEADS) -> list[tuple[str, RunSpec]]:
+    """Return up to so many of the project's runs with what was asked for, the newest first. Raises RedisAwayError."""
+    found: list[tuple[str, RunSpec]] = []
+    ids = index.newest(client, live=False, limit=_LOOKED_THROUGH)
+    for start in range(0, len(ids), _AT_ONCE):
+        records = index.records(client, ids[start : start + _AT_ONCE])
+        found += [(one.view.id, one.view.spec) for one in records if one.view.spec.repo.project == project]
+        if len(found) >= most:
+            break
+    return found[:most]

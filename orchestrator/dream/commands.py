@@ -23,6 +23,7 @@ MOST: Final = 20
 """Commands that one dream tries."""
 _NEVER_RAN: Final = {126, 127}
 """What a shell says where there is no such program, or it can't be started."""
+_SHELLS: Final = {"sh", "bash"}
 _KILLED: Final = 137
 """What a shell says of a program that got a SIGKILL: here it's most likely memory that ran out."""
 _OFF: Final = "commands aren't tried: dream.commands is off"
@@ -40,7 +41,7 @@ class Holds(StrEnum):
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a command, and why: the last line that it printed where it failed."""
+    """What came of a command, and why, or what it printed last."""
 
     holds: Holds
     why: str = ""
@@ -111,7 +112,11 @@ def _once(
         return Tried(Holds.UNKNOWN, "a credential was left out of it")
     try:
         with fresh() as box:
-            return next((one for one in _each(commands, box, repo) if one.holds is not Holds.YES), Tried(Holds.YES))
+            came = Tried(Holds.UNKNOWN, "it has no command")
+            for came in _each(commands, box, repo):
+                if came.holds is not Holds.YES:
+                    break
+            return came
     except (ChannelLost, WorkspaceFull) as error:  # It may be the command's own doing: the next one isn't to blame.
         stop.check()
         return Tried(Holds.UNKNOWN, _words(error))
@@ -122,11 +127,13 @@ def _each(commands: Sequence[str], box: Box, repo: Verifier) -> Iterator[Tried]:
         most = min(repo.command_seconds, repo.seconds_left)
         result = box.run(command, timeout_s=most) if most else None
         if result is None:
-            yield Tried(Holds.UNKNOWN, _TOO_LATE)
+            came = Tried(Holds.UNKNOWN, _TOO_LATE)
         elif result.timed_out:
-            yield Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
+            came = Tried(Holds.UNKNOWN, f"no end after {most:.0f} s")
         else:
-            yield _judged(command, result)
+            came = _judged(command, result)
+        which = f"`{one_line(command, _LONGEST)}`: " if len(commands) > 1 else ""
+        yield Tried(came.holds, f"{which}{came.why}")
 
 
 def _judged(command: str, result: CommandResult) -> Tried:
@@ -136,12 +143,14 @@ def _judged(command: str, result: CommandResult) -> Tried:
         return Tried(Holds.UNKNOWN, f"the sandbox doesn't have it: {_last_line(result)}")
     if result.exit_code:
         return Tried(Holds.NO, ": ".join(filter(None, (f"exit code {result.exit_code}", _last_line(result)))))
-    return Tried(Holds.YES)
+    return Tried(Holds.YES, _last_line(result) or "it printed nothing")
 
 
 def _in_repository(command: str) -> bool:
-    """Whether a command's program is named by its path in the repository: then it isn't the image that lacks it."""
-    program = (command.split() or [""])[0]
+    """Whether a command's program is a file of the repository, by its path or for a shell: no image has to have it."""
+    program, *rest = command.split() or [""]
+    if program in _SHELLS:
+        return bool(rest) and not rest[0].startswith("-")
     return "/" in program and not program.startswith("/")
 
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Batch, Phase
-from orchestrator.dream.collect import collect
-from orchestrator.dream.compress import compress
-from orchestrator.dream.counting import count
-from orchestrator.dream.deduplicate import deduplicate
-from orchestrator.dream.draft import drafts
-from orchestrator.dream.report import Report, at, render
+from orchestrator.dream.collect import collect, newest
+from orchestrator.dream.pipeline import Pipeline, Progress
+from orchestrator.dream.report import Report, at, named, render
 from orchestrator.dream.reports import last_until
-from orchestrator.dream.resolve import resolve
 from orchestrator.dream.sharing import brought, handed_on
+from orchestrator.dream.verifier import verifier
 from orchestrator.errors import LimitError, UnavailableError
 from orchestrator.holdings import Holdings
 from orchestrator.journal import dreams, index
@@ -34,20 +31,14 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from orchestrator.dream.collect import Collected
+    from orchestrator.dream.verifier import Verifier
     from orchestrator.library.entry import Entry
     from orchestrator.settings import Settings
 
 _READING: Final = 0.5
 """Share of a dream's time after which no more journals are read: those that are left are for the next one."""
-
-
-class Progress(NamedTuple):
-    """How far a dream is: its phase, and how much of that is done."""
-
-    phase: Phase
-    done: int = 0
-    of: int = 0
+_VERIFYING: Final = 0.8
+"""Share of a dream's time after which nothing more is verified."""
 
 
 def carry_dream(client: Redis, settings: Settings, project: str, *, stop: Stop | None = None) -> Report:
@@ -66,16 +57,13 @@ class Dreamer:
         self._settings = settings
         self._project = project
         self._stop = stop or Stop()
-        self._shelf = open_library(settings).shelf
-        self._tell: Callable[[Progress], None] = lambda _: None
-        self._deadline = 0.0
 
     def dream(
         self,
         *,
         since: datetime | None = None,
         dry_run: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] = lambda _: None,
     ) -> Report:
         """Go through the project's library, with what ended since the last dream or since `since`.
 
@@ -83,104 +71,133 @@ class Dreamer:
         of the project, RedisAwayError, LibraryError, LimitError for one that takes too long, Stopped; the library is as
         it was then.
         """
-        self._tell = progress or (lambda _: None)
-        self._deadline = time.monotonic() + self._settings.dream.seconds
         with ExitStack() as stack:
             lock = None if dry_run else stack.enter_context(dreams.held(self._client, self._project))
-            return self._dream(since, lock)
+            return _Dream(self._client, self._settings, self._project, stop=self._stop, lock=lock, tell=progress).carry(
+                since
+            )
 
-    def _dream(self, since: datetime | None, lock: dreams.Held | None) -> Report:
-        url = self._settings.library.remote if lock is not None else None
-        away = brought(self._shelf, url) if lock is not None else ""
+
+class _Dream:
+    """One dream under way. Without a lock it's a dry run."""
+
+    def __init__(
+        self,
+        client: Redis,
+        settings: Settings,
+        project: str,
+        *,
+        stop: Stop,
+        lock: dreams.Held | None,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._project = project
+        self._stop = stop
+        self._lock = lock
+        self._progress = tell
+        self._shelf = open_library(settings).shelf
+        self._begun = time.monotonic()
+
+    def carry(self, since: datetime | None) -> Report:
+        """Dream; see `Dreamer.dream`."""
+        url = self._settings.library.remote if self._lock is not None else None
+        away = brought(self._shelf, url) if self._lock is not None else ""
         head = self._shelf.head()
         watermark = self._watermark()
         begin = watermark if since is None else round(since.timestamp() * 1000)
         until = index.now_ms(self._client)
-        report = Report(
-            project=self._project, since=at(begin) if begin else None, until=at(until), dry_run=lock is None
-        )
-        if refused := self._refused():
+        since = at(begin) if begin else None
+        report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
+        self._tell(Progress(Phase.COLLECT))
+        repo, refused = self._repository()
+        if refused:
             return report.model_copy(update={"refused": refused})
-        collected = self._collect(begin, until, watermark)
+        collected = collect(
+            self._client,
+            self._project,
+            begin,
+            until,
+            counted_ms=watermark,
+            with_steps=self._settings.dream.model is not None and self._lock is not None,
+            tell=lambda done, of: self._tell(Progress(Phase.COLLECT, done, of)),
+            enough=lambda: self._share > _READING,
+        )
         before, unread = self._entries(head)
-        batch = self._phases(Batch(before), collected)
-        notes = [*filter(None, [away]), *unread]
-        if collected.left:
-            notes.append(f"{collected.left} runs that ended later are for the next dream")
+        now = at(collected.until_ms)
+        pipeline = Pipeline(
+            self._settings, self._project, self._shelf, repo, self._stop, rehearsed=self._lock is None, tell=self._tell
+        )
+        batch = pipeline.entries(Batch(before), collected, now)
+        found = pipeline.skills(collected, now, head)
+        left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
         report = report.model_copy(
             update={
-                "until": at(collected.until_ms),
+                "until": now,
                 "runs": len(collected.lessons),
                 "left": collected.left,
                 "skipped": tuple(collected.skipped),
-                "changes": batch.changes,
-                "notes": tuple(notes),
+                "changes": named(batch.changes, batch.entries),
+                "skills": found.skills,
+                "notes": (*filter(None, [away]), *unread, *batch.notes, *found.notes, *left),
             }
         )
         changed = [entry for name, entry in batch.entries.items() if before.get(name) != entry]
-        if lock is None:
+        return self._written(report, head, changed, found.files, "" if away else url)
+
+    def _written(
+        self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], url: str | None
+    ) -> Report:
+        """Write what is new as one commit on `head`, and hand it on; or note that all of it is known."""
+        if self._lock is None:
             return report
-        self._at(Phase.COMMIT)
-        if not changed:
-            dreams.note(self._client, self._project, collected.until_ms)
+        self._tell(Progress(Phase.COMMIT))
+        if not self._lock.owns():
+            cause = "it lost its right to the library meanwhile: Redis was away, or this process stood still"
+            raise UnavailableError("the dream wrote nothing", cause=cause, hint="dreamdock dream")
+        if not changed and not files:
+            dreams.note(self._client, self._project, round(report.until.timestamp() * 1000))
             return report
-        if not lock.owns():
-            raise UnavailableError(
-                "the dream wrote nothing", cause="it lost its right to the library meanwhile", hint="dreamdock dream"
-            )
-        files = {report.path: render(report).encode()}
-        commit = self._shelf.put(*changed, message=_message(report), since=head, files=files)
-        left_here = handed_on(self._shelf, None if away else url)
+        told = {report.path: render(report).encode()}
+        message = f"Dream of {report.project}: {report.words}\n\nDreamdock-Dream: {report.path}"
+        commit = self._shelf.put(*changed, message=message, since=head, files=files | told)
+        left_here = handed_on(self._shelf, url)
         return report.model_copy(update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))})
 
-    def _phases(self, batch: Batch, collected: Collected) -> Batch:
-        """Return the batch as it's to be."""
-        now = at(collected.until_ms)
-        self._at(Phase.EXTRACT)
-        found = drafts(collected.findings, self._project, now=now)
-        batch = count(batch, collected.uses)
-        self._at(Phase.DEDUPLICATE)
-        batch = deduplicate(batch, found)
-        self._at(Phase.VERIFY)
-        self._at(Phase.RESOLVE)
-        batch = resolve(batch, now)
-        self._at(Phase.COMPRESS)
-        return compress(batch, self._settings.dream.keep, now)
+    @property
+    def _share(self) -> float:
+        """How much of its time is over, from 0 to 1."""
+        return (time.monotonic() - self._begun) / self._settings.dream.seconds
 
-    def _at(self, phase: Phase, done: int = 0, of: int = 0) -> None:
+    def _tell(self, progress: Progress) -> None:
         """Say how far it is, and end here where that was asked for, or the time is up."""
         self._stop.check()
-        if time.monotonic() > self._deadline:
-            raise LimitError(
-                "the dream took too long, and wrote nothing",
-                cause=f"it was at {phase} after {self._settings.dream.seconds} s",
-                hint="give it longer: [dream] seconds in the settings",
-            )
-        self._tell(Progress(phase, done, of))
+        if self._share > 1:
+            cause = f"it was at {progress.phase} after {self._settings.dream.seconds} s"
+            hint = "give it longer: [dream] seconds in the settings"
+            raise LimitError("the dream took too long, and wrote nothing", cause=cause, hint=hint)
+        self._progress(progress)
 
     def _watermark(self) -> int:
         """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never."""
         last = last_until(self._shelf, self._project)
         return max(round(last.timestamp() * 1000) if last else 0, dreams.seen(self._client, self._project))
 
-    def _refused(self) -> str:
-        """Return why nothing can be said of this project here; empty where it can."""
-        holdings = Holdings(self._settings)
-        if self._project in holdings.store.projects() or holdings.remote is not None:
-            return ""
-        return f"this host has no repository {self._project} (any more), so nothing can be seen to hold or not"
+    def _repository(self) -> tuple[Verifier | None, str]:
+        """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).
 
-    def _collect(self, begin: int, until: int, counted: int) -> Collected:
-        over = time.monotonic() + self._settings.dream.seconds * _READING
-        return collect(
-            self._client,
-            self._project,
-            begin,
-            until,
-            counted_ms=counted,
-            tell=lambda done, of: self._at(Phase.COLLECT, done, of),
-            enough=lambda: time.monotonic() > over,
-        )
+        One without a run that is known any more has nothing to be verified against, and nothing new.
+        """
+        runs = newest(self._client, self._project)
+        seconds = self._settings.dream.seconds * _VERIFYING
+        repo = verifier(self._settings, Holdings(self._settings), runs, seconds=seconds)
+        if runs and repo is None:
+            return (
+                None,
+                f"this host has no commit of the repository {self._project}: nothing can be seen to hold or not",
+            )
+        return repo, ""
 
     def _entries(self, head: str) -> tuple[dict[str, Entry], list[str]]:
         """Return the project's entries at a commit by their ids, and what is said of pages that are none."""
@@ -189,7 +206,3 @@ class Dreamer:
         read = list(self._shelf.read(pages))
         unread = [f"a page is left as it is: {one.message}" for one in read if isinstance(one, PageError)]
         return {one.id: one for one in read if not isinstance(one, PageError)}, unread
-
-
-def _message(report: Report) -> str:
-    return f"Dream of {report.project}: {report.words}\n\nDreamdock-Dream: {report.path}"

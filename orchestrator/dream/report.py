@@ -11,16 +11,20 @@ from pydantic import AwareDatetime
 from orchestrator.dialogue import Value
 from orchestrator.dream.batch import Action, Change
 from orchestrator.dream.collect import Skipped
+from orchestrator.library.skill import Skill
 from orchestrator.memory.plain import one_line
 from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from orchestrator.library.entry import Entry
 
 FOLDER: Final = "dreams"
 """Where reports lie in the library: `dreams/PROJECT/WHEN.md`."""
 _FENCE: Final = "---"
 _LONGEST: Final = 300
+_NAMED: Final = 3
 _HEADINGS: Final[Mapping[Action, str]] = {
     Action.DISPUTED: "A person has to say which holds",
     Action.ADDED: "Added",
@@ -28,6 +32,7 @@ _HEADINGS: Final[Mapping[Action, str]] = {
     Action.REWORDED: "Reworded",
     Action.CONFIRMED: "Seen to hold",
     Action.MOVED: "Files have other names now",
+    Action.DOUBTED: "Doubted: code that they name isn't there any more",
     Action.STALE: "Stale: it was so, and isn't any more",
     Action.SUPERSEDED: "Superseded: another one took its place",
     Action.QUARANTINED: "Quarantined: data, until somebody vouches for it",
@@ -53,7 +58,7 @@ class Report(Value):
     left: int = 0
     skipped: tuple[Skipped, ...] = ()
     changes: tuple[Change, ...] = ()
-    files: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
     notes: tuple[str, ...] = ()
     refused: str = ""
     dry_run: bool = False
@@ -74,6 +79,7 @@ class Report(Value):
     def words(self) -> str:
         """What was done, in a line."""
         said = [f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()]
+        said += [_plural(len(self.skills), "skill")] if self.skills else []
         return ", ".join(said) or "nothing to change"
 
 
@@ -87,6 +93,17 @@ def rfc(when: datetime) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
 
 
+def named(changes: Iterable[Change], entries: Mapping[str, Entry]) -> tuple[Change, ...]:
+    """Return changes that name the other entries by their titles, too, and hold nothing that looks like a secret."""
+    return tuple(change.model_copy(update={"why": scrub(_why(change, entries))}) for change in changes)
+
+
+def _why(change: Change, entries: Mapping[str, Entry]) -> str:
+    titles = [one_line(entries[name].title, _LONGEST) for name in change.others if name in entries]
+    said = ", ".join(f"“{title}”" for title in titles[:_NAMED])
+    return ": ".join(filter(None, (change.why, said)))
+
+
 def render(report: Report) -> str:
     """Return the report's file, without secrets: front matter for programs, and below it what a person reads."""
     front = {
@@ -96,12 +113,13 @@ def render(report: Report) -> str:
         "runs": report.runs,
         "skipped": len(report.skipped),
         **report.counts,
+        **({"skills": len(report.skills)} if report.skills else {}),
     }
     lines = [_FENCE, *(f"{name}: {value}".rstrip() for name, value in front.items()), _FENCE, "", *body(report)]
     return scrub("\n".join(lines) + "\n")
 
 
-def body(report: Report) -> Iterator[str]:
+def body(report: Report, *, notes: bool = True) -> Iterator[str]:
     """Yield the lines that a person reads."""
     yield f"# Dream of {report.until:%Y-%m-%d %H:%M} UTC"
     since = f" since {report.since:%Y-%m-%d %H:%M} UTC" if report.since else ""
@@ -109,12 +127,13 @@ def body(report: Report) -> Iterator[str]:
     for action, heading in _HEADINGS.items():
         if done := [change for change in report.changes if change.action is action]:
             yield from ("", f"## {heading}", "", *map(_line, done))
-    if report.files:
-        yield from ("", "## Proposed", "", *(f"- {path}" for path in report.files))
+    if report.skills:
+        yield from ("", "## Skills", "")
+        yield from (f"- {one.name}, {one.status}: {one_line(one.description, _LONGEST)}" for one in report.skills)
     if report.skipped:
         yield from ("", "## Runs that weren't read", "")
         yield from (f"- {one.run}: {one_line(one.why, _LONGEST)}" for one in report.skipped)
-    if report.notes:
+    if notes and report.notes:
         yield from ("", "## Notes", "", *(f"- {one_line(note, _LONGEST)}" for note in report.notes))
 
 

@@ -6,12 +6,14 @@ the keeper removes what is left of it, as of every sandbox of this stack that ha
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from orchestrator.host import SPARE_BYTES
 from sandbox import images
-from sandbox.errors import ImageMissing
+from sandbox.errors import DiskFull, ImageMissing
 from sandbox.open import open_sandbox
 from sandbox.setup import SetUp
 
@@ -97,3 +99,5 @@ class Sealed:
                 yield box
             finally:
                 forget()
+            if shutil.disk_usage(self.root).free < SPARE_BYTES:  # A workspace takes its room as it's written to.
+                raise DiskFull("the host's disk was full, or nearly so: nobody can say what that did to a command")

@@ -12,32 +12,31 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from orchestrator.dream.commands import Holds
 from orchestrator.dream.workflows import Workflow
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.page import PageError
 from orchestrator.library.skill import LONGEST_DESCRIPTION, LONGEST_NAME, Skill, SkillStatus
 from orchestrator.library.skills import page, read
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
-    from typing import Protocol
 
+    from orchestrator.dream.commands import Tried
     from orchestrator.library.entry import Evidence
     from orchestrator.library.shelf import Shelf
 
-    class TryOut(Protocol):
-        """Run commands one after the other in one sealed container, at the head of the repository."""
-
-        def __call__(self, commands: Sequence[str], /) -> Trial | None:
-            """Return what came of it, up to the first one that failed; None where it couldn't be tried."""
+    TryOut = Callable[[Sequence[str]], Tried]
+    """Runs commands one after the other in one sealed container at the repository's head: `commands.in_turn`."""
 
 
 MOST: Final = 5
 """Skills that one dream proposes: a person has to read each."""
 KEPT: Final = 60
 """Workflows that are kept, and compared pair by pair."""
+_STATUS: Final = {Holds.YES: SkillStatus.TRIED, Holds.NO: SkillStatus.FAILED}
 _SAME: Final = 2
 """Workflows of the same commands that are kept: two show it."""
 _SHORTEST: Final = 2
@@ -45,13 +44,9 @@ _LONGEST_TRIED: Final = 300
 _MOST_RUNS: Final = 5
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _WORDS: Final = 3
-
-
-class Trial(NamedTuple):
-    """What came of trying a skill's commands: whether all of them passed, and the last line that was said."""
-
-    ok: bool
-    said: str
+_FLAG: Final = re.compile(r"(?<!\S)-\S*")
+_STARTERS: Final = frozenset({"python", "python3", "bash", "sh", "run", "exec", "npx", "uv", "poetry"})
+"""Words of a command that say how it's started, and not what it does."""
 
 
 class Found(NamedTuple):
@@ -63,22 +58,31 @@ class Found(NamedTuple):
 
 
 def skills(
-    shelf: Shelf, project: str, fresh: Iterable[Workflow], now: datetime, *, try_out: TryOut | None = None
+    shelf: Shelf,
+    project: str,
+    fresh: Iterable[Workflow],
+    now: datetime,
+    *,
+    head: str = "",
+    try_out: TryOut | None = None,
 ) -> Found:
-    """Return what to write of a project's skills, given what its accepted runs did since the last dream."""
-    there = read(shelf, project)
+    """Return what to write of a project's skills, given what its accepted runs did since the last dream.
+
+    `head` is the commit that the library is read at. Without `try_out` none is tried. Raises LibraryError.
+    """
+    there = read(shelf, project, head)
     known = [one for one in there if isinstance(one, Skill)]
-    notes = [str(one) for one in there if isinstance(one, PageError)]
-    before = kept(shelf, project)
+    before = kept(shelf, project, head)
     workflows = remember(before, fresh)
     new = propose(project, workflows, known, now)
-    waiting = [one for one in known if one.status in {SkillStatus.PROPOSED, SkillStatus.FAILED}]
-    changed = [*new, *waiting] if try_out is None else [tried(one, try_out, now) for one in (*new, *waiting)]
-    written = tuple(one for one in changed if one not in known)
+    waiting = [*new, *(one for one in known if one.status in {SkillStatus.PROPOSED, SkillStatus.FAILED})]
+    if try_out is not None:
+        waiting = [tried(one, try_out, now) for one in waiting]
+    written = tuple(one for one in waiting if one not in known)
     files = {one.path: page(one) for one in written}
     if workflows != before:
         files[_kept_in(project)] = _lines(workflows)
-    return Found(files, written, tuple(notes))
+    return Found(files, written, tuple(one.message for one in there if isinstance(one, PageError)))
 
 
 def propose(project: str, workflows: Sequence[Workflow], known: Sequence[Skill], now: datetime) -> tuple[Skill, ...]:
@@ -103,20 +107,21 @@ def propose(project: str, workflows: Sequence[Workflow], known: Sequence[Skill],
 
 
 def tried(skill: Skill, try_out: TryOut, now: datetime) -> Skill:
-    """Return a skill with what came of trying its commands; as it is where they can't be tried, or nothing changed."""
-    trial = try_out(skill.commands) if skill.commands else Trial(ok=False, said="it has no step with a command")
-    if trial is None:
-        return skill
-    status = SkillStatus.TRIED if trial.ok else SkillStatus.FAILED
-    if status is skill.status:
-        return skill  # Its output may differ by a duration; nobody needs a commit for that.
-    return skill.changed(status=status, tried=one_line(scrub(trial.said), _LONGEST_TRIED), updated=now)
+    """Return a skill with what came of trying its commands, as it is where that is what it says already.
+
+    Where nobody can say, the commands may hold or not: its status stays, and why is told.
+    """
+    came = try_out(skill.commands)
+    status = _STATUS.get(came.holds, skill.status)
+    if status is skill.status and skill.tried:
+        return skill  # What is printed differs by a duration; nobody needs a commit for that.
+    return skill.changed(status=status, tried=one_line(scrubbed(came.why), _LONGEST_TRIED), updated=now)
 
 
-def kept(shelf: Shelf, project: str) -> tuple[Workflow, ...]:
+def kept(shelf: Shelf, project: str, head: str = "") -> tuple[Workflow, ...]:
     """Return the workflows that earlier dreams saw, oldest first; a line that can't be read is none."""
     found = []
-    for line in (shelf.file(_kept_in(project)) or b"").splitlines():
+    for line in (shelf.file(_kept_in(project), head) or b"").splitlines():
         try:
             found.append(Workflow.model_validate_json(line))
         except ValidationError:
@@ -139,7 +144,7 @@ def _kept_in(project: str) -> str:
 
 
 def _lines(workflows: Iterable[Workflow]) -> bytes:
-    return scrub("".join(f"{one.model_dump_json()}\n" for one in workflows)).encode()
+    return scrubbed("".join(f"{one.model_dump_json()}\n" for one in workflows)).encode()
 
 
 def _common(one: Sequence[str], two: Sequence[str]) -> tuple[str, ...]:
@@ -160,10 +165,16 @@ def _within(one: Sequence[str], more: Sequence[str]) -> bool:
 
 
 def _name(commands: Sequence[str], taken: set[str]) -> str:
-    words = ["-".join(_WORD.findall(command.lower())[:_WORDS]) for command in commands]
+    words = ["-".join(_telling(command)[:_WORDS]) for command in commands]
     name = "-then-".join(filter(None, words))[: LONGEST_NAME - 3].strip("-") or "workflow"
     numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
     return next(one for one in numbered if one not in taken)
+
+
+def _telling(command: str) -> list[str]:
+    """Return the words of a command that say what it does, all of them where there are no others."""
+    words = _WORD.findall(_FLAG.sub(" ", command.lower()))
+    return [word for word in words if word not in _STARTERS] or words
 
 
 def _skill(project: str, name: str, commands: Sequence[str], behind: Sequence[Workflow], now: datetime) -> Skill:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.dream.paths import Fate
-from sandbox.errors import SandboxError
-from sandbox.git import checked_revision, git
+from sandbox.git import checked_revision, failure, git
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LONGEST: Final = 100
 """Characters of a name."""
-_SECONDS: Final = 20.0
+_AT_ONCE: Final = 200
+_PLAIN: Final = re.compile(r"\w+", re.ASCII)
+"""What a name is made of, so that none is a pattern."""
 _TICKED: Final = re.compile(r"`([^`\n]{1,200})`")
 _NAME: Final = re.compile(r"(?:[A-Za-z_]\w*(?:\.|::|#))*([A-Za-z_]\w*)(\(\))?", re.ASCII)
 _OF_CODE: Final = re.compile(r"\w_\w|[a-z0-9][A-Z]|^[A-Z]+[a-z]", re.ASCII)
@@ -37,22 +40,34 @@ def _symbol(ticked: str) -> str:
     return name if fits else ""
 
 
-def fate(git_dir: Path, name: str, seen_at: str, head: str) -> Fate:
-    """Return what became of a name since a commit: `fresh` or `gone`, or `unknown` where it wasn't in that, either."""
-    if seen_at == head:
-        return Fate.UNKNOWN
-    try:
-        if _has(git_dir, name, head):
-            return Fate.FRESH
-        return Fate.GONE if _has(git_dir, name, seen_at) else Fate.UNKNOWN
-    except SandboxError:
-        return Fate.UNKNOWN
+def present(git_dir: Path, names: Iterable[str], commit: str, *, seconds: float) -> set[str]:
+    """Return those of some names that a file of a commit has as a word of its own.
+
+    Raises SandboxError, also where that takes longer than `seconds`.
+    """
+    until = time.monotonic() + seconds
+    found = set[str]()
+    for some in _batched(names, _AT_ONCE):
+        pattern = "|".join(
+            name for name in some if _PLAIN.fullmatch(name)
+        )  # An alternation is ten times as fast as -e.
+        asked = ("grep", "-I", "-h", "--only-matching", "--word-regexp", "--no-textconv", "--extended-regexp")
+        told = (*asked, "-e", pattern, checked_revision(commit), "--")
+        done = (
+            git(*told, git_dir=git_dir, timeout_s=max(until - time.monotonic(), 0.001), check=False)
+            if pattern
+            else None
+        )
+        if done is None or (done.code == 1 and not done.err):
+            continue
+        if done.code:
+            raise failure("grep", done)
+        found.update(done.out.decode(errors="replace").split())
+    return found
 
 
-def _has(git_dir: Path, name: str, commit: str) -> bool:
-    """Whether a file of a commit has a name as a word of its own. Raises SandboxError."""
-    asked = ("grep", "--quiet", "-I", "--fixed-strings", "--word-regexp", "--no-textconv", "-e", name)
-    done = git(*asked, checked_revision(commit), "--", git_dir=git_dir, timeout_s=_SECONDS, check=False)
-    if done.code == 0 or (done.code == 1 and not done.err):
-        return done.code == 0
-    raise SandboxError(f"git grep failed at {commit}", cause=done.err.decode(errors="replace")[-300:])
+def _batched(names: Iterable[str], most: int) -> Iterator[list[str]]:
+    """Yield the names in lists of at most so many."""
+    left = iter(names)
+    while some := list(islice(left, most)):
+        yield some

@@ -76,7 +76,7 @@ def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, *, who: str = US) -> Rev
             restored.append(path)
     files[dreamt.path] = _marked(shelf.file(dreamt.path, head) or b"", now)
     message = f"Take back the dream of {dreamt.project}: {dreamt.name}\n\nDreamdock-Reverts: {dreamt.commit}"
-    commit = shelf.put(*entries, message=message, since=head, files=files, who=who)
+    commit = shelf.put(*entries, message=message, since=head, files=files, who=who, vouched=True)
     return Reverted(dream=dreamt, commit=commit, restored=tuple(restored), kept=tuple(kept))
 
 

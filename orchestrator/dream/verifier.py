@@ -11,7 +11,7 @@ from orchestrator.dream.history import History
 from orchestrator.dream.sealed import DREAM_LABEL, Sealed
 from orchestrator.runs import STACK_LABEL
 from orchestrator.settings import narrowed
-from sandbox.errors import SandboxError
+from sandbox.errors import RemoteUnavailable, SandboxError
 from sandbox.git import git
 from sandbox.images import base_image
 from sandbox.spec import SandboxSpec
@@ -87,11 +87,19 @@ def sealed(settings: Settings, holdings: Holdings, spec: RunSpec) -> Sealed:
 def _newest(holdings: Holdings, runs: list[tuple[str, RunSpec]]) -> RunSpec | None:
     """Return the newest of the runs whose base no other's goes on from: somebody may have asked for an old commit."""
     bases: dict[str, RunSpec] = {}
+    away = False
     for run_id, spec in runs:
-        commit = spec.repo.commit
-        with suppress(SandboxError):
-            if commit not in bases and holdings.bring(run_id, spec.repo, [commit]):
-                bases[commit] = spec
+        repo = spec.repo
+        if repo.commit in bases:
+            continue
+        try:
+            here = holdings.store.leads_to(repo.project, run_id, [repo.commit])
+            if here or (not away and holdings.bring(run_id, repo, [repo.commit])):
+                bases[repo.commit] = spec
+        except RemoteUnavailable:  # It may take a minute to find that out: once is enough.
+            away = True
+        except SandboxError:
+            continue
     if not bases:
         return None
     first = next(iter(bases.values()))

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.dream.batch import Action, Change, Phase
 from orchestrator.dream.commands import Holds, tried
 from orchestrator.dream.paths import Fate, Followed
-from orchestrator.dream.symbols import fate, symbols
+from orchestrator.dream.symbols import present, symbols
 from orchestrator.library.entry import DATA, EntryKind, SeenPath, Status
 from orchestrator.stop import Stop
+from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -29,7 +30,8 @@ CONFIRMED: Final = 0.9
 DOUBTED: Final = 0.3
 """How far something is believed at most that names code which isn't there any more."""
 _LOOKED_AT: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED, Status.STALE})
-_MOST_SYMBOLS: Final = 300
+_LOOKING_S: Final = 120.0
+"""How long a commit is searched for names at most."""
 _NAMED: Final = 5
 """Of several entries or files that one line of the report is about, so many are named."""
 
@@ -79,30 +81,24 @@ class _Verifying:
 
     def paths(self) -> None:
         """Follow every file that isn't where it was."""
-        wanted: dict[str, set[str]] = {}
-        anchors: dict[tuple[str, SeenPath], str] = {}
         files = self.repo.history.files or frozenset()
-        with_paths = [one for one in self.entries.values() if one.paths]
-        for entry in with_paths:
+        elsewhere: dict[str, list[tuple[str, SeenPath]]] = {}
+        for entry in self.entries.values():
             for seen in entry.paths:
                 if seen.path not in files:
                     self.stop.check()
-                    anchor = self._anchor(entry, seen.commit)
-                    anchors[entry.id, seen] = anchor
-                    wanted.setdefault(anchor, set()).add(seen.path)
-        found: dict[tuple[str, str], Followed] = {}
-        for anchor, paths in wanted.items():
-            self.stop.check()
-            self.tell(0, 0)
-            fates = self.repo.history.fates(paths, anchor) if self.repo.seconds_left else {}
-            found |= {(anchor, path): fates.get(path, Followed(Fate.UNKNOWN)) for path in paths}
-        for entry in with_paths:
-            fresh = {seen: Followed(Fate.FRESH, seen.path) for seen in entry.paths if seen.path in files}
-            rest = {seen: found[anchors[entry.id, seen], seen.path] for seen in entry.paths if seen not in fresh}
-            self._by_paths(entry, {seen: (fresh | rest)[seen] for seen in entry.paths})
+                    elsewhere.setdefault(self._anchor(entry, seen.commit), []).append((entry.id, seen))
+        fates: dict[tuple[str, SeenPath], Followed] = {}
+        for anchor, ones in elsewhere.items():
+            self._look()
+            found = self.repo.history.fates({seen.path for _, seen in ones}, anchor) if self.repo.seconds_left else {}
+            fates |= {one: found.get(one[1].path, Followed(Fate.UNKNOWN)) for one in ones}
+        for entry in filter(lambda one: one.paths, list(self.entries.values())):
+            there = {seen: Followed(Fate.FRESH, seen.path) for seen in entry.paths}
+            self._by_paths(entry, {seen: fates.get((entry.id, seen), fresh) for seen, fresh in there.items()})
 
     def commands(self) -> None:
-        """Try the commands, those first of which nothing is known yet, then what is used most."""
+        """Try the commands: those first that were never seen to hold, of them what is used most; last what is stale."""
         asked: dict[str, list[Entry]] = {}
         for entry in sorted(self.entries.values(), key=_urgency):
             believed = entry.status is Status.ACTIVE or entry.origin not in DATA
@@ -124,25 +120,52 @@ class _Verifying:
                         self._untold(entry, f"its command wasn't tried to the end: {result.why}")
 
     def symbols(self) -> None:
-        """Look for the code that entries name; what has a command was told by that."""
-        names = {PurePosixPath(path).name for path in self.repo.history.files or ()}
-        known: dict[tuple[str, str], Fate] = {}
-        for entry in self.entries.values():
-            # A decision stays one when what it did away with is gone.
-            if entry.command or entry.kind is EntryKind.DECISION or entry.status is Status.STALE:
-                continue
-            asked = [name for name in symbols(f"{entry.title}\n{entry.text}") if name not in names]
-            anchor = self._anchor(entry) if asked else ""
-            for name in asked if anchor else ():
-                if (name, anchor) not in known:
-                    self.stop.check()
-                    if len(known) >= _MOST_SYMBOLS or not self.repo.seconds_left:
-                        self._untold(entry, "the code that it names wasn't looked for: there was too much of it")
-                        break
-                    self.tell(0, 0)
-                    known[name, anchor] = fate(self.repo.git_dir, name, anchor, self.repo.head)
-            if gone := [name for name in asked if known.get((name, anchor)) is Fate.GONE]:
-                self._doubt(entry, f"no longer in the repository: {_listed(gone)}")
+        """Look for the code that entries name: doubted is what has names that were there, and are nowhere now."""
+        named = self._named()
+        here = self._present({name for names in named.values() for name in names}, self.repo.head)
+        if here is None:
+            for entry_id in named:
+                self._untold(self.entries[entry_id], "git didn't tell in time of the code that it names")
+            return
+        missing: dict[str, list[tuple[str, str]]] = {}
+        for entry_id, names in named.items():
+            if lost := [name for name in names if name not in here]:
+                anchor = self._anchor(self.entries[entry_id])
+                missing.setdefault(anchor, []).extend((entry_id, name) for name in lost)
+        gone: dict[str, list[str]] = {}
+        for anchor in missing.keys() - {"", self.repo.head}:
+            then = self._present({name for _, name in missing[anchor]}, anchor) or set()
+            for entry_id, name in missing[anchor]:
+                if name in then:  # Else the repository never had it, as far as anybody knows.
+                    gone.setdefault(entry_id, []).append(name)
+        for entry_id in sorted(gone):
+            self._doubt(self.entries[entry_id], f"no longer in the repository: {_listed(gone[entry_id])}")
+
+    def _named(self) -> dict[str, list[str]]:
+        """Return the code that each entry names, without what is a file's name.
+
+        What has a command was told by that, and a decision stays one when what it did away with is gone.
+        """
+        files = {PurePosixPath(path).name for path in self.repo.history.files or ()}
+        asked = (one for one in self.entries.values() if not one.command and one.status is not Status.STALE)
+        texts = {one.id: f"{one.title}\n{one.text}" for one in asked if one.kind is not EntryKind.DECISION}
+        named = {entry_id: [name for name in symbols(text) if name not in files] for entry_id, text in texts.items()}
+        return {entry_id: names for entry_id, names in named.items() if names}
+
+    def _present(self, names: Collection[str], commit: str) -> set[str] | None:
+        """Return those of some names that a commit has; None where git doesn't say, or there is no time for it."""
+        if not names:
+            return set()
+        self._look()
+        try:
+            return present(self.repo.git_dir, names, commit, seconds=min(self.repo.seconds_left, _LOOKING_S))
+        except SandboxError:
+            return None
+
+    def _look(self) -> None:
+        """Have it told that there is something else to look at, before that may take a while."""
+        self.stop.check()
+        self.tell(0, 0)
 
     def notes(self) -> list[str]:
         """Return what couldn't be told, a line for each reason."""
@@ -157,7 +180,7 @@ class _Verifying:
         gone = [seen.path for seen, found in fates.items() if found.fate is Fate.GONE]
         if any(found.fate is Fate.UNKNOWN for found in fates.values()):
             self.doubtful.add(entry.id)
-            self._untold(entry, "git doesn't tell of its files, or they were never merged")
+            self._untold(entry, "git didn't tell in time of its files, or they were never merged")
         if len(gone) == len(fates):
             self.away.add(entry.id)
             near = [f"perhaps {found.perhaps}" for found in fates.values() if found.perhaps]
@@ -207,9 +230,8 @@ class _Verifying:
         self.unknown.setdefault(why, []).append(entry.id)
 
 
-def _urgency(entry: Entry) -> tuple[int, int, str]:
-    order = (Status.UNVERIFIED, Status.ACTIVE, Status.STALE)
-    return order.index(entry.status), -entry.uses, entry.id
+def _urgency(entry: Entry) -> tuple[bool, bool, int, str]:
+    return entry.status is Status.STALE, entry.confidence >= CONFIRMED, -entry.uses, entry.id
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ from orchestrator.events.people import (
     Steered,
 )
 from orchestrator.events.proof import FinishStarted, Judged, Refused, Ruled, Weakened
-from orchestrator.events.remembering import Given, Recalled
+from orchestrator.events.remembering import Recalled
 from orchestrator.events.work import (
     CallFinished,
     CallStarted,
@@ -67,6 +67,7 @@ from orchestrator.events.work import (
     RulesRead,
     Tried,
 )
+from orchestrator.runs import Given
 
 __all__ = [
     "FORMAT",

@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.dialogue import Value
-
-
-class Given(Value):
-    """An entry of the library that was given: its id and title, and the scope that it holds in."""
-
-    id: str
-    title: str
-    scope: str
-    scope_id: str
+from orchestrator.runs import Given
 
 
 class Recalled(Value):

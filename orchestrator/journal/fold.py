@@ -30,6 +30,7 @@ _REOPENED: Final[dict[str, Any]] = {
 
 _TELLING: Final = ("command", "path", "pattern", "summary", "query", "text")
 """What a call is told by, in one line."""
+_MOST_RECALLED: Final = 200
 _TASK: Final = 120
 """Characters of a sub-agent's task."""
 _NOBODYS: Final[dict[str, Any]] = {"doing": "", "preempting": "", "host": ""}
@@ -83,8 +84,10 @@ def _changes(view: RunView, event: Event) -> dict[str, Any]:  # noqa: C901, PLR0
             return {"heard": heard} if heard else {}
         case e.Replied(step=step):
             return {**_paid(view, event), "doing": f"step {step}: replied"}
+        case e.Recalled() as body:
+            return _recalled(view, body)
         case e.Within() as body:
-            return {**_paid(view, event), **_within(body), **_children(view, event)}
+            return {**_paid(view, event), **_within(view, body), **_children(view, event)}
         case e.ChildStarted() | e.ChildFinished() | e.ChildMerged():
             return _children(view, event)
         case e.Proposed(step=step, candidates=candidates):
@@ -164,10 +167,18 @@ def _paid(view: RunView, event: Event) -> dict[str, Any]:
     return {"usage": usage, "cost_usd": cost}
 
 
-def _within(body: e.Within) -> dict[str, Any]:
-    """Return what a sub-agent is doing."""
+def _recalled(view: RunView, body: e.Recalled) -> dict[str, Any]:
+    """Return what a run was given of the library with one more event; of very much the first."""
+    entries = dict.fromkeys((*view.recalled, *body.entries))
+    return {"recalled": tuple(entries)[:_MOST_RECALLED]}
+
+
+def _within(view: RunView, body: e.Within) -> dict[str, Any]:
+    """Return what a sub-agent is doing, or was given."""
     inner, path = e.innermost(body)
     match inner:
+        case e.Recalled():
+            return _recalled(view, inner)
         case e.CallStarted(call=call):
             return {"doing": f"{'/'.join(path)}: {_one_line(call.name, call.arguments)}"}
         case _:

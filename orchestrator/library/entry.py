@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from orchestrator.dialogue import Value
-from orchestrator.redaction import scrub
+from orchestrator.library.entropy import scrubbed
 
 LONGEST_TEXT: Final = 20_000
 """Characters of an entry's text; what is longer is no entry but a document."""
@@ -177,8 +177,9 @@ class Entry(Value):
         return Where(scope=self.scope, scope_id=self.scope_id)
 
     def scrubbed(self) -> Entry:
-        """Return it without anything that looks like a credential."""
-        return self.changed(title=scrub(self.title), text=scrub(self.text), command=scrub(self.command))
+        """Return it without anything that looks like a credential, or is drawn at random."""
+        clean = {name: scrubbed(getattr(self, name)) for name in ("title", "text", "command")}
+        return self.changed(**clean)
 
     def changed(self, **fields: object) -> Entry:
         """Return it with other values in some fields, checked as all are. Raises ValueError."""

@@ -11,12 +11,14 @@ import structlog
 from orchestrator.errors import DreamdockError
 from orchestrator.library.opened import open_library, scopes
 from orchestrator.library.sharing import pull
+from orchestrator.library.skills import approved
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
     from orchestrator.library.recall import Recalled
+    from orchestrator.library.skill import Skill
     from orchestrator.settings import Settings
 
 _PULL_S: Final = 10.0
@@ -41,6 +43,7 @@ class Lookup:
         """Take whose run it is, and on which repository; nothing is read yet."""
         self._settings = settings
         self._scopes = scopes(settings, user, project)
+        self._project = project
         self._lock = threading.Lock()
         self._pulled = False
 
@@ -52,11 +55,22 @@ class Lookup:
         away = self._pull()
         try:
             library = open_library(self._settings, wait_s=_WAIT_S)
+            if not library.shelf.head():
+                return Found(failure=away)  # Most have none: not even an index is made for it.
             with closing(library.index):  # One thread uses an object.
                 found = library.recall(self._scopes, question, budget=budget, now=now, known=known)
                 return Found(tuple(found), library.shelf.head(), away)
         except Exception as error:  # noqa: BLE001  # Whatever its files hold: a run goes on without it.
             return Found(failure=_told("long-term memory can't be read", error))
+
+    def skills(self) -> tuple[Skill, ...]:
+        """Return the skills that may be told; none where the library can't be read, which `recall` says."""
+        self._pull()
+        try:
+            return tuple(approved(open_library(self._settings, wait_s=_WAIT_S).shelf, self._project))
+        except Exception as error:  # noqa: BLE001  # As above.
+            _told("skills can't be read", error)
+            return ()
 
     def _pull(self) -> str:
         """Bring what the remote has, the first time; return why that failed."""

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import NotFoundError
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.page import PageError
 from orchestrator.library.shelf import LibraryError
 from orchestrator.library.skill import FILE, Skill, SkillStatus, parse, render
 from orchestrator.memory.plain import fenced, lines, one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST: Final = 50
 """Skills of a project that are told to an agent; a person who approves more has to choose."""
 _LONGEST_LINE: Final = 300
+_CUT: Final = "\n[… the rest is cut off: it was too long …]"
 _REFUSED: Final = {
     SkillStatus.PROPOSED: "it hasn't been tried out yet",
     SkillStatus.FAILED: "it failed when it was tried out",
@@ -58,7 +59,7 @@ def approved(shelf: Shelf, project: str) -> list[Skill]:
     return [one for one in listed(shelf, project) if one.status is SkillStatus.APPROVED][:MOST]
 
 
-def named(shelf: Shelf, project: str, name: str) -> Skill:
+def by_name(shelf: Shelf, project: str, name: str) -> Skill:
     """Return the skill of a name. Raises NotFoundError, or PageError where its file is none."""
     for one in read(shelf, project):
         if isinstance(one, Skill) and one.name == name:
@@ -74,7 +75,7 @@ def approve(shelf: Shelf, project: str, name: str, who: str) -> Skill:
     Raises NotFoundError, PageError, and LibraryError for one that wasn't seen to work: who knows better changes its
     status in the file.
     """
-    skill = named(shelf, project, name)
+    skill = by_name(shelf, project, name)
     if why := _REFUSED.get(skill.status):
         said = f": {skill.tried}" if skill.tried else ""
         hint = f"mend it, or write `status: approved` into {shelf.root / skill.path}"
@@ -84,25 +85,31 @@ def approve(shelf: Shelf, project: str, name: str, who: str) -> Skill:
 
 def decline(shelf: Shelf, project: str, name: str, who: str) -> Skill:
     """Have a skill neither told nor proposed again. Raises NotFoundError, PageError."""
-    return _settle(shelf, named(shelf, project, name), SkillStatus.DECLINED, who)
+    return _settle(shelf, by_name(shelf, project, name), SkillStatus.DECLINED, who)
 
 
 def page(skill: Skill) -> bytes:
     """Return a skill's file as programs write it: without anything that looks like a credential."""
-    return scrub(render(skill)).encode()
+    return scrubbed(render(skill)).encode()
 
 
-def told(skills: Iterable[Skill]) -> str:
-    """Return skills as a model is shown them: a line on each, as a quotation."""
+def named(skills: Iterable[Skill]) -> str:
+    """Return skills as a model is told of them: a line on each, as a quotation."""
     said = [one_line(f"{one.name}: {one.description}", _LONGEST_LINE) for one in skills]
     return fenced("\n".join(said)) if said else ""
 
 
-def whole(skill: Skill) -> str:
-    """Return all of a skill as a model is shown it: where it's from, and its text as a quotation."""
+def whole(skill: Skill, longest: int) -> str:
+    """Return a skill as a model is shown it, in that many characters: where it's from, and its text as a quotation."""
     source = ", ".join(f"run {one.run} step {one.step}" for one in skill.evidence[:3])
     about = f"seen in {source}; approved by a person" if source else "approved by a person"
-    return f"skill {skill.name}: {skill.description} ({about})\n{fenced(lines(skill.text))}"
+    said = lines(f"{skill.description}\n\n{skill.text}")
+    head = f"[skills/{skill.name}] skill, {about}:"
+    text = f"{head}\n{fenced(said)}"
+    if len(text) <= longest:
+        return text
+    room = max(longest - (len(text) - len(said)) - len(_CUT), 0)
+    return f"{head}\n{fenced(said[:room] + _CUT)}"
 
 
 def find(skills: Sequence[Skill], asked: str) -> Skill | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def dreams(settings: Settings) -> HostCheck:
-    """Tell the last dream of those that failed, else of all; wrong where one failed, or nobody takes any."""
+    """Tell of the last dream that failed, else of the last one; wrong too where nobody takes what is enqueued."""
     with connect(redis_url(settings)) as client:
         last, now = last_dreams(client), index.now_ms(client)
         alive = presence.alive(client, DREAM_QUEUE)

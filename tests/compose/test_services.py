@@ -16,6 +16,7 @@ from orchestrator.journal import presence
 from orchestrator.journal.connection import connect, ping, redis_url
 from orchestrator.queue import DREAM_QUEUE, ENTRY_POINT, call
 from orchestrator.runs import Outcome
+from orchestrator.schedule import DreamState, Schedule, last_dreams
 from orchestrator.stack.service_image import RECIPE_LABEL
 
 if TYPE_CHECKING:
@@ -144,6 +145,23 @@ def test_a_dream_worker_runs_nothing_and_is_not_counted(
     assert services.door.show(run_id).view.outcome is Outcome.SUCCEEDED
     assert {one.kind for one in services.door.workers()} == {"worker"}
     assert len(living(services, "dream")) == 1
+
+
+def test_a_dream_is_carried_by_its_service(
+    services: Services, repo: Path, script: Callable[..., Path], until: Any
+) -> None:
+    run_id = services.detached(script(MEND, SUBMIT), repo)
+    assert services("wait", run_id).returncode == 0
+    project = services.door.show(run_id).view.spec.repo.project
+    schedule = Schedule(1e-6)  # Days: a period is over at once.
+    with connect(redis_url(services.settings)) as client:
+        until(lambda: schedule.tick(client) or project in last_dreams(client))
+        until(lambda: last_dreams(client)[project].state not in {DreamState.QUEUED, DreamState.RUNNING})
+        last = last_dreams(client)[project]
+    assert last.state is DreamState.DONE, last.why
+    assert "added" in last.why
+    told = services("memory", "list", "--json", cwd=repo)
+    assert told.returncode == 0, told.stderr
 
 
 def test_workers_can_be_scaled(services: Services, until: Any) -> None:

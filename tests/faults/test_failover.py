@@ -11,9 +11,10 @@ from disturbed import STEPS
 from redis_group import redis_group
 
 from orchestrator import events as e
-from orchestrator.errors import RedisAwayError
+from orchestrator.errors import RedisAwayError, UnavailableError
 from orchestrator.journal import keys
-from orchestrator.journal.connection import Scripts, connect, hurried, ping
+from orchestrator.journal.connection import Scripts, connect, hurried, patiently, ping
+from orchestrator.journal.dreams import held
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.signing import Signer, remembered
 from orchestrator.journal.stream import read
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs_redis
 LEASE_S = 6.0
+PROJECT = "0123456789ab"
 
 
 @pytest.fixture
@@ -257,3 +259,26 @@ def test_a_whole_stack_goes_on_over_a_fail_over(disturbed: Opened, group: RedisG
             run.until(lambda: run.view.step >= STEPS - 4)  # It's alone, and comes back as a replica.
             before.start()
     assert run.final.attempt == 1, "it went on under its own fence"
+
+
+@pytest.mark.parametrize("how", ["asked", "killed"])
+def test_a_project_is_the_same_dreams_after_a_fail_over_and_nobody_elses(
+    group: RedisGroup, client: Redis, how: str
+) -> None:
+    before = group.primary()
+    with held(client, PROJECT, LEASE_S) as mine:
+        if how == "killed":
+            before.stop()
+        else:
+            group.fail_over()
+        group.wait_until_moved(before)
+        deadline = time.monotonic() + 30
+        while not (ping(group.url) and mine.owns()):
+            assert time.monotonic() < deadline, "the right is lost"
+            time.sleep(0.05)
+        with pytest.raises(UnavailableError, match="somebody else dreams"):
+            patiently(lambda: held(client, PROJECT, LEASE_S).__enter__(), lambda: None)
+        time.sleep(LEASE_S / 2)
+        assert mine.owns(), "it's renewed at the new primary"
+    with held(client, PROJECT, LEASE_S) as again:
+        assert again.owns()

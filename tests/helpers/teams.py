@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.agent.ending import Ending
     from orchestrator.dialogue import ToolResult
     from orchestrator.journal.writer import Writer
+    from orchestrator.library.lookup import Lookup
     from orchestrator.models.port import Model
     from sandbox.spec import Base
     from sandbox.store import Store
@@ -40,6 +41,7 @@ class Seat:
         self.forks: list[str] = []
         self.lost = False  # As on another host, where nothing of the run's steps is.
         self.stop = Stop()
+        self.library: Lookup | None = None
 
     @contextmanager
     def box(self, tree: str = "", shell: str = "") -> Iterator[Sandbox]:
@@ -64,7 +66,7 @@ class Seat:
         def models(name: str, /, *, agent: str = "") -> Model:
             return open_script(name, text, agent=agent)
 
-        around = Around(models=models, fork=self.fork, has=self.has)
+        around = Around(models=models, fork=self.fork, has=self.has, library=self.library)
         with self.box(journal.view.tree, journal.view.shell) as box:
             model, spec = open_script("scripted", text), journal.view.spec
             return Agent(model, box, journal, spec, self.stop, around=around).run()

@@ -91,6 +91,15 @@ def test_the_context_is_told_by_part_and_what_each_rebuild_dropped(spec: RunSpec
     assert [row.split()[0] for row in told[3:5]] == ["system", "tools"]
     assert "the context was never built anew: all that was said is in it" in told
 
+    given = e.Recalled(step=0, query="q", why="start", entries=(), text="known " * 400)
+    told_of = [
+        events[0],
+        *(events[0].model_copy(update={"body": body}) for body in (given, e.Prompted(text=given.text))),
+    ]
+    names = [(part.name, part.tokens) for part in Projection().follow(told_of).parts]
+    assert [name for name, _ in names] == ["system", "tools", "task", "recalled"]
+    assert names[3][1] > 300 > names[2][1] >= 0
+
     parts = (Part(name="task", tokens=2_000), Part(name=HOSTILE, tokens=9_000))
     full = e.Rebuilt(step=41, why="full", window=Window(), parts=parts, before=24_600, dropped=(1, 30), summed_up=36)
     paid = Reply(text="## Done", cost_usd=0.25)

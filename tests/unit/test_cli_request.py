@@ -58,6 +58,11 @@ def test_an_empty_acceptance_command_is_one_that_was_asked_for() -> None:
     assert read_request("x", None, asked(), NOBODY).accept is None
 
 
+def test_no_memory_at_all_is_asked_for_with_zero() -> None:
+    assert read_request("x", None, asked(recall=0), NOBODY).recall == 0
+    assert read_request("x", None, asked(recall=None), NOBODY).recall is None
+
+
 def test_a_spec_file_says_it_all(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(SPEC)
     request = read_request(None, str(tmp_path / "job.toml"), asked(), NOBODY)

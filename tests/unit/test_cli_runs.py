@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,9 +20,12 @@ from repos import Repo
 
 from orchestrator import events as e
 from orchestrator.cli import main
+from orchestrator.cli.show import lines
 from orchestrator.dialogue import Reply, ToolResult
+from orchestrator.journal.fold import fold
 from orchestrator.journal.lease import claim
 from orchestrator.journal.writer import Writer, create
+from orchestrator.reading import Listed
 from orchestrator.runs import Outcome, RunSpec, Verdict, new_run_id
 from sandbox.spec import FileChange
 
@@ -179,6 +183,21 @@ def test_show_tells_state_cost_and_verdict(cli: Cli, finished: str) -> None:
     assert "✓ passed · exit 0 · 1.0 s" in done.stdout
     assert f"dreamdock diff {finished}" in done.stderr
     assert json.loads(cli("show", finished, "--json").stdout)["run"]["label"] == "succeeded"
+
+
+def test_show_tells_what_a_run_was_given_of_long_term_memory(spec: RunSpec) -> None:
+    repo = e.Given(id="a1", title="Tests run with make", scope="repo", scope_id="0123456789ab")
+    team = e.Given(id="b2", title="Use\x1b tabs", scope="team", scope_id="red")
+    start = e.Recalled(step=0, query="q", why="start", entries=(repo,), text="…")
+    again = e.Recalled(step=2, query="q", why="tool", entries=(repo, team), text="…")
+    bodies = [e.Submitted(spec=spec), start, e.Within(child="one", body=again), again]
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    view = fold("r1", [e.Event(seq=n, at=at, who="w", body=body) for n, body in enumerate(bodies, start=1)])
+    assert view.recalled == (repo, team)
+    told = [(line.label, line.text.plain) for line in lines(Listed(view, None), at)]
+    place = told.index(("memory", "a1  Tests run with make"))
+    assert told[place + 1][1].endswith("tabs  team red")
+    assert "\x1b" not in told[place + 1][1]
 
 
 def test_show_tells_what_is_still_to_come_and_where_a_fork_comes_from(

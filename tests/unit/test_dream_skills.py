@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from deeds import Told
 
 from orchestrator import events as e
 from orchestrator.dream import skills as dreamt
-from orchestrator.dream.skills import Trial, kept, propose, remember, skills
+from orchestrator.dream.commands import Holds, Tried
+from orchestrator.dream.skills import kept, propose, remember, skills
 from orchestrator.dream.workflows import MOST, Workflow, parts, workflow
 from orchestrator.library import skills as shelved
 from orchestrator.library.entry import Evidence
 from orchestrator.library.shelf import Shelf
 from orchestrator.library.skill import SkillStatus, parse
 from orchestrator.runs import Outcome
-from tests.unit.test_dream_extract import Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +134,10 @@ def test_only_the_longest_of_what_is_shared_is_proposed_and_few() -> None:
 
 
 def test_names_are_short_and_each_once() -> None:
+    (plain,) = propose(
+        PROJECT, [flow(run, "python3 -m till.examples", "pytest -q -x") for run in ("r1", "r2")], [], NOW
+    )
+    assert plain.name == "till-examples-then-pytest"
     flows = [flow(run, "make " + "very-long-" * 8, "make Ünïcode") for run in ("r1", "r2")]
     (first,) = propose(PROJECT, flows, [], NOW)
     assert len(first.name) <= 64
@@ -160,29 +165,31 @@ def test_a_skill_is_tried_before_it_is_offered(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "library", person="Ann <ann@localhost>")
     asked = list[tuple[str, ...]]()
 
-    def try_out(commands: Sequence[str], /) -> Trial | None:
+    def try_out(commands: Sequence[str]) -> Tried:
         asked.append(tuple(commands))
         return answers.pop(0)
 
     flows = [flow("r1", "make lint", "make test"), flow("r2", "make lint", "make test")]
-    answers: list[Trial | None] = [None]
+    answers = [Tried(Holds.UNKNOWN, "the image isn't there")]
     found = skills(shelf, PROJECT, flows, NOW, try_out=try_out)
-    assert [one.status for one in found.skills] == [SkillStatus.PROPOSED], "nobody could try it"
+    assert [(one.status, one.tried) for one in found.skills] == [(SkillStatus.PROPOSED, "the image isn't there")]
     shelf.put(message="Dream", files=found.files)
-    answers = [Trial(ok=False, said="`make test` exits 2: no rule TOKEN=Zk3vQ8xW1mRt6YpL0s")]
+    answers = [Tried(Holds.UNKNOWN, "nor today")]
+    assert skills(shelf, PROJECT, [], NOW, try_out=try_out).files == {}, "nobody could try it"
+    answers = [Tried(Holds.NO, "`make test`: exit code 2: no rule TOKEN=Zk3vQ8xW1mRt6YpL0s")]
     found = skills(shelf, PROJECT, [], NOW, try_out=try_out)
     assert [(one.status, one.tried) for one in found.skills] == [
-        (SkillStatus.FAILED, "`make test` exits 2: no rule TOKEN=[redacted]")
+        (SkillStatus.FAILED, "`make test`: exit code 2: no rule TOKEN=[redacted]")
     ]
     shelf.put(message="Dream", files=found.files)
-    answers = [Trial(ok=False, said="another duration")]
+    answers = [Tried(Holds.NO, "another duration")]
     assert skills(shelf, PROJECT, [], NOW, try_out=try_out).files == {}
-    answers = [Trial(ok=True, said="`make test` exits 0: 12 passed")]
+    answers = [Tried(Holds.YES, "12 passed")]
     found = skills(shelf, PROJECT, [], NOW, try_out=try_out)
     assert [one.status for one in found.skills] == [SkillStatus.TRIED]
     shelf.put(message="Dream", files=found.files)
     assert skills(shelf, PROJECT, [], NOW, try_out=try_out).files == {}, "once is enough"
-    assert asked == [("make lint", "make test")] * 4
+    assert asked == [("make lint", "make test")] * 5
     assert shelved.approve(shelf, PROJECT, found.skills[0].name, "Ann <ann@localhost>").status is SkillStatus.APPROVED
 
 

@@ -12,7 +12,7 @@ import pytest
 from repos import Repo
 
 from orchestrator.dream.batch import Action, Batch
-from orchestrator.dream.commands import MOST
+from orchestrator.dream.commands import MOST, Holds, Tried, in_turn
 from orchestrator.dream.verifier import Verifier
 from orchestrator.dream.verify import CONFIRMED, DOUBTED, verify
 from orchestrator.library.entry import Entry, EntryKind, Evidence, Origin, Scope, SeenPath, Status
@@ -154,7 +154,7 @@ def test_what_a_run_made_and_nobody_merged_is_not_gone(repo: Repo) -> None:
     given = entry(paths=seen("made.py", at=checkpoint))
     found = verify(batch_of(given), at_head(repo))
     assert found.entries == {"e1x": given}
-    assert found.notes == ("left as it was, git doesn't tell of its files, or they were never merged: e1x",)
+    assert found.notes == ("left as it was, git didn't tell in time of its files, or they were never merged: e1x",)
     repo.git("cherry-pick", checkpoint)
     assert verify(batch_of(given), at_head(repo)) == batch_of(given)
     removed(repo, "made.py")
@@ -187,6 +187,24 @@ def test_where_a_checkpoint_is_given_up_the_head_of_then_counts(repo: Repo) -> N
     assert later.history.anchor(["0" * 40], LATE) == later.head
     assert later.history.anchor(["0" * 40, start], LATE) == start
     assert later.history.anchor([], when) in {start, later.head}, "commits of one second"
+
+
+def test_names_of_files_are_no_patterns_and_no_options(repo: Repo) -> None:
+    base = repo.commit({"keep": "k"})
+    names = [":(glob)*", "-x", "--all", "*", "[k]eep", "umläut file"]
+    repo.git("checkout", "-q", "--detach")
+    checkpoint = repo.commit(dict.fromkeys(names, LONG))
+    repo.git("checkout", "-q", "main")
+    repo.commit({"gone": "something"})
+    removed(repo, "gone")
+    given = batch_of(*(entry(f"e{number}x", paths=seen(name, at=checkpoint)) for number, name in enumerate(names)))
+    assert verify(given, at_head(repo)).entries == given.entries, "nobody ever merged them"
+    repo.git("cherry-pick", checkpoint)
+    repo.git("rm", "-q", "--", *(f":(literal){name}" for name in names))
+    repo.commit()
+    found = verify(given, at_head(repo))
+    assert {one.status for one in found.entries.values()} == {Status.STALE}
+    assert verify(given, at_head(repo, head=base)).entries == given.entries
 
 
 @pytest.mark.parametrize("seen_at", ["0" * 40, "", "beef"])
@@ -283,7 +301,7 @@ def test_what_passes_is_confirmed_and_what_fails_is_stale(repo: Repo) -> None:
         "back": (Action.CONFIRMED, "`make test` passes"),
         "bad": (Action.STALE, "its command fails: exit code 2: AssertionError: no"),
     }
-    assert table.ran == ["make test", "make all", "make all"], "what fails is tried twice, what several say once"
+    assert table.ran == ["make all", "make all", "make test"], "what fails is tried twice, what several say once"
     assert verify(Batch(found.entries), at_head(repo, table)) == Batch(found.entries)
     assert table.ran[3:] == ["make test", "make all"], "what is known to fail isn't tried twice"
 
@@ -308,13 +326,22 @@ def test_what_nobody_can_say_changes_nothing_and_is_told(repo: Repo, end: Any, w
     assert f"its command wasn't tried to the end: {why}" in found.notes[0]
 
 
-def test_a_script_of_the_repository_that_is_gone_fails(repo: Repo) -> None:
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("./check.sh -x", Status.STALE),
+        ("bash tools/check.sh", Status.STALE),
+        ("bash -c check", Status.ACTIVE),
+        ("bash", Status.ACTIVE),
+        ("/opt/check", Status.ACTIVE),
+        ("check", Status.ACTIVE),
+    ],
+)
+def test_what_the_image_lacks_is_told_from_what_the_repository_lacks(repo: Repo, command: str, status: Status) -> None:
     repo.commit({"a.py": "a"})
     table = Table()
-    table.ends = {"./check.sh": 127, "/opt/check": 127}
-    given = batch_of(entry("e1x", command="./check.sh"), entry("e2x", command="/opt/check"))
-    found = verify(given, at_head(repo, table))
-    assert [one.status for one in found.entries.values()] == [Status.STALE, Status.ACTIVE]
+    table.ends = {command: 127}
+    assert verify(batch_of(entry(command=command)), at_head(repo, table)).entries["e1x"].status is status
 
 
 def test_where_no_sandbox_can_be_had_all_is_unknown(repo: Repo) -> None:
@@ -341,11 +368,12 @@ def test_one_lost_sandbox_is_not_the_next_ones_fault_and_a_lost_engine_is_all_of
 def test_which_commands_are_tried_and_in_which_order(repo: Repo) -> None:
     start = repo.commit({"a.py": LONG})
     removed(repo, "a.py")
-    names = ("new", "used", "old", "tool", "wild", "let", "over", "gone", "key", "other")
+    names = ("new", "used", "sure", "old", "tool", "wild", "let", "over", "gone", "key", "other")
     table = Table(**dict.fromkeys(names, 0))
     given = [
         entry("e-old", command="old", status=Status.STALE, uses=9),
         entry("e-used", command="used", uses=5),
+        entry("e-sure", command="sure", uses=50, confidence=0.9),
         entry("e-new", command="new", status=Status.UNVERIFIED),
         entry("e-tool", command="tool", status=Status.QUARANTINED, origin=Origin.TOOL),
         entry("e-wild", command="wild", status=Status.UNVERIFIED, origin=Origin.WEB),
@@ -357,9 +385,9 @@ def test_which_commands_are_tried_and_in_which_order(repo: Repo) -> None:
     ]
     chosen = [one.id for one in given if one.id != "e-other"]
     found = verify(batch_of(*given), at_head(repo, table), only=chosen)
-    assert table.ran == ["new", "used", "let", "old"]
+    assert table.ran == ["used", "let", "new", "sure", "old"]
     assert found.entries["e-let"].status is Status.ACTIVE, "a person let it in"
-    assert found.entries["e-wild"] == given[4]
+    assert found.entries["e-wild"] == given[5]
 
 
 def test_a_failure_is_not_believed_where_the_work_was_never_merged(repo: Repo) -> None:
@@ -411,3 +439,32 @@ class Killed(Table):
         super().run(command, timeout_s=timeout_s)
         assert self.stop.is_set
         raise ChannelLost("it was ended on request")
+
+
+@pytest.mark.parametrize(
+    ("ends", "came", "ran"),
+    [
+        ({"make lint": 0, "make test": 0}, Tried(Holds.YES, "`make test`: it printed nothing"), 2),
+        ({"make lint": 0, "make test": 2}, Tried(Holds.NO, "`make test`: exit code 2: AssertionError: no"), 2),
+        ({"make lint": 2}, Tried(Holds.NO, "`make lint`: exit code 2: AssertionError: no"), 1),
+        ({"make lint": "hangs"}, Tried(Holds.UNKNOWN, "`make lint`: no end after 300 s"), 1),
+        ({"make lint": ChannelLost("the sandbox is gone")}, Tried(Holds.UNKNOWN, "the sandbox is gone"), 1),
+    ],
+)
+def test_commands_are_tried_in_one_workspace_in_their_order(
+    repo: Repo, ends: dict[str, Any], came: Tried, ran: int
+) -> None:
+    repo.commit({"a": "a\n"})
+    table = Table()
+    table.ends = ends
+    assert in_turn(("make lint", "make test"), at_head(repo, table), Stop()) == came
+    assert len(table.ran) == ran
+
+
+def test_commands_that_cant_be_tried_in_turn_are_unknown(repo: Repo) -> None:
+    repo.commit({"a": "a\n"})
+    assert in_turn(("make",), at_head(repo), Stop()).why == "commands aren't tried: dream.commands is off"
+    assert in_turn((), at_head(repo, Table()), Stop()) == Tried(Holds.UNKNOWN, "it has no command")
+    unready = Table()
+    unready.unready = ChannelLost("there is no engine")
+    assert in_turn(("make",), at_head(repo, unready), Stop()) == Tried(Holds.UNKNOWN, "there is no engine")

@@ -121,7 +121,7 @@ def test_a_repository_that_is_gone_leaves_the_library_as_it_was(project: Project
     store = project.state / "repos" / f"{project.id}.git"
     store.rename(project.state / "elsewhere")
     report = project.dream()
-    assert "no repository" in report.refused
+    assert "no commit of the repository" in report.refused
     assert (project.shelf.head(), report.commit) == (head, "")
     (project.state / "elsewhere").rename(store)
     assert project.dream().runs == 1, "nothing of it was taken for seen"

@@ -69,7 +69,7 @@ def killed(project: Project, url: str, phase: Phase, *, stays_s: float, after_s:
     assert child.returncode == -signal.SIGKILL or (not stays_s and child.returncode == 0)
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.WORD])
 def test_killed_in_any_phase_the_library_is_as_it_was(project: Project, redis_server: str, phase: Phase) -> None:
     project.run(DECISION)
     first = project.dream()
@@ -96,8 +96,9 @@ def test_killed_at_any_moment_of_the_commit_it_is_there_whole_or_not_at_all(
         project.dream()
         names = [title for title in project.entries if title.startswith("Rule")]
         assert len(names) == number + 1
-        told = git("rev-list", "--count", f"{before}..main" if before else "main", git_dir=project.shelf.git_dir)
-        assert told.out.decode().strip() == "1", "the killed one's commit, or the one after it"
+        told = git("log", "--format=%s", f"{before}..main" if before else "main", git_dir=project.shelf.git_dir)
+        (subject,) = told.out.decode().splitlines()  # The killed one's commit, or the one after it.
+        assert subject.startswith("Dream of ")
     assert git("fsck", "--strict", "--no-dangling", git_dir=project.shelf.git_dir).code == 0
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from redis_server import RedisServer
 
 from orchestrator.errors import UnavailableError
 from orchestrator.journal import keys
-from orchestrator.journal.connection import Scripts
+from orchestrator.journal.connection import Scripts, connect
 from orchestrator.journal.dreams import held, note, seen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
 PROJECT = "0123456789ab"
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_one_at_a_time(client: Redis) -> None:
@@ -57,6 +70,23 @@ def test_the_lock_of_one_that_was_killed_goes_with_its_lease(client: Redis) -> N
     time.sleep(0.3)
     with held(client, PROJECT) as mine:
         assert mine.owns()
+
+
+def test_while_redis_hangs_it_is_not_ours_and_is_again_where_nobody_took_it() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ddr-"))
+    with RedisServer(folder) as server, connect(server.url) as client, held(client, PROJECT, 1.0) as mine:
+        server.hang()
+        time.sleep(1.0)
+        assert not mine.owns(), "somebody else may have it from now on"
+        server.hang(hung=False)
+        wait_until(mine.owns)
+        server.hang()
+        time.sleep(1.1)
+        server.hang(hung=False)
+        client.hdel(keys.DREAMING, PROJECT)
+        time.sleep(0.6)
+        assert not mine.owns()
+    shutil.rmtree(folder)
 
 
 def test_garbage_in_its_place_is_nobody(client: Redis) -> None:

@@ -109,6 +109,16 @@ def test_waiting_in_a_round_of_calls_is_no_loop() -> None:
     assert judged(looped) is None
 
 
+def test_looking_things_up_is_reading_and_the_same_again_is_a_loop() -> None:
+    def look_up(words: str, came: str) -> Step:
+        return Step((Call("recall", {"query": words}, came),))
+
+    asked = [look_up(f"word {number}", f"[e{number}] fact: known {number}") for number in range(3)]
+    assert all(act.looks for one in trail(dialogue(asked), range(1, 4)) for act in one.acts)
+    assert judged(asked) is None
+    assert judged([look_up("redis", "[e1] fact: as above")] * 4) is not None
+
+
 def test_one_reply_that_asks_the_same_thing_thrice_is_no_loop() -> None:
     call = Call("read", {"path": "a.py"}, "    1\tx")
     assert judged([Step((call, call, call))]) is None

@@ -82,7 +82,7 @@ def test_what_is_told_already_costs_a_line(settings: Settings, shelf: Shelf) -> 
 
 def test_a_library_that_isnt_there_has_nothing_and_isnt_made(settings: Settings) -> None:
     assert ask(settings) == Found()
-    assert not settings.library_dir.exists()
+    assert not settings.state_dir.exists()
 
 
 def _no_objects(shelf: Shelf, _index: Path) -> None:

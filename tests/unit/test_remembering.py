@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from working import SUBMIT, base, box, lose, opened, results, script, start
+from teams import Seat, delegate, lines, of
+from working import SUBMIT, base, bash, box, lose, opened, results, script, start
 
 from orchestrator import events as e
 from orchestrator.agent import tools
@@ -20,6 +22,8 @@ from orchestrator.dialogue import Turn
 from orchestrator.library.entry import Entry, EntryKind, Scope, Status
 from orchestrator.library.lookup import Lookup
 from orchestrator.library.shelf import Shelf
+from orchestrator.library.skill import Skill, SkillStatus
+from orchestrator.library.skills import page
 from orchestrator.models import open_script
 from orchestrator.models.cassette import SCHEMA
 from orchestrator.settings import RunLimits, Settings
@@ -105,6 +109,22 @@ class TestAtWork:
         )
         order = [type(event.body).__name__ for event in journal.events[4:6]]
         assert order == ["Recalled", "Prompted"]
+
+    def test_skills_are_named_at_the_start_and_shown_by_the_tool(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        told = {"project": journal.view.spec.repo.project, "description": "Mends what is double.", "text": "1. `make`"}
+        one, other = Skill(name="mend-it", **told), Skill(name="not-yet", status=SkillStatus.TRIED, **told)
+        kept.shelf.put(message="Propose", files={each.path: page(each) for each in (one, other)})
+        asked = script([("recall", {"query": "mend-it"})], [("recall", {"query": "not-yet"})], SUBMIT)
+        assert work(journal, box, kept, asked).kind is Kind.SUBMITTED
+        begin, shown, *_ = recalled(journal)
+        assert "```\nmend-it: Mends what is double.\n```" in begin.text
+        assert "not-yet" not in first(journal)
+        assert {"mend", "tests", "skills/mend-it"} == set(ids(begin))
+        assert first(journal).endswith(begin.text)
+        assert (ids(shown), shown.why, shown.step) == (["skills/mend-it"], "tool", 1)
+        assert "approved by a person:\n```\nMends what is double.\n\n1. `make`\n```" in shown.text
+        assert results(journal)[0].content == shown.text
 
     def test_what_is_recalled_stays_when_the_library_changes(
         self, client: Any, start: Any, box: Sandbox, kept: Kept
@@ -199,6 +219,46 @@ class TestAtWork:
         assert "there is no tool 'recall'" in results(journal)[0].content
         assert "recall" not in {one.name for one in Projection().follow(journal.events).request.tools}
 
+    def test_sub_agents_look_things_up_themselves(
+        self, start: Any, base: tuple[Store, Base], kept: Kept, tmp_path: Path
+    ) -> None:
+        journal = start(recall_tokens=2_000)
+        seat = Seat(*base, tmp_path / "workspaces", journal.view.id)
+        seat.library = kept.lookup
+        text = lines(
+            [[delegate(scout="explore", smith="task")], SUBMIT], scout=[[RECALL], SUBMIT], smith=[[RECALL], SUBMIT]
+        )
+        assert seat.work(journal, text).kind is Kind.SUBMITTED
+        for child in ("scout", "smith"):
+            [given] = [deed for deed in of(journal, child) if isinstance(deed, e.Recalled)]
+            assert (given.why, given.step) == ("tool", 1)
+            assert "tests" in ids(given), "it wasn't told what the agent above was"
+            prompt = next(deed for deed in of(journal, child) if isinstance(deed, e.Prompted))
+            assert "long-term memory" not in prompt.text
+        assert {one.id for one in journal.view.recalled} == {"mend", "tests"}
+
+    def test_what_a_rewind_undid_is_told_again(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        kept.put("later", "Flake of the runner", "How the runner is tested.")
+        work(journal, box, kept, script([bash("true")], [RECALL], SUBMIT))
+        assert "later" in Projection().follow(journal.events).memory.given
+        journal.append(e.RewindRequested(step=1))
+        assert work(journal, box, kept, script([bash("true")], [RECALL], SUBMIT)).kind is Kind.SUBMITTED
+        first_time, again = [one for one in recalled(journal) if one.why == "tool"]
+        assert (ids(again), again.text) == (["later"], first_time.text)
+        assert again.step > first_time.step
+
+    def test_what_left_the_window_is_told_again(self, start: Any, box: Sandbox, kept: Kept) -> None:
+        journal = start(recall_tokens=2_000)
+        kept.put("later", "Flake of the runner", "How the runner is tested.")
+        noise = [bash("seq 1000 1700")]
+        header = json.dumps({"schema": SCHEMA, "prompt_limit": 6_000})
+        work(journal, box, kept, script([RECALL], *[noise] * 8, [RECALL], SUBMIT), header)
+        rebuilt = [event.body for event in journal.events if isinstance(event.body, e.Rebuilt)]
+        assert rebuilt[-1].window.first > 1
+        assert [ids(one) for one in recalled(journal) if one.why == "tool"] == [["later"]] * 2
+        assert "as above" in results(journal)[-2].content, "what came with the task never leaves"
+
     def test_wrong_arguments_come_back(self, start: Any, box: Sandbox, kept: Kept) -> None:
         journal = start(recall_tokens=2_000)
         calls: list[tuple[str, dict[str, Any]]] = [
@@ -240,3 +300,10 @@ def test_a_task_is_asked_about_with_its_first_line_and_its_paths() -> None:
     assert query.startswith("Mend the parser src/parse/lexer.py notes.md e.g a/b See src/parse/lexer.py")
     assert len(query) <= 600  # As the journal keeps it.
     assert about("x" * 5_000) == "x" * 300
+
+
+@pytest.mark.parametrize("task", ["a" * 100_000, "a-" * 50_000, "a/" * 50_000, "." * 100_000, "\n" * 99_999 + "a"])
+def test_no_task_takes_long_to_be_asked_about(task: str) -> None:
+    began = time.process_time()
+    about(task)
+    assert time.process_time() - began < 1

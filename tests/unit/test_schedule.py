@@ -10,18 +10,20 @@ import pytest
 from rq import Queue
 
 from orchestrator import events as e
-from orchestrator.dreaming import Interrupted, carry
+from orchestrator.dream.report import Report, at
+from orchestrator.dreaming import TooLong, carry
 from orchestrator.errors import DeniedError, DreamdockError, UnavailableError
 from orchestrator.job import SERIALIZER, DreamJob
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect
-from orchestrator.journal.dreams import held, note
+from orchestrator.journal.dreams import held, note, seen
 from orchestrator.journal.index import now_ms
 from orchestrator.journal.writer import Writer, create
 from orchestrator.queue import DREAM_ENTRY_POINT, DREAM_QUEUE, call
 from orchestrator.runs import DREAM_ID, Outcome, RunSpec, new_run_id
 from orchestrator.schedule import DreamState, LastDream, Schedule, began, ended, last_dreams
 from orchestrator.settings import Settings
+from orchestrator.stop import SHUTDOWN, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,16 +192,22 @@ def dreams(client: Redis, run: Callable[..., str]) -> str:
 
 
 def test_a_dream_is_carried_once_and_told(client: Redis, run: Callable[..., str]) -> None:
-    job, asked = dreams(client, run), []
-    settings = Settings()
-    carry(client, settings, job, lambda *args: asked.append(args))
+    job, asked = dreams(client, run), list[Any]()
+    settings, until = Settings(), now_ms(client)
+
+    def dream(*args: object) -> Report:
+        asked.append(args)
+        return Report(project=PROJECT, until=at(until))
+
+    carry(client, settings, job, dream)
     assert asked == [(client, settings, PROJECT)]
-    assert last(client).state is DreamState.DONE
+    assert (last(client).state, last(client).why) == (DreamState.DONE, "nothing to change")
     assert last(client).host
+    assert seen(client, PROJECT) == until
     with pytest.raises(DeniedError):
-        carry(client, settings, job, lambda *args: asked.append(args))
+        carry(client, settings, job, dream)
     with pytest.raises(DeniedError):
-        carry(client, settings, f"dream-{OTHER}-1", lambda *args: asked.append(args))
+        carry(client, settings, f"dream-{OTHER}-1", dream)
     assert len(asked) == 1
 
 
@@ -213,8 +221,8 @@ def test_a_dream_is_carried_once_and_told(client: Redis, run: Callable[..., str]
             1,
         ),
         (UnavailableError("somebody else dreams"), DreamState.AGAIN, "somebody else dreams", 1),
-        (Interrupted("its worker was shut down", DreamState.AGAIN), DreamState.AGAIN, "its worker was shut down", 0),
-        (Interrupted("too long", DreamState.FAILED), DreamState.FAILED, "too long", 1),
+        (Stopped(SHUTDOWN), DreamState.AGAIN, "the worker was shut down", 0),
+        (TooLong(), DreamState.FAILED, "it took longer than 3600 s (dream.seconds)", 1),
     ],
 )
 def test_why_a_dream_failed_is_told_and_what_may_be_tried_again_is(
@@ -222,7 +230,7 @@ def test_why_a_dream_failed_is_told_and_what_may_be_tried_again_is(
 ) -> None:
     job = dreams(client, run)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object) -> Report:
         raise error
 
     carry(client, Settings(), job, fail)
@@ -234,7 +242,7 @@ def test_why_a_dream_failed_is_told_and_what_may_be_tried_again_is(
 def test_a_mistake_of_ours_is_told_too_and_is_raised(client: Redis, run: Callable[..., str]) -> None:
     job = dreams(client, run)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object) -> Report:
         raise ZeroDivisionError("division by zero")
 
     with pytest.raises(ZeroDivisionError):

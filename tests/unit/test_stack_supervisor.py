@@ -14,10 +14,11 @@ import pytest
 
 from orchestrator.errors import UnavailableError
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.settings import Settings
+from orchestrator.settings import DreamSettings, Settings
 from orchestrator.stack.child import LONGEST_DELAY_SECONDS, STEADY_SECONDS, Backoff
 from orchestrator.stack.identity import Identity
 from orchestrator.stack.status import Status
+from orchestrator.stack.supervisor import programs
 from orchestrator.stack.up import ensure_up, is_up, take_down
 
 if TYPE_CHECKING:
@@ -115,6 +116,14 @@ def test_an_identity_is_not_fooled_by_a_pid_that_was_given_away() -> None:
         child.wait()
 
 
+def test_one_worker_is_for_dreams_unless_they_are_turned_off(settings: Settings) -> None:
+    theirs = settings.model_copy(update={"redis_url": "redis://nowhere"})
+    started = {program.name: program.argv[1:] for program in programs(theirs, (0, 0))}
+    assert started == {"keeper": ("keeper",), "worker-1": ("worker",), "dream": ("worker", "--queue", "dream")}
+    off = theirs.model_copy(update={"dream": DreamSettings(days=0)})
+    assert [program.name for program in programs(off, (0, 0))] == ["keeper", "worker-1"]
+
+
 @pytest.mark.needs_engine
 @pytest.mark.needs_redis
 @pytest.mark.needs_root
@@ -123,7 +132,7 @@ def test_up_twice_starts_once_and_down_leaves_nothing(settings: Settings) -> Non
     assert ensure_up(settings, told, supervisor=COMMAND)
     assert told.lines == ["started Redis, the keeper and 1 worker; dreamdock down stops them"]
     first = status_of(settings)
-    assert set(first.children) == {"redis", "keeper", "worker-1", "dream"}
+    assert set(first.children) == {"redis", "keeper", "worker-1"}
     began = time.monotonic()
     assert not ensure_up(settings, told, supervisor=COMMAND)
     assert time.monotonic() - began < 0.2
