@@ -158,10 +158,10 @@ def _lesson(run: str, events: Sequence[Event], *, counted_ms: int | None, with_s
 
 
 def _given(events: Iterable[Event], counted_ms: int) -> frozenset[str]:
-    """Return the entries that a run was given, without those that were counted when it ended before."""
+    """Return the entries that a run and its sub-agents were given, without those counted when it ended before."""
     given: set[str] = set()
     for event in events:
-        match event.body:
+        match e.innermost(event.body)[0]:
             case e.Recalled(entries=entries):
                 given |= {entry.id for entry in entries}
             case e.Finished() if event.at.timestamp() * 1000 < counted_ms:

@@ -71,7 +71,7 @@ def test_uses_are_counted_once_for_each_run_that_ended(project: Project) -> None
     given = e.Given(id=entry.id, title=entry.title, scope="repo", scope_id=project.id)
     told = e.Recalled(step=0, query="cache", why="start", entries=(given,), text="…")
     project.run(begin=(told,))
-    project.run(begin=(told, told), outcome=Outcome.FAILED)
+    project.run(begin=(e.Within(child="one", body=told),) * 2, outcome=Outcome.FAILED)
     report = project.dream()
     assert (project.entries[DECISION].uses, project.entries[DECISION].accepted) == (2, 1)
     assert [change.action for change in report.changes] == [Action.COUNTED]
