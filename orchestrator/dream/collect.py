@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.draft import drafts
 from orchestrator.dream.excerpts import excerpts
 from orchestrator.dream.extract import extract
 from orchestrator.dream.workflows import workflow
-from orchestrator.errors import JournalError, NotFoundError
+from orchestrator.errors import DreamdockError, JournalError, NotFoundError
 from orchestrator.journal import index, stream
 from orchestrator.runs import Outcome
 
@@ -116,8 +117,11 @@ def collect(
         try:
             events = list(stream.read(client, run))
             lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
-        except (JournalError, NotFoundError, LookupError) as error:  # LookupError: events that don't fit together.
-            why = f"{error.message}: {error.cause}" if isinstance(error, JournalError) else repr(error)
+            if lesson is not None:
+                drafts(lesson.findings, project, now=events[-1].at)
+        except (JournalError, NotFoundError, LookupError, ValueError) as error:
+            # The last two: events that don't fit together, or of which no entry can be made. They hold nothing else up.
+            why = f"{error.message}: {error.cause}" if isinstance(error, DreamdockError) else repr(error)
             skipped.append(Skipped(run=run, why=why.rstrip(": ")))
         else:
             lessons += [lesson] if lesson is not None else []
