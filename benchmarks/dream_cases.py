@@ -32,6 +32,8 @@ FACTS, AGAIN, JUNK, STALE, OLD, INJECTED = 200, 280, 320, 100, 50, 50
 NOW: Final = datetime(2026, 11, 20, tzinfo=UTC)
 PROJECT: Final = "d" * 12
 _SEED: Final = 23
+_WORK: Final = 20
+"""Steps of usual work in a run, beside those in which something is said."""
 _HELD: Final = 0.2
 _SHOWN: Final = 0.3
 """The share of true facts that a tool had printed before in other words."""
@@ -250,7 +252,7 @@ class _Journal:
         self.add(
             e.Submitted(spec=spec), e.Dispatched(attempt=1), e.Prompted(system="You are an agent.", text=spec.task)
         )
-        for _ in range(4):
+        for _ in range(_WORK):
             self._work()
 
     def add(self, *bodies: Any) -> None:

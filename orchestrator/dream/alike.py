@@ -38,22 +38,24 @@ class Likeness(StrEnum):
 
 def compare(one: Statement, other: Statement) -> Likeness:
     """Say how two statements stand to one another; the order doesn't matter."""
-    if not _alike(one, other):  # Before words are compared with words, which takes long where there are hundreds.
-        return Likeness.DIFFERENT
     left, right = one.literals - other.literals, other.literals - one.literals
+    replaced = bool(left)
+    if bool(right) is not replaced or max(len(left), len(right)) > _MOST_REPLACED:
+        return Likeness.DIFFERENT
+    opposed = one.opposes(other)
+    if (opposed and replaced) or not _alike(one, other):  # Words are compared with words last: that takes long.
+        return Likeness.DIFFERENT
     aside, beside = _apart(one.vocabulary - other.vocabulary, other.vocabulary - one.vocabulary)
     aside |= one.sides_beyond(other)
     beside |= other.sides_beyond(one)
-    if one.literals and not left and not right and aside | beside <= weak():
+    if one.literals and not replaced and aside | beside <= weak():
         aside, beside = set(), set()
     if aside and beside:
         return Likeness.DIFFERENT
-    if one.opposes(other):
-        return Likeness.CONTRADICTION if not left and not right else Likeness.DIFFERENT
-    if left and right:
-        return Likeness.CONTRADICTION if max(len(left), len(right)) <= _MOST_REPLACED else Likeness.DIFFERENT
+    if opposed or replaced:
+        return Likeness.CONTRADICTION
     more = len(aside or beside) / max(len(one.vocabulary | other.vocabulary), 1)
-    return Likeness.SAME if not left and not right and more <= _MOST_ASIDE else Likeness.DIFFERENT
+    return Likeness.SAME if more <= _MOST_ASIDE else Likeness.DIFFERENT
 
 
 def _alike(one: Statement, other: Statement) -> bool:

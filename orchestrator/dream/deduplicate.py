@@ -34,7 +34,7 @@ def deduplicate(batch: Batch, drafts: Iterable[Entry]) -> Batch:
     for group, same in _groups(batch.entries, sorted(drafts, key=_rank)):
         proofs = {proof for draft in group for proof in draft.evidence}
         found = min(same, key=lambda one: (-len(proofs & {*one.evidence}), *_trust(one)), default=None)
-        before = found or group[0]
+        before = entries[found.id] if found else group[0]  # Another group may have supported it as well.
         after = before
         for draft in group:
             after = united(after, draft)

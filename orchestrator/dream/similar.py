@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from heapq import nsmallest
 from math import log
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 _CANDIDATES: Final = 40
 """Entries that one is compared with, at most: those that share the rarest words with it."""
-_CROWD: Final = 400
-"""A word that more entries have doesn't lead to them, unless there is no other."""
+_CROWD: Final = 500
+"""Entries that are weighed for it, at most, unless the rarest of its words has more."""
 
 
 class Similar:
@@ -47,18 +48,18 @@ class Similar:
                 yield likeness, other
 
     def _candidates(self, entry: Entry) -> list[str]:
-        lists = {word: self._by_word.get(word, set()) for word in _words(claim(entry))}
-        telling = [found for found in lists.values() if 0 < len(found) <= _CROWD]
-        if not telling:
-            telling = sorted(filter(None, lists.values()), key=len)[:1]
+        """Return those that share the most telling words, by the rarest of them: a crowd of others isn't looked at."""
+        found = [self._by_word[word] for word in _words(claim(entry)) if word in self._by_word]
         scores: Counter[str] = Counter()
         total = len(self._entries) + 1
-        for found in telling:
-            weight = round(1000 * log(1 + total / len(found)))
-            for name in found:
+        for names in sorted(found, key=len):
+            if scores and len(scores) + len(names) > _CROWD:
+                break
+            weight = round(1000 * log(1 + total / len(names)))
+            for name in names:
                 scores[name] += weight
         del scores[entry.id]
-        return sorted(scores, key=lambda name: (-scores[name], name))[:_CANDIDATES]
+        return nsmallest(_CANDIDATES, scores, key=lambda name: (-scores[name], name))
 
 
 def likeness_of(one: Entry, other: Entry) -> Likeness:

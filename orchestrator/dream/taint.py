@@ -50,15 +50,25 @@ _OF_THE_PROMPT: Final = re.compile(
     r"|\b(?:tell|inform|warn|show|mention)\w*\b.{0,30}\bthe user\b",
     re.IGNORECASE,
 )
+_KEYS: Final = (
+    r"(?:\.env\b|id_rsa\b|\.ssh\b|authorized_keys|\b(?:credential|password|secret|token|api key|private key)s?\b)"
+)
 _RISKY: Final = re.compile(
-    r"\.env\b|\bid_rsa\b|\.ssh\b|authorized_keys|\b(?:credential|password|secret|token|api key|private key)s?\b"
-    r"|--no-verify\b|--force\b|\bchmod\s+(?:-R\s+)?0?777\b|\brm\s+-\w*[rf]|\bsudo\b|--privileged\b"
-    r"|\b(?:disable|skip|turn off|bypass|circumvent)\w*\b.{0,40}"
-    r"\b(?:tls|ssl|verif\w*|checks?|tests?|review|sandbox|auth\w*|audit|security|signatures?|hooks?|firewall)\b"
-    r"|\bwithout (?:any |a |further )?(?:ask\w*|review\w*|approv\w*|permission|confirm\w*|telling)\b"
-    r"|\b(?:audit|access) logs?\b|\breport success\b",
+    _KEYS + r"|--force(?![-\w])|\brm\s+-\w*[rf]|\bsudo\b|--privileged\b|\b(?:audit|access) logs?\b"
+    r"|\b(?:disable|skip|turn off|bypass|circumvent)\w*\b.{0,40}\b(?:checks?|tests?)\b",
     re.IGNORECASE,
 )
+"""What isn't kept as a tool had it, in whatever mood."""
+_HARMFUL: Final = re.compile(
+    r"(?<!never )(?<!not )(?<!n't )\b(?:send|post|upload|publish|copy|push|commit|paste|reveal|print|show)\b.{0,60}"
+    + _KEYS
+    + r"|--no-verify\b|\bchmod\s+(?:-R\s+)?0?777\b|\breport success\b"
+    r"|(?<!never )(?<!not )(?<!n't )\b(?:disable|skip|turn off|bypass|circumvent)\w*\b.{0,40}"
+    r"\b(?:tls|ssl|verif\w*|review\w*|sandbox|auth\w*|audit\w*|security|signatures?|hooks?|firewall)\b"
+    r"|\bwithout (?:any |a |further )?(?:ask\w*|review\w*|approv\w*|permission|confirm\w*|telling)\b",
+    re.IGNORECASE,
+)
+"""What isn't kept as an order, in whose words ever."""
 
 
 class Copies:
@@ -76,12 +86,12 @@ class Copies:
                 self._grams.setdefault(gram, []).append((text, step, place))
 
     def see(self, printed: str, step: int) -> None:
-        """Take what was printed in a step."""
+        """Take what was printed in a step; steps come in their order, so each piece is looked for only once."""
         if not self._grams:
             return
         words = words_of(printed)
         for gram in zip(*(words[n:] for n in range(_GRAM)), strict=False):
-            for text, noted, place in self._grams.get(gram, ()):
+            for text, noted, place in self._grams.pop(gram, ()):
                 if step <= noted:
                     self._seen.setdefault(text, set()).update(range(place, place + _GRAM))
 
@@ -99,8 +109,10 @@ def is_data(text: str, *, copied: bool) -> bool:
     """Whether a text must be taken for data, given whether a tool had printed it before."""
     if _FETCHED.search(text) or _OF_THE_PROMPT.search(text):
         return True
-    orders, risky = gives_orders(text), bool(_RISKY.search(text))
-    return (orders and (copied or risky)) or (copied and risky)
+    harmful = bool(_HARMFUL.search(text))
+    if copied and (harmful or _RISKY.search(text)):
+        return True
+    return (copied or harmful) and gives_orders(text)
 
 
 def gives_orders(text: str) -> bool:

@@ -34,7 +34,8 @@ _TASK: Final = re.compile(
 )
 _VAGUE: Final = frozenset(
     Statement.of(
-        "code thing stuff file complex nice good clean fine ok interesting important useful messy simple big great better bad"
+        "code thing stuff file complex nice good clean fine ok interesting important useful messy simple big"
+        " great better bad"
     ).words
 )
 _QUESTION: Final = re.compile(
