@@ -35,6 +35,8 @@ from sandbox.store import Store
 from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
     from orchestrator.settings import Settings
@@ -105,23 +107,32 @@ def prune_daily(client: Redis, settings: Settings) -> None:
     _log.info("pruned", runs=gone.runs, freed_bytes=gone.freed_bytes, store_bytes=gone.store_bytes)
 
 
+def _archive(client: Redis, settings: Settings) -> None:
+    """Put together the journals of runs that are over, and give up those that were over for long."""
+    archive.tidy(client, archive_days=settings.archive_days)
+    for run_id in archive.expire(client, keep_days=settings.journal_days):
+        signing.forget(settings.state_dir, run_id)
+        _log.info("gave up a journal", run=run_id)
+
+
 def _tidy_until(settings: Settings, ended: threading.Event) -> None:
-    schedule = Schedule(settings.dream.days)
+    """Do once a minute what isn't urgent, each whatever became of the others: a remote may be away for long."""
+    acts: tuple[Callable[[Redis], object], ...] = (
+        lambda _: tidy(settings),
+        lambda client: _archive(client, settings),
+        lambda client: prune_daily(client, settings),
+        lambda client: catch_up(client, settings),
+        Schedule(settings.dream.days).tick,
+    )
     while not ended.wait(_TIDY_SECONDS):
-        try:
-            tidy(settings)
-            with connect(redis_url(settings)) as client:
-                archive.tidy(client, archive_days=settings.archive_days)
-                for run_id in archive.expire(client, keep_days=settings.journal_days):
-                    signing.forget(settings.state_dir, run_id)
-                    _log.info("gave up a journal", run=run_id)
-                prune_daily(client, settings)
-                catch_up(client, settings)
-                schedule.tick(client)
-        except UnavailableError:
-            continue  # The next time; nothing is pruned of which nobody says that it's over.
-        except (DreamdockError, SandboxError, OSError) as error:
-            _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
+        with connect(redis_url(settings)) as client:
+            for act in acts:
+                try:
+                    act(client)
+                except UnavailableError:
+                    continue  # The next time; nothing is pruned of which nobody says that it's over.
+                except (DreamdockError, SandboxError, OSError) as error:
+                    _log.error("tidying failed", why=str(error), cause=getattr(error, "cause", ""))
 
 
 def _dispatch_until(settings: Settings, ended: threading.Event) -> None:

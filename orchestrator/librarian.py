@@ -125,7 +125,7 @@ class Librarian(Catalogue):
         where = draft.entry.where if scope is None else self._where(scope)
         return self._rewrite(draft, _checked(lambda: draft.entry.changed(**{**dict(where), **fields})))
 
-    def rewrite(self, draft: Draft, page: str, file: str) -> Done:
+    def rewrite(self, draft: Draft, page: bytes, file: str) -> Done:
         """Write a page as a person changed it; `file` is what it's called in errors. Raises PageError, and as `add`."""
         return self._rewrite(draft, parse(page, file, {"id": draft.entry.id}))
 

@@ -15,7 +15,7 @@ from orchestrator.cli.shelved import warn
 from orchestrator.cli.text import age, duration, lines, moment, plural, visible
 from orchestrator.dream.batch import Action, Phase
 from orchestrator.dream.pipeline import Progress
-from orchestrator.dream.report import body
+from orchestrator.dream.report import sections, summary
 from orchestrator.library.handing_on import fields
 from orchestrator.library.page import render
 
@@ -61,9 +61,9 @@ def report(screen: Screen, made: Report) -> None:
     if made.refused:
         screen.line(Text.assemble(("✗ ", "red"), "nothing was changed: ", visible(made.refused)))
         return
-    said = f"{plural(made.runs, 'run')} looked at: {made.words}"
-    screen.line(Text.assemble(("· " if made.dry_run or not made.commit else "✓ ", "green"), said))
-    _prose(screen, "\n".join(body(made, notes=False)))
+    glyph = ("✓ ", "green") if made.commit else ("· ", "dim")
+    screen.line(Text.assemble(glyph, summary(made)))
+    _prose(screen, "\n".join(sections(made)))
     for note in made.notes:
         warn(screen, note)
     if made.dry_run:

@@ -107,7 +107,7 @@ def search(screen: Screen, librarian: Librarian, /, query: str, *, hidden: bool,
     from orchestrator.cli import memory_shown
 
     _take_in(screen, librarian)
-    memory_shown.hits(screen, query, librarian.search(query, most=most, hidden=hidden))
+    memory_shown.hits(screen, librarian, query, librarian.search(query, most=most, hidden=hidden))
 
 
 @memory.command()
@@ -195,7 +195,7 @@ def edit(
     if file is not None:
         if said or scope:
             raise UsageError("--file is the whole page", hint=f"dreamdock memory edit {entry} --file {file}")
-        done = librarian.rewrite(draft, file.read_text(encoding="utf-8"), str(file))
+        done = librarian.rewrite(draft, _page(file), str(file))
     elif said or scope:
         done = librarian.edit(draft, scope=Scope(scope) if scope else None, **said)
     else:
@@ -318,13 +318,22 @@ def _read(text: str) -> str:
     return sys.stdin.read() if text == "-" else text
 
 
+def _page(file: Path) -> bytes:
+    from orchestrator.errors import NotFoundError
+
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"there is no file {file}", hint="name the page with --file") from error
+
+
 def _in_editor(librarian: Librarian, draft: Draft) -> Done:
     """Have a person edit the page; whatever refuses it, the text is kept, and where is said."""
     from orchestrator.cli.editor import edited
     from orchestrator.errors import DreamdockError, UsageError
 
     file = edited(draft.page, draft.entry.id)
-    page = file.read_text(encoding="utf-8", errors="surrogateescape")
+    page = file.read_bytes()
     try:
         if not page.strip():
             raise UsageError("the page is empty: nothing was changed", hint=f"dreamdock memory forget {draft.entry.id}")

@@ -48,14 +48,14 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
         document.write("dreamdock.memory.list/1", {"scopes": scopes, "entries": told, "skills": known, **more})
         return
     if found.entries:
-        rows = table(screen, found.entries)
+        rows = table(screen, librarian, found.entries)
         screen.line(rows[0])
         numbered = zip(found.entries, rows[1:], strict=True)
         for where, group in groupby(numbered, key=lambda one: one[0].where):
             screen.line(Text(f"{where.scope} {where.scope_id}", "dim"))
             screen.lines([row for _, row in group])
     elif not found.skills:
-        screen.say("nothing is known here yet" if not found.put_away else "nothing but what is put away")
+        screen.say("no entries to list")
         screen.next('dreamdock memory add convention "Indent with tabs"')
     skills_shown.table(screen, found.skills)
     if found.put_away:
@@ -65,7 +65,7 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
         warn(screen, f"{librarian.root / one.file}:{one.line}: set aside: {one.reason}")
 
 
-def hits(screen: Screen, query: str, found: Sequence[Recalled]) -> None:
+def hits(screen: Screen, librarian: Librarian, query: str, found: Sequence[Recalled]) -> None:
     """Print what a search found, the best first."""
     if screen.json:
         told = [{**fields(one.entry), "score": round(one.score, 4)} for one in found]
@@ -74,12 +74,12 @@ def hits(screen: Screen, query: str, found: Sequence[Recalled]) -> None:
     if not found:
         screen.say("nothing fits; --all also looks at what isn't recalled")
         return
-    screen.lines(table(screen, [one.entry for one in found]))
+    screen.lines(table(screen, librarian, [one.entry for one in found]))
 
 
-def table(screen: Screen, entries: Sequence[Entry]) -> list[Text]:
-    """Return entries as aligned lines under a header; ids are short on a terminal only."""
-    short, now = short_ids(entry.id for entry in entries), datetime.now(UTC)
+def table(screen: Screen, librarian: Librarian, entries: Sequence[Entry]) -> list[Text]:
+    """Return entries as aligned lines under a header; ids are short on a terminal only, and mean one page each."""
+    short, now = short_ids(librarian.ids()), datetime.now(UTC)
     rows = [[Text(word, "dim") for word in _HEADER]]
     for entry in entries:
         when = entry.updated or entry.created
@@ -131,7 +131,7 @@ def _facts(known: Entry) -> Iterator[Line]:
     yield Line("written", Text(" · ".join(dates) or "nobody knows when"))
     yield Line("uses", Text(f"given to {plural(known.uses, 'run')}, {known.accepted} of them accepted"))
     if known.command:
-        yield Line("shown by", Text(visible(known.command)), prose=True)
+        yield Line("checked with", Text(visible(known.command)), prose=True)
     yield from labelled("about", (f"{visible(one.path)} @ {one.commit[:COMMIT] or '?'}" for one in known.paths))
     yield from labelled("known from", map(_proof, known.evidence))
     yield from labelled("supersedes", known.supersedes)

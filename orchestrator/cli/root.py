@@ -52,7 +52,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Memory": {
         "memory": Entry("memory:memory", "Look up, write, approve and forget what is known longer than a run lasts."),
-        "dream": Entry("dream:dream", "Turn what runs learned into what later ones know; look at it, or take it back."),
+        "dream": Entry("dream:dream", "Turn what a repository's runs learned into entries of the library."),
     },
     "System": {
         "up": Entry("stack:up", "Start what is missing on this machine."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def up(screen: Screen, /, print_acl: bool) -> None:
     """Start what is missing on this machine.
 
-    A container engine, the base image, Redis, a keeper and the workers. Twice is as good as once.
+    A container engine, the base image, Redis, a keeper, the workers and one for dreams. Twice is as good as once.
     """
     if print_acl:
         _print_acl(screen)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.draft import drafts
 from orchestrator.dream.excerpts import excerpts
 from orchestrator.dream.extract import extract
 from orchestrator.dream.workflows import workflow
-from orchestrator.errors import JournalError, NotFoundError
+from orchestrator.errors import DreamdockError, JournalError, NotFoundError
 from orchestrator.journal import index, stream
 from orchestrator.runs import Outcome
 
@@ -116,8 +117,11 @@ def collect(
         try:
             events = list(stream.read(client, run))
             lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
-        except (JournalError, NotFoundError, LookupError) as error:  # LookupError: events that don't fit together.
-            why = f"{error.message}: {error.cause}" if isinstance(error, JournalError) else repr(error)
+            if lesson is not None:
+                drafts(lesson.findings, project, now=events[-1].at)
+        except (JournalError, NotFoundError, LookupError, ValueError) as error:
+            # The last two: events that don't fit together, or of which no entry can be made. They hold nothing else up.
+            why = f"{error.message}: {error.cause}" if isinstance(error, DreamdockError) else repr(error)
             skipped.append(Skipped(run=run, why=why.rstrip(": ")))
         else:
             lessons += [lesson] if lesson is not None else []
@@ -157,10 +161,10 @@ def _lesson(run: str, events: Sequence[Event], *, counted_ms: int | None, with_s
 
 
 def _given(events: Iterable[Event], counted_ms: int) -> frozenset[str]:
-    """Return the entries that a run was given, without those that were counted when it ended before."""
+    """Return the entries that a run and its sub-agents were given, without those counted when it ended before."""
     given: set[str] = set()
     for event in events:
-        match event.body:
+        match e.innermost(event.body)[0]:
             case e.Recalled(entries=entries):
                 given |= {entry.id for entry in entries}
             case e.Finished() if event.at.timestamp() * 1000 < counted_ms:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.dream.batch import Batch, Phase
 from orchestrator.dream.collect import collect, newest
 from orchestrator.dream.pipeline import Pipeline, Progress
-from orchestrator.dream.report import Report, at, named, render
+from orchestrator.dream.report import Report, at, named, render, rfc
 from orchestrator.dream.reports import last_until
 from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.verifier import verifier
-from orchestrator.errors import LimitError, UnavailableError
+from orchestrator.errors import LimitError, UnavailableError, UsageError
 from orchestrator.holdings import Holdings
 from orchestrator.journal import dreams, index
 from orchestrator.library.opened import open_library
@@ -108,7 +108,10 @@ class _Dream:
         watermark = self._watermark()
         begin = watermark if since is None else round(since.timestamp() * 1000)
         until = index.now_ms(self._client)
+        if begin > until:
+            raise UsageError(f"{rfc(at(begin))} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
         since = at(begin) if begin else None
+        between = f"runs that ended from {rfc(at(watermark))} to then were left out, as --since asked"
         report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
         self._tell(Progress(Phase.COLLECT))
         repo, refused = self._repository()
@@ -132,6 +135,7 @@ class _Dream:
         batch = pipeline.entries(Batch(before), collected, now)
         found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
+        left += [between] if begin > watermark else []
         report = report.model_copy(
             update={
                 "until": now,

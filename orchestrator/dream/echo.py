@@ -11,7 +11,7 @@ from orchestrator.dream.statement import Statement
 from orchestrator.dream.taint import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.dream.finding import Finding
     from orchestrator.events import Event
@@ -22,9 +22,8 @@ class Given:
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._given = [
-            (body.step, _joined(body.text), {Statement.of(entry.title) for entry in body.entries})
-            for event in events
-            if isinstance(body := event.body, e.Recalled)
+            (step, _joined(body.text), {Statement.of(entry.title) for entry in body.entries})
+            for step, body in _recalled(events)
         ]
 
     def has(self, found: Finding) -> bool:
@@ -35,6 +34,17 @@ class Given:
             step <= found.steps[-1] and (words in text or any(compare(said, one) is Likeness.SAME for one in titles))
             for step, text, titles in self._given
         )
+
+
+def _recalled(events: Sequence[Event]) -> Iterator[tuple[int, e.Recalled]]:
+    """Yield what a run and its sub-agents were given, each with the step of the run itself."""
+    done = 0
+    for event in events:
+        body, path = e.innermost(event.body)
+        if isinstance(body, e.Recalled):
+            yield (done + 1 if path else body.step), body
+        elif isinstance(body, e.Checkpointed | e.Rewound) and not path:
+            done = body.step
 
 
 def _joined(text: str) -> str:

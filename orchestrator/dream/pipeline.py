@@ -80,7 +80,9 @@ class Pipeline:
     def _worded(self, batch: Batch, fresh: set[str], collected: Collected) -> Batch:
         self.tell(Progress(Phase.WORD, what=str(self.settings.dream.model)))
         result = worded(self.settings, batch, fresh, collected.said, self.stop)
-        return result.batch.noted(*result.notes)
+        cost = result.spent
+        paid = [f"the model took {cost.tokens:,} tokens, ${cost.money_usd:.4f}"] if cost.tokens else []
+        return result.batch.noted(*paid, *result.notes)
 
     @property
     def _repo(self) -> Verifier | None:

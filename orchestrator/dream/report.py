@@ -119,11 +119,22 @@ def render(report: Report) -> str:
     return scrub("\n".join(lines) + "\n")
 
 
-def body(report: Report, *, notes: bool = True) -> Iterator[str]:
+def body(report: Report) -> Iterator[str]:
     """Yield the lines that a person reads."""
     yield f"# Dream of {report.until:%Y-%m-%d %H:%M} UTC"
+    yield from ("", f"{summary(report)}.", *sections(report))
+    if report.notes:
+        yield from ("", "## Notes", "", *(f"- {one_line(note, _LONGEST)}" for note in report.notes))
+
+
+def summary(report: Report) -> str:
+    """Return in a sentence what was looked at, and what was done."""
     since = f" since {report.since:%Y-%m-%d %H:%M} UTC" if report.since else ""
-    yield from ("", f"{_plural(report.runs, 'run')} ended{since}: {report.words}.")
+    return f"{_plural(report.runs, 'run')} ended{since}: {report.words}"
+
+
+def sections(report: Report) -> Iterator[str]:
+    """Yield what was done, each under its heading, and why."""
     for action, heading in _HEADINGS.items():
         if done := [change for change in report.changes if change.action is action]:
             yield from ("", f"## {heading}", "", *map(_line, done))
@@ -133,8 +144,6 @@ def body(report: Report, *, notes: bool = True) -> Iterator[str]:
     if report.skipped:
         yield from ("", "## Runs that weren't read", "")
         yield from (f"- {one.run}: {one_line(one.why, _LONGEST)}" for one in report.skipped)
-    if notes and report.notes:
-        yield from ("", "## Notes", "", *(f"- {one_line(note, _LONGEST)}" for note in report.notes))
 
 
 def _line(change: Change) -> str:

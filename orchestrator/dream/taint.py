@@ -86,12 +86,12 @@ class Copies:
                 self._grams.setdefault(gram, []).append((text, step, place))
 
     def see(self, printed: str, step: int) -> None:
-        """Take what was printed in a step."""
+        """Take what was printed in a step; steps come in their order, so each piece is looked for only once."""
         if not self._grams:
             return
         words = words_of(printed)
         for gram in zip(*(words[n:] for n in range(_GRAM)), strict=False):
-            for text, noted, place in self._grams.get(gram, ()):
+            for text, noted, place in self._grams.pop(gram, ()):
                 if step <= noted:
                     self._seen.setdefault(text, set()).update(range(place, place + _GRAM))
 

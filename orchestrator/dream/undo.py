@@ -1,18 +1,21 @@
 """A dream taken back: what it wrote goes, and what people and later dreams changed since stays.
 
-A page that nobody changed since becomes what it was before, to the byte. Of one that was changed, each field that is
-still as the dream left it becomes what it was. What can't be taken back is told. The report stays, and says that it was
+A page that nobody changed since becomes what it was before, to the byte; one that the dream added, and that only later
+dreams changed, goes as well. Of others that were changed, each field that is still as the dream left it becomes what it
+was. What can't be taken back is told. The report stays, and says that it was
 taken back: its runs aren't dreamt of again by themselves.
 """
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.dialogue import Value
 from orchestrator.dream.report import rfc
 from orchestrator.dream.reports import Dreamt, parent, touched
 from orchestrator.errors import UsageError
+from orchestrator.library.history import history
 from orchestrator.library.merging import changed_both
 from orchestrator.library.page import PageError
 from orchestrator.library.shelf import US, entry_of
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 _LISTS: Final = ("evidence", "paths", "supersedes")
 _COUNTS: Final = ("uses", "accepted")
+_DREAMER: Final = US.partition(" <")[0]
 _VALUES: Final = ("kind", "title", "text", "status", "origin", "confidence", "command")
 
 
@@ -64,7 +68,7 @@ def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, *, who: str = US) -> Rev
             continue
         if was == left:
             continue  # Somebody else's.
-        if here == left:
+        if here == left or (was is None and here is not None and not _by_people(shelf, path, dreamt)):
             files[path] = was
             restored.append(path)
             continue
@@ -80,6 +84,12 @@ def revert(shelf: Shelf, dreamt: Dreamt, now: datetime, *, who: str = US) -> Rev
     return Reverted(dream=dreamt, commit=commit, restored=tuple(restored), kept=tuple(kept))
 
 
+def _by_people(shelf: Shelf, path: str, dreamt: Dreamt) -> bool:
+    """Whether anybody but dreams has changed a page since a dream that added it."""
+    since = takewhile(lambda one: one.commit != dreamt.commit, history(shelf, path))
+    return any(one.who != _DREAMER for one in since)
+
+
 def _paths(shelf: Shelf, dreamt: Dreamt, before: str) -> list[str]:
     """Return the files that a dream changed: pages, and what lies beside them but for reports."""
     folder = f"skills/{dreamt.project}"
@@ -92,7 +102,7 @@ def _apart(path: str, was: bytes | None, left: bytes | None, here: bytes | None)
     if here is None:
         return None, "it was removed since"
     if was is None:
-        return None, "the dream added it, and it was changed since"
+        return None, "the dream added it, and a person changed it since"
     read = [entry_of(path, page) if page is not None else None for page in (was, left, here)]
     old, dreamt, now = (None if isinstance(one, PageError) else one for one in read)
     if old is None or dreamt is None or now is None:

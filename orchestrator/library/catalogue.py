@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.errors import DreamdockError, NotFoundError, UsageError
@@ -102,6 +103,11 @@ class Catalogue:
         project = self._project(name)
         found = skills.by_name(self._shelf, project, name)
         return found, history(self._shelf, found.path)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all pages in view, those that are put away or can't be read as well."""
+        pages = self._shelf.pages(self._shelf.head())
+        return [PurePosixPath(path).stem for where in self.scopes for path in below(where, pages)]
 
     def search(self, query: str, *, most: int = 10, hidden: bool = False) -> list[Recalled]:
         """Return what fits the query, best first; `hidden` also what isn't recalled. Raises UsageError."""

@@ -71,7 +71,7 @@ DATA: Final = frozenset({Origin.REPO, Origin.TOOL, Origin.WEB})
 """Origins of which a text is data: quarantined until it's verified, or a person approves it."""
 
 
-def _unspoilt(text: str) -> str:
+def unspoilt(text: str) -> str:
     """Refuse what a line can't hold, or what would look like something else than it is."""
     if not text.isprintable():
         raise ValueError("it holds characters that can't be seen")
@@ -103,7 +103,7 @@ def _whole_seconds(when: datetime) -> datetime:
         raise ValueError("it lies before or behind all time") from None
 
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE), AfterValidator(_unspoilt)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE), AfterValidator(unspoilt)]
 """A line of text that can be shown as it is."""
 EntryId = Annotated[str, StringConstraints(pattern=r"^[0-9a-z][0-9a-z-]{2,63}$")]
 """Also the name of its page; people may choose one themselves."""
@@ -124,7 +124,7 @@ class Evidence(Value):
 class SeenPath(Value):
     """A path that an entry is about, and the commit at which it was there; empty for not looked."""
 
-    path: Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_unspoilt)]
+    path: Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(unspoilt)]
     commit: Commit = ""
 
 
@@ -164,7 +164,7 @@ class Entry(Value):
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=MOST)] = ()
     paths: Annotated[tuple[SeenPath, ...], Field(max_length=MOST)] = ()
     supersedes: Annotated[tuple[EntryId, ...], Field(max_length=MOST)] = ()
-    command: Annotated[str, StringConstraints(max_length=400), AfterValidator(_unspoilt)] = ""
+    command: Annotated[str, StringConstraints(max_length=400), AfterValidator(unspoilt)] = ""
 
     @model_validator(mode="after")
     def _a_project(self) -> Entry:

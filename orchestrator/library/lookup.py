@@ -46,13 +46,16 @@ class Lookup:
         self._project = project
         self._lock = threading.Lock()
         self._pulled = False
+        self._away = ""  # Why that failed, until it's told.
 
     def recall(self, question: str, *, budget: int, now: datetime, known: Collection[str] = ()) -> Found:
         """Return what fits in `budget` tokens, as `told` tells it to who knows some already; see `Library.recall`.
 
         The library's remote is pulled from before, once; where that fails, what is here is looked through.
         """
-        away = self._pull()
+        self._pull()
+        with self._lock:
+            away, self._away = self._away, ""
         try:
             library = open_library(self._settings, wait_s=_WAIT_S)
             if not library.shelf.head():
@@ -72,18 +75,17 @@ class Lookup:
             _told("skills can't be read", error)
             return ()
 
-    def _pull(self) -> str:
-        """Bring what the remote has, the first time; return why that failed."""
+    def _pull(self) -> None:
+        """Bring what the remote has, the first time."""
         remote = self._settings.library.remote
         with self._lock:
             if self._pulled or not remote:
-                return ""
+                return
             self._pulled = True
             try:
                 pull(open_library(self._settings, wait_s=_WAIT_S).shelf, remote, timeout_s=_PULL_S)
             except Exception as error:  # noqa: BLE001  # As above.
-                return _told("long-term memory isn't up to date", error)
-        return ""
+                self._away = _told("long-term memory isn't up to date", error)
 
 
 def _told(what: str, error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.library.entry import LONGEST_TEXT, MOST, Evidence, When
+from orchestrator.library.entry import LONGEST_TEXT, MOST, Evidence, When, unspoilt
 from orchestrator.library.page import (
     PageError,
     evidence_of,
@@ -38,7 +38,7 @@ _OPENS: Final = re.compile(r"metadata:[ \t]*(?:#.*)?\Z")
 _INDENTED: Final = re.compile(r"[ \t]+[^\s-]")
 _PLAIN: Final = ("name", "description")
 _OURS: Final = ("status", "updated", "evidence", "tried")
-_STEP: Final = re.compile(r"^[ ]{0,3}\d{1,3}[.)][ ][^`\n]*(`+)([^\n]+?)\1(?!`)", re.MULTILINE)
+_STEP: Final = re.compile(r"^[ ]{0,3}\d{1,3}[.)][ ][^`\n]*(`{1,3})(?!`)([^\n]+?)\1(?!`)", re.MULTILINE)
 
 
 class SkillStatus(StrEnum):
@@ -49,12 +49,6 @@ class SkillStatus(StrEnum):
     FAILED = "failed"  # One of them didn't; `tried` says which.
     APPROVED = "approved"
     DECLINED = "declined"  # A person doesn't want it; it isn't proposed again.
-
-
-def _unspoilt(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("it holds characters that can't be seen")
-    return text
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=LONGEST_NAME)]
@@ -73,13 +67,13 @@ class Skill(Value):
     description: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_DESCRIPTION),
-        AfterValidator(_unspoilt),
+        AfterValidator(unspoilt),
     ]
     text: Annotated[str, StringConstraints(max_length=LONGEST_TEXT)] = ""
     status: SkillStatus = SkillStatus.APPROVED
     updated: When | None = None
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=MOST)] = ()
-    tried: Annotated[str, StringConstraints(max_length=_LONGEST_TOLD), AfterValidator(_unspoilt)] = ""
+    tried: Annotated[str, StringConstraints(max_length=_LONGEST_TOLD), AfterValidator(unspoilt)] = ""
     more: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ def test_two_runs_a_dream_and_back(stack: Stack, repo: Path, script: Callable[..
     assert (dry["runs"], dry["commit"]) == (2, None)
     done = stack("dream", cwd=repo)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 runs looked at" in done.stdout
+    assert "2 runs ended: " in done.stdout
     assert "next: dreamdock dream show" in done.stderr
     [dream] = stack.json("dream", "log", cwd=repo)["dreams"]
     assert (dream["runs"], dream["reverted"]) == (2, None)
@@ -37,7 +37,7 @@ def test_two_runs_a_dream_and_back(stack: Stack, repo: Path, script: Callable[..
     passes = next(one for one in entries.values() if one["command"] == "python3 -m unittest -q")
     assert passes["status"] in {"active", "stale"}, "it was tried in a sealed container, at the repository's head"
     again = stack("dream", cwd=repo)
-    assert "0 runs looked at: nothing to change" in again.stdout, again.stdout + again.stderr
+    assert again.stdout.startswith("· 0 runs ended since"), again.stdout + again.stderr
     back = stack("dream", "revert", cwd=repo)
     assert back.returncode == 0, back.stdout + back.stderr
     assert stack.json("dream", "log", cwd=repo)["dreams"][0]["reverted"]

@@ -67,7 +67,11 @@ class Project:
         return Dreamer(self.client, self.settings, self.id).dream(**how)
 
     def run(
-        self, *notes: str, kind: str = "decision", outcome: Outcome = Outcome.SUCCEEDED, begin: tuple[e.Body, ...] = ()
+        self,
+        *notes: str,
+        outcome: Outcome = Outcome.SUCCEEDED,
+        begin: tuple[e.Body, ...] = (),
+        commit: str = "",
     ) -> str:
         """Have a run end that noted this; return its id."""
         run_id = new_run_id()
@@ -78,11 +82,11 @@ class Project:
         writer.append(e.Claimed(attempt=1, fence=fence, worker="w1", host="h"))
         writer.append(e.Prompted(system="You are tested.", text="Do it."), *begin)
         for step, text in enumerate(notes, start=1):
-            call = ToolCall(id=f"c{step}", name="note", arguments={"kind": kind, "text": text})
+            call = ToolCall(id=f"c{step}", name="note", arguments={"kind": "decision", "text": text})
             result = ToolResult(call_id=call.id, name="note", content="noted")
             writer.append(e.Replied(step=step, reply=Reply(calls=(call,))))
             writer.append(e.CallStarted(step=step, call=call), e.CallFinished(step=step, result=result))
-            writer.append(e.Checkpointed(step=step, commit=self.base.commit, tree=self.base.tree))
+            writer.append(e.Checkpointed(step=step, commit=commit or self.base.commit, tree=self.base.tree))
         writer.append(e.Finished(outcome=outcome), operation="finish")
         time.sleep(0.002)  # What ends in the millisecond in which a dream begins is the next one's.
         return run_id

@@ -193,8 +193,8 @@ def test_an_image_that_is_not_there_or_not_built_is_nobodys_failure(at_head: Cal
 
 def test_several_in_one_workspace_up_to_the_first_that_fails(at_head: Callable[..., Verifier]) -> None:
     repo = at_head()
-    assert in_turn(["echo 1 >a", "grep 1 a"], repo, Stop()) == Tried(Holds.YES)
-    assert in_turn(["echo 1 >a", "grep 2 a", "hang"], repo, Stop()) == Tried(Holds.NO, "exit code 1")
+    assert in_turn(["echo 1 >a", "grep 1 a"], repo, Stop()) == Tried(Holds.YES, "`grep 1 a`: 1")
+    assert in_turn(["echo 1 >a", "grep 2 a", "hang"], repo, Stop()) == Tried(Holds.NO, "`grep 2 a`: exit code 1")
 
 
 def test_a_stop_ends_what_is_under_way(at_head: Callable[..., Verifier]) -> None:

@@ -29,6 +29,7 @@ from orchestrator.job import SERIALIZER, AttemptJob, job_of
 from orchestrator.journal import keys
 from orchestrator.journal.acl import DEFAULT, ROLES
 from orchestrator.journal.connection import Scripts, connect, redis_url, who
+from orchestrator.journal.dreams import held, note, seen
 from orchestrator.journal.lease import Lease, claim
 from orchestrator.journal.presence import alive
 from orchestrator.journal.stream import read
@@ -36,6 +37,7 @@ from orchestrator.journal.verify import verify
 from orchestrator.journal.writer import Writer, create
 from orchestrator.queue import call
 from orchestrator.runs import Outcome, RunSpec, State, attempt_id, new_run_id
+from orchestrator.schedule import Schedule, last_dreams
 from orchestrator.stack import redis_checks
 from orchestrator.stop import Stop
 
@@ -284,6 +286,22 @@ def test_an_entry_that_a_worker_forges_runs_nothing_on_another(team: Team, admin
         with pytest.raises(DeniedError):
             job.func(*job.args)
     assert admin.llen(QUEUE_KEY) == 1
+
+
+def test_workers_and_keepers_may_dream_and_nobody_else(team: Team, admin: Redis) -> None:
+    assert admin.ping()
+    project = "0123456789ab"
+    with connect(redis_url(team.settings("worker"))) as client, held(client, project) as mine:
+        assert mine.owns()
+        note(client, project, 5)
+        Schedule(7).tick(client)
+    for role in ("member", "viewer"):
+        with connect(redis_url(team.settings(role))) as client:
+            assert (seen(client, project), last_dreams(client)) == (5, {})
+            with pytest.raises(DeniedError), held(client, project):
+                pass
+            with pytest.raises(DeniedError):
+                note(client, project, 6)
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,10 +67,10 @@ def test_a_dream_from_the_first_look_to_its_revert(project: Project, typed: Call
     assert DECISION in dry.out
     assert "nothing was written" in dry.err
     done = typed()
-    assert done.out.startswith("✓ 1 run looked at: 1 added")
+    assert done.out.startswith("✓ 1 run ended: 1 added")
     assert "next: dreamdock dream show" in done.err
     again = typed()
-    assert "0 runs looked at: nothing to change" in again.out
+    assert again.out.startswith("· 0 runs ended since")
     listed = typed("log")
     assert "1 added" in listed.out
     name = typed("log", "--json").json["dreams"][0]["name"]
@@ -110,7 +111,9 @@ def test_which_repository(
     assert typed("--project", "x").code == 2
     assert typed("--dry-run", "log").code == 2
     assert typed("--since", "yesterday", "--project", project.id).code == 2
-    assert typed("--since", "2099-01-01", "--dry-run", "--json", "--project", project.id).json["runs"] == 0
+    assert typed("--since", "2099-01-01", "--project", project.id).code == 2
+    later = typed("--since", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "--dry-run", "--project", project.id)
+    assert "were left out, as --since asked" in later.err
 
 
 def test_without_redis_it_says_so_and_the_past_is_still_told(

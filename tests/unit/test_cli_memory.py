@@ -218,6 +218,11 @@ def test_the_editor_is_the_persons(typed: Callable[..., Told], monkeypatch: pyte
     monkeypatch.setenv("VISUAL", "truncate -s 0")
     assert typed("edit", entry["id"]).code == 2
     assert statuses(typed) == {"It is blue": "active"}
+    monkeypatch.setenv("VISUAL", "printf 'red\\377' >")
+    refused = typed("edit", entry["id"])
+    assert (refused.code, "it isn't UTF-8" in refused.err) == (1, True)
+    Path(refused.err.split()[1].partition(":")[0]).unlink()
+    assert typed("edit", entry["id"], "--file", "/nowhere/page.md").code == 3
 
 
 def test_a_page_that_cant_be_read_is_refused_and_the_text_kept(

@@ -97,6 +97,17 @@ def test_what_the_library_gave_is_no_finding_and_what_differs_is(spec: RunSpec) 
     assert [one.text for one in extract("r1", told.events)] == ["The server listens on port 8081"]
 
 
+def test_what_the_library_gave_a_sub_agent_is_no_finding_of_its_run(spec: RunSpec) -> None:
+    told = Told(spec)
+    given = Given(id="e1", title="The server listens on port 8080", scope="repo", scope_id="a" * 12)
+    told.did("note", kind="fact", text="The mailer listens on port 8081")
+    recalled = e.Recalled(step=7, query="port", why="tool", entries=(given,), text=given.title)
+    told.add(e.Within(child="scout", body=recalled))
+    told.did("note", kind="fact", text="The server listens on port 8080")
+    told.end()
+    assert [one.text for one in extract("r1", told.events)] == ["The mailer listens on port 8081"]
+
+
 def test_files_are_those_that_it_speaks_of(spec: RunSpec) -> None:
     told = Told(spec)
     told.did("read", path="conf.toml")

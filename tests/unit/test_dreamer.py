@@ -71,7 +71,7 @@ def test_uses_are_counted_once_for_each_run_that_ended(project: Project) -> None
     given = e.Given(id=entry.id, title=entry.title, scope="repo", scope_id=project.id)
     told = e.Recalled(step=0, query="cache", why="start", entries=(given,), text="…")
     project.run(begin=(told,))
-    project.run(begin=(told, told), outcome=Outcome.FAILED)
+    project.run(begin=(e.Within(child="one", body=told),) * 2, outcome=Outcome.FAILED)
     report = project.dream()
     assert (project.entries[DECISION].uses, project.entries[DECISION].accepted) == (2, 1)
     assert [change.action for change in report.changes] == [Action.COUNTED]
@@ -89,9 +89,10 @@ def test_other_projects_and_damaged_journals_stop_nothing(project: Project, clie
     client.xadd(keys.stream(bad), {"e": b'{"seq":99,"type":"of tomorrow"}', "h": b"x"})
     client.hset(keys.record(worse), mapping={"view": "{", "spec": "{"})
     client.delete(keys.stream(worse))
+    forged = project.run("Sockets are closed by their owner", commit="no commit")
     report = project.dream()
     assert other.id != project.id
-    assert {one.run for one in report.skipped} == {bad, worse}
+    assert {one.run for one in report.skipped} == {bad, worse, forged}
     assert report.counts == {"added": 1}
     assert bad in text_of(project.shelf, dream_of(project.shelf, project.id))
 

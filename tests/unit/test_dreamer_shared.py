@@ -15,8 +15,9 @@ from orchestrator.dream.dreamer import Dreamer, carry_dream
 from orchestrator.dream.report import Report, named, render
 from orchestrator.dream.reports import dreams
 from orchestrator.dreams import Dreams
-from orchestrator.errors import LimitError, UnavailableError
+from orchestrator.errors import DeniedError, LimitError, UnavailableError
 from orchestrator.journal import index
+from orchestrator.journal.connection import connect, redis_url
 from orchestrator.library.entry import Entry, EntryKind, Scope
 from orchestrator.library.sharing import share
 from orchestrator.library.shelf import Shelf
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redis import Redis
+    from redis_team import Team
 
 UTC_RULE = "Dates are kept in UTC everywhere"
 
@@ -125,3 +127,15 @@ def test_a_report_holds_no_secret_and_names_both_of_a_dispute(project: Project) 
     change, other = report.changes[0], project.entries["Ports are 8080 in staging"]
     told = named([change.model_copy(update={"others": (other.id,), "why": "it contradicts"})], {other.id: other})
     assert told[0].why == "it contradicts: “Ports are 8080 in staging”"
+
+
+def test_a_member_of_a_team_may_look_and_a_worker_may_dream(team: Team, admin: Redis, tmp_path: Path) -> None:
+    project = Project(admin, tmp_path)
+    project.run(DECISION)
+    with connect(redis_url(team.settings("member"))) as member:
+        theirs = Dreamer(member, project.settings, project.id)
+        assert theirs.dream(dry_run=True).counts == {"added": 1}
+        with pytest.raises(DeniedError):
+            theirs.dream()
+    with connect(redis_url(team.settings("worker"))) as worker:
+        assert Dreamer(worker, project.settings, project.id).dream().commit

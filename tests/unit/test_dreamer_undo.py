@@ -75,10 +75,19 @@ def test_what_people_changed_since_stays_and_what_cant_be_taken_back_is_told(pro
         page.write_text(f"{page.read_text().rstrip()}\n\nA person's own words.\n")
     done = take_back(project, report.commit[:8])
     assert [(one.path, one.why) for one in done.kept] == [
-        (f"repo/{project.id}/{project.entries[UTC_RULE].id}.md", "the dream added it, and it was changed since")
+        (f"repo/{project.id}/{project.entries[UTC_RULE].id}.md", "the dream added it, and a person changed it since")
     ]
     decision = project.entries[DECISION]
     assert (decision.uses, decision.text) == (0, "A person's own words.")
+
+
+def test_what_only_later_dreams_changed_goes_with_the_dream_that_added_it(project: Project) -> None:
+    project.run(DECISION)
+    project.dream()
+    use(project, DECISION)
+    project.dream()
+    assert project.entries[DECISION].uses == 1
+    assert (len(take_back(project, "@-").restored), project.entries) == (1, {})
 
 
 def test_which_dream_is_meant(project: Project) -> None:

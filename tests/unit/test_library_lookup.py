@@ -162,6 +162,7 @@ def test_what_others_wrote_is_pulled_once_before_the_first_question(shared: Sett
 def test_without_its_remote_what_is_here_is_looked_through(shared: Settings, shelf: Shelf, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "remote")
     lookup = Lookup(shared, "ann", OURS)
+    assert lookup.skills() == ()
     found = lookup.recall("Redis", budget=10_000, now=NOW)
     assert ids(found) == {"ours", "unverified", "red", "ann"}
     assert found.failure.startswith("long-term memory isn't up to date: ")

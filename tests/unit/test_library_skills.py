@@ -117,6 +117,20 @@ def test_a_place_where_no_skill_lies(path: str) -> None:
         parse(BY_HAND, path)
 
 
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("1. ``echo `date` ``, then", ("echo `date`",)),
+        ("1. `one` and `two`\n   2) `three`\n    4. `code block`\n- `item`", ("one", "three")),
+        ("1. `unended\n2. plain", ()),
+        (f"1. {'`' * 19_000}", ()),
+        (f"1. {'`a' * 9_000}", ("a",)),
+    ],
+)
+def test_steps_are_numbered_lines_with_code(text: str, commands: tuple[str, ...]) -> None:
+    assert skill(text=text).commands == commands
+
+
 def test_a_skill_is_approved_by_a_person(shelf: Shelf) -> None:
     assert skills.listed(shelf, PROJECT) == []
     put(shelf, skill(), skill(name="other", status=SkillStatus.PROPOSED), skill(name="elsewhere", project="f" * 12))

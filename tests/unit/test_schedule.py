@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,9 +84,10 @@ def test_keepers_that_tick_at_once_enqueue_one_dream_in_rqs_own_form(
     client: Redis, other_client: Redis, run: Callable[..., str]
 ) -> None:
     run(), run(), run(OTHER)
-    one, two = Schedule(7), Schedule(7)
-    for _ in range(3):
-        one.tick(client), two.tick(other_client)
+    keepers = [(Schedule(7), client), (Schedule(7), other_client)] * 4
+    with ThreadPoolExecutor(len(keepers)) as pool:
+        for ticked in [pool.submit(schedule.tick, whose) for schedule, whose in keepers]:
+            ticked.result()
     assert sorted(DREAM_ID.sub(r"\1", name) for name in queued(client)) == [PROJECT, OTHER]
     queue = Queue(DREAM_QUEUE, connection=client, job_class=DreamJob, serializer=SERIALIZER)
     for job in queue.jobs:
