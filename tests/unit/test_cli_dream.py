@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,7 +112,8 @@ def test_progress_says_how_far_it_is_in_words() -> None:
 
 
 def test_a_dispute_is_put_to_the_person_who_dreams(project: Project, typed: Callable[..., Answer]) -> None:
-    by_hand = {"id": "ports", "kind": "convention", "scope": "repo", "scope_id": project.id}
+    before = datetime.now(UTC) - timedelta(days=1)
+    by_hand = {"id": "ports", "kind": "convention", "scope": "repo", "scope_id": project.id, "updated": before}
     project.shelf.put(Entry.model_validate({**by_hand, "title": "Ports are 8080 in staging"}), message="By hand")
     project.run("Ports are 9090 in staging")
     told = typed()
