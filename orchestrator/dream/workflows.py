@@ -72,13 +72,11 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 
 def parts(command: str) -> tuple[str, ...]:
     """Return what a command line does that is worth doing again, in order; nothing for what is for once as a whole."""
-    command = _BOTH_OUTPUTS.sub("", command).strip()
-    if (
-        not 0 < len(command) <= _LONGEST_LINE
-        or _ONE_OFF.search(command)
-        or REDACTED in command
-        or not command.isprintable()
-    ):
+    command = command.strip()
+    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable() or REDACTED in command:
+        return ()
+    command = _BOTH_OUTPUTS.sub("", command)
+    if _ONE_OFF.search(command):
         return ()
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))
