@@ -8,17 +8,17 @@ people write into the library meanwhile is merged, and stays.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Batch, Phase
 from orchestrator.dream.collect import collect, newest
 from orchestrator.dream.pipeline import Pipeline, Progress
-from orchestrator.dream.report import Report, at, named, render, rfc
+from orchestrator.dream.report import Report, at, ms, named, render, rfc
 from orchestrator.dream.reports import last_until
 from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.verifier import verifier
-from orchestrator.errors import LimitError, UnavailableError, UsageError
+from orchestrator.errors import DreamdockError, LimitError, UnavailableError, UsageError
 from orchestrator.holdings import Holdings
 from orchestrator.journal import dreams, index
 from orchestrator.library.opened import open_library
@@ -109,7 +109,7 @@ class _Dream:
         until = index.now_ms(self._client)
         if since is not None and since > at(until):
             raise UsageError(f"{rfc(since)} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
-        begin = min(watermark, until) if since is None else round(since.timestamp() * 1000)
+        begin = min(watermark, until) if since is None else ms(since)
         since = at(begin) if begin else None
         report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
         self._tell(Progress(Phase.COLLECT))
@@ -153,7 +153,7 @@ class _Dream:
     def _written(
         self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], url: str | None
     ) -> Report:
-        """Write what is new as one commit on `head`, and hand it on; or note that all of it is known."""
+        """Write what is new as one commit on `head`, and hand it on; and note in Redis that all of it is known."""
         if self._lock is None:
             return report
         self._tell(Progress(Phase.COMMIT))
@@ -161,11 +161,13 @@ class _Dream:
             cause = "it lost its right to the library meanwhile: Redis was away, or this process stood still"
             raise UnavailableError("the dream wrote nothing", cause=cause, hint="dreamdock dream")
         if not changed and not files:
-            dreams.note(self._client, self._project, round(report.until.timestamp() * 1000))
+            dreams.note(self._client, self._project, ms(report.until))
             return report
         told = {report.path: render(report).encode()}
         message = f"Dream of {report.project}: {report.words}\n\nDreamdock-Dream: {report.path}"
         commit = self._shelf.put(*changed, message=message, since=head, files=files | told)
+        with suppress(DreamdockError):  # The report says it as well; without the note keepers ask for one dream more.
+            dreams.note(self._client, self._project, ms(report.until))
         left_here = handed_on(self._shelf, url)
         return report.model_copy(update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))})
 
@@ -186,7 +188,7 @@ class _Dream:
     def _watermark(self) -> int:
         """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never."""
         last = last_until(self._shelf, self._project)
-        return max(round(last.timestamp() * 1000) if last else 0, dreams.seen(self._client, self._project))
+        return max(ms(last) if last else 0, dreams.seen(self._client, self._project))
 
     def _repository(self) -> tuple[Verifier | None, str]:
         """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).

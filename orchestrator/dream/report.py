@@ -88,6 +88,11 @@ def at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def ms(when: datetime) -> int:
+    """Return a time as Redis's clock tells it."""
+    return round(when.timestamp() * 1000)
+
+
 def rfc(when: datetime) -> str:
     """Return a time to the millisecond, as the front matter has it."""
     return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
