@@ -81,7 +81,7 @@ def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis
         why = f"it took longer than {settings.dream.seconds} s (dream.seconds)"
     except (DreamdockError, SandboxError) as error:
         state = DreamState.AGAIN if error.exit_code == UnavailableError.exit_code else state
-        why = f"{error.message}: {error.cause}" if error.cause else error.message
+        why = error.words
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise

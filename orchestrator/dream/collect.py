@@ -118,8 +118,8 @@ def collect(
             lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
         except (JournalError, NotFoundError, LookupError, ValueError) as error:
             # The last two: events that don't fit together. They hold nothing else up.
-            why = f"{error.message}: {error.cause}" if isinstance(error, DreamdockError) else repr(error)
-            skipped.append(Skipped(run=run, why=why.rstrip(": ")))
+            why = error.words if isinstance(error, DreamdockError) else repr(error)
+            skipped.append(Skipped(run=run, why=why))
         else:
             lessons += [lesson] if lesson is not None else []
     tell(len(mine), len(mine))

@@ -161,4 +161,4 @@ def _last_line(result: CommandResult) -> str:
 
 
 def _words(error: SandboxError) -> str:
-    return one_line(scrub(": ".join(filter(None, (error.message, error.cause)))), _LONGEST)
+    return one_line(scrub(error.words), _LONGEST)

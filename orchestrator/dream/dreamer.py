@@ -16,13 +16,13 @@ from orchestrator.dream.collect import collect, newest
 from orchestrator.dream.pipeline import Pipeline, Progress
 from orchestrator.dream.report import Report, at, ms, named, render, rfc
 from orchestrator.dream.reports import last_until
-from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.verifier import verifier
 from orchestrator.errors import DreamdockError, LimitError, UnavailableError, UsageError
 from orchestrator.holdings import Holdings
 from orchestrator.journal import dreams, index
 from orchestrator.library.opened import open_library
 from orchestrator.library.page import PageError
+from orchestrator.library.sharing import brought, later, pushed
 from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ class _Dream:
 
     def carry(self, since: datetime | None) -> Report:
         """Dream; see `Dreamer.dream`."""
-        url = self._settings.library.remote if self._lock is not None else None
-        away = brought(self._shelf, url) if self._lock is not None else ""
+        away = brought(self._shelf, self._settings.library.remote) if self._lock is not None else ""
         head = self._shelf.head()
         watermark = self._watermark()
         until = index.now_ms(self._client)
@@ -144,16 +143,16 @@ class _Dream:
                 "skipped": tuple(collected.skipped),
                 "changes": named(batch.changes, batch.entries),
                 "skills": found.skills,
-                "notes": (*filter(None, [away]), *unread, *batch.notes, *found.notes, *left),
+                "notes": (*filter(None, [later(away)]), *unread, *batch.notes, *found.notes, *left),
             }
         )
         changed = [entry for name, entry in batch.entries.items() if before.get(name) != entry]
-        return self._written(report, head, changed, found.files, "" if away else url)
+        return self._written(report, head, changed, found.files, away=bool(away))
 
     def _written(
-        self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], url: str | None
+        self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], *, away: bool
     ) -> Report:
-        """Write what is new as one commit on `head`, and hand it on; and note in Redis that all of it is known."""
+        """Write what is new as one commit on `head`, push it, and note in Redis that all of it is known."""
         if self._lock is None:
             return report
         self._tell(Progress(Phase.COMMIT))
@@ -168,7 +167,7 @@ class _Dream:
         commit = self._shelf.put(*changed, message=message, since=head, files=files | told)
         with suppress(DreamdockError):  # The report says it as well; without the note keepers ask for one dream more.
             dreams.note(self._client, self._project, ms(report.until))
-        left_here = handed_on(self._shelf, url)
+        left_here = "" if away else later(pushed(self._shelf, self._settings.library.remote))
         return report.model_copy(update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))})
 
     @property

@@ -67,7 +67,7 @@ class Catalogue:
         try:
             self._shelf.adopt()
         except DreamdockError as error:
-            return said(error)
+            return error.words
         return ""
 
     def listed(
@@ -156,8 +156,3 @@ def _wanted(entry: Entry, status: Status | None, *, everything: bool) -> bool:
 def _newest_first(entry: Entry) -> tuple[float, str]:
     when = entry.updated or entry.created
     return (when.timestamp() if when else 0.0, entry.id)
-
-
-def said(error: DreamdockError) -> str:
-    """Return an error as one sentence."""
-    return f"{error.message}: {error.cause}" if error.cause else error.message
