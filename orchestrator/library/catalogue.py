@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from orchestrator.errors import DreamdockError, NotFoundError, UsageError
 from orchestrator.library import skills
 from orchestrator.library.entry import Entry, Scope, Status
-from orchestrator.library.finding import below, find, misplaced
 from orchestrator.library.handing_on import Form, handed_on
 from orchestrator.library.history import Written, history
 from orchestrator.library.opened import open_library, scopes
 from orchestrator.library.page import PageError
+from orchestrator.library.reference import below, find, misplaced
 from orchestrator.library.skill import FILE, Skill, SkillStatus
 from orchestrator.library.skill import render as render_skill
 
