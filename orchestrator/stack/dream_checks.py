@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.journal import index, presence
 from orchestrator.journal.connection import connect, redis_url
+from orchestrator.journal.dreams import seen
 from orchestrator.queue import DREAM_QUEUE
 from orchestrator.schedule import DreamState, last_dreams
 from orchestrator.stack.check import HostCheck
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
 
 
 def dreams(settings: Settings) -> HostCheck:
-    """Tell of the last dream that failed, else of the last one; wrong too where nobody takes what is enqueued."""
+    """Tell of the last dream that failed, else of the last one; wrong too where nobody takes what is enqueued.
+
+    A project that somebody has dreamt of since is well again.
+    """
     with connect(redis_url(settings)) as client:
         last, now = last_dreams(client), index.now_ms(client)
         alive = presence.alive(client, DREAM_QUEUE)
+        failed = {
+            project: one
+            for project, one in last.items()
+            if one.state is DreamState.FAILED and one.changed >= seen(client, project)
+        }
     workers = ", ".join(f"{one.host}:{one.pid}" for one in alive) or "no worker for dreams is alive"
-    failed = {project: one for project, one in last.items() if one.state is DreamState.FAILED}
     if failed:
         project, one = max(failed.items(), key=lambda row: row[1].changed)
         found = f"{workers}; the last one of {project} failed {_ago(now - one.changed)} ago: {one.why}"

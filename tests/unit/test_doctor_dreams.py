@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.journal import keys
+from orchestrator.journal.dreams import note
 from orchestrator.journal.index import now_ms
 from orchestrator.journal.presence import Beat, Presence
 from orchestrator.schedule import DreamState, LastDream
@@ -45,3 +46,5 @@ def test_the_last_dreams_are_told_and_one_that_failed_is_wrong(client: Redis, re
     assert not check.ok
     assert check.found == "h:7; the last one of bbbbbbbbbbbb failed 1:00:00 ago: the library is damaged"
     assert check.remedy == "dreamdock dream --project bbbbbbbbbbbb"
+    note(client, "b" * 12, now_ms(client))
+    assert dreams(settings).ok, "somebody did that"
