@@ -64,8 +64,14 @@ def entry_id(project: str, found: Finding) -> str:
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_DIGITS)))
 
 
-def _rank(found: Finding) -> tuple[bool, float, str, tuple[int, ...]]:
-    return found.whose is not Whose.PERSON, -_CONFIDENCE[found.whose, found.accepted], found.run, found.steps
+def _rank(found: Finding) -> tuple[bool, float, str, tuple[int, ...], str]:
+    return (
+        found.whose is not Whose.PERSON,
+        -_CONFIDENCE[found.whose, found.accepted],
+        found.run,
+        found.steps,
+        found.commit,
+    )
 
 
 def _draft(name: str, group: list[Finding], project: str, now: datetime) -> Entry:
