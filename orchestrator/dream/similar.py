@@ -30,14 +30,9 @@ class Similar:
         self._entries: dict[str, Entry] = {}
         self._by_word: dict[str, set[str]] = {}
         for entry in entries:
-            self.add(entry)
-
-    def add(self, entry: Entry) -> None:
-        """Have an entry found, in the place of one with its id; what it claims mustn't have changed."""
-        if entry.id not in self._entries:
+            self._entries[entry.id] = entry
             for word in _words(claim(entry)):
                 self._by_word.setdefault(word, set()).add(entry.id)
-        self._entries[entry.id] = entry
 
     def alike(self, entry: Entry) -> Iterator[tuple[Likeness, Entry]]:
         """Yield the others that say the same as an entry or contradict it, the most alike first."""

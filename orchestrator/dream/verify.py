@@ -40,17 +40,15 @@ def verify(
     batch: Batch,
     repo: Verifier | None,
     *,
-    only: Collection[str] | None = None,
     stop: Stop | None = None,
     tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Batch:
     """Return the batch with what holds, what has moved and what is stale by the repository's head.
 
-    `only` are the ids of the entries to look at, without it all. `tell` hears how many commands were tried, of how
-    many; 0 of 0 while there is something else to look at. Where nothing is otherwise than at the last time, nothing is
-    changed. Raises Stopped.
+    `tell` hears how many commands were tried, of how many; 0 of 0 while there is something else to look at. Where
+    nothing is otherwise than at the last time, nothing is changed. Raises Stopped.
     """
-    chosen = [one for one in batch.entries.values() if one.status in _LOOKED_AT and (only is None or one.id in only)]
+    chosen = [one for one in batch.entries.values() if one.status in _LOOKED_AT]
     if not chosen:
         return batch
     if repo is None:

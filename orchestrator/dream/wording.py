@@ -6,7 +6,6 @@ says why.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from contextlib import closing
@@ -84,17 +83,11 @@ def opened(settings: Settings) -> Model:
 
 
 def worded(
-    settings: Settings,
-    batch: Batch,
-    fresh: Collection[str],
-    evidence: Mapping[Cite, str],
-    stop: Stop,
-    *,
-    seconds: float = math.inf,
+    settings: Settings, batch: Batch, fresh: Collection[str], evidence: Mapping[Cite, str], stop: Stop
 ) -> Worded:
     """Have the new entries of a batch worded by the model of the settings, where there is one. Raises Stopped alone.
 
-    It takes at most `seconds`, 15 minutes, and a quarter of a dream's longest time.
+    It takes at most 15 minutes, and a quarter of a dream's longest time.
     """
     if settings.dream.model is None:
         return Worded(batch)
@@ -102,7 +95,7 @@ def worded(
         model = opened(settings)
     except DreamdockError as error:
         return Worded(batch, (_nothing(_told(error)),))
-    seconds = min(seconds, _SECONDS, settings.dream.seconds / 4)
+    seconds = min(_SECONDS, settings.dream.seconds / 4)
     with closing(model):
         return reword(batch, fresh, evidence, model, stop, money_usd=settings.dream.money_usd, seconds=seconds)
 
