@@ -7,6 +7,7 @@ is evidence's and people's: of that it can propose at most. Kind, scope, status 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 from orchestrator.dream.batch import Action, Batch, Change, Phase
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.dream.patch import Cite, Patch
     from orchestrator.library.entry import Entry
 
+_told: Final = partial(Change.of, Phase.WORD)
 _MOST_GONE: Final = 0.3
 """What a patch may take away of the entries from accepted runs, as a share; one of them always."""
 _FEW: Final = 2
@@ -192,7 +194,3 @@ def _apart(into: Entry, entry: Entry) -> Iterator[str]:
 
 def _united(*parts: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(one for part in parts for one in part))[:MOST]
-
-
-def _told(action: Action, entry: Entry, why: str, *others: str) -> Change:
-    return Change(phase=Phase.WORD, action=action, entry=entry.id, title=entry.title, why=why, others=others)

@@ -35,7 +35,6 @@ _HEADINGS: Final[Mapping[Action, str]] = {
     Action.DOUBTED: "Doubted: code that they name isn't there any more",
     Action.STALE: "Stale: it was so, and isn't any more",
     Action.SUPERSEDED: "Superseded: another one took its place",
-    Action.QUARANTINED: "Quarantined: data, until somebody vouches for it",
     Action.ARCHIVED: "Archived: out of view, not deleted",
     Action.COUNTED: "Given to runs",
     Action.LEFT_OUT: "Left out",
@@ -86,6 +85,11 @@ class Report(Value):
 def at(ms: int) -> datetime:
     """Return a time of Redis's clock."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def ms(when: datetime) -> int:
+    """Return a time as Redis's clock tells it."""
+    return round(when.timestamp() * 1000)
 
 
 def rfc(when: datetime) -> str:
