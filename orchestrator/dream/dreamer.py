@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Batch, Phase
@@ -105,9 +106,9 @@ class _Dream:
         url = self._settings.library.remote if self._lock is not None else None
         away = brought(self._shelf, url) if self._lock is not None else ""
         head = self._shelf.head()
-        watermark = self._watermark()
-        begin = watermark if since is None else round(since.timestamp() * 1000)
         until = index.now_ms(self._client)
+        watermark = self._watermark(until)
+        begin = watermark if since is None else round(since.timestamp() * 1000)
         if begin > until:
             raise UsageError(f"{rfc(at(begin))} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
         since = at(begin) if begin else None
@@ -132,7 +133,7 @@ class _Dream:
         pipeline = Pipeline(
             self._settings, self._project, self._shelf, repo, self._stop, rehearsed=self._lock is None, tell=self._tell
         )
-        batch = pipeline.entries(Batch(before), collected, now)
+        batch = pipeline.entries(Batch(before), collected, now, set_aside=unread)
         found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
         left += [between] if begin > watermark else []
@@ -144,7 +145,7 @@ class _Dream:
                 "skipped": tuple(collected.skipped),
                 "changes": named(batch.changes, batch.entries),
                 "skills": found.skills,
-                "notes": (*filter(None, [away]), *unread, *batch.notes, *found.notes, *left),
+                "notes": (*filter(None, [away]), *unread.values(), *batch.notes, *found.notes, *left),
             }
         )
         changed = [entry for name, entry in batch.entries.items() if before.get(name) != entry]
@@ -183,10 +184,14 @@ class _Dream:
             raise LimitError("the dream took too long, and wrote nothing", cause=cause, hint=hint)
         self._progress(progress)
 
-    def _watermark(self) -> int:
-        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never."""
-        last = last_until(self._shelf, self._project)
-        return max(round(last.timestamp() * 1000) if last else 0, dreams.seen(self._client, self._project))
+    def _watermark(self, now_ms: int) -> int:
+        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never.
+
+        What is yet to come was noted while that clock was wrong, and doesn't count.
+        """
+        last = last_until(self._shelf, self._project, at(now_ms))
+        seen = dreams.seen(self._client, self._project)
+        return max(round(last.timestamp() * 1000) if last else 0, seen if seen <= now_ms else 0)
 
     def _repository(self) -> tuple[Verifier | None, str]:
         """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).
@@ -203,10 +208,14 @@ class _Dream:
             )
         return repo, ""
 
-    def _entries(self, head: str) -> tuple[dict[str, Entry], list[str]]:
-        """Return the project's entries at a commit by their ids, and what is said of pages that are none."""
+    def _entries(self, head: str) -> tuple[dict[str, Entry], dict[str, str]]:
+        """Return the project's entries at a commit by their ids, and what is said of pages that are none, by theirs."""
         folder = f"repo/{self._project}/"
         pages = {path: what for path, what in self._shelf.pages(head).items() if path.startswith(folder)}
         read = list(self._shelf.read(pages))
-        unread = [f"a page is left as it is: {one.message}" for one in read if isinstance(one, PageError)]
+        unread = {
+            PurePosixPath(one.file).stem: f"a page is left as it is: {one.message}"
+            for one in read
+            if isinstance(one, PageError)
+        }
         return {one.id: one for one in read if not isinstance(one, PageError)}, unread

@@ -11,9 +11,9 @@ from pydantic import AwareDatetime
 from orchestrator.dialogue import Value
 from orchestrator.dream.batch import Action, Change
 from orchestrator.dream.collect import Skipped
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.skill import Skill
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,7 +95,7 @@ def rfc(when: datetime) -> str:
 
 def named(changes: Iterable[Change], entries: Mapping[str, Entry]) -> tuple[Change, ...]:
     """Return changes that name the other entries by their titles, too, and hold nothing that looks like a secret."""
-    return tuple(change.model_copy(update={"why": scrub(_why(change, entries))}) for change in changes)
+    return tuple(change.model_copy(update={"why": scrubbed(_why(change, entries))}) for change in changes)
 
 
 def _why(change: Change, entries: Mapping[str, Entry]) -> str:
@@ -116,7 +116,7 @@ def render(report: Report) -> str:
         **({"skills": len(report.skills)} if report.skills else {}),
     }
     lines = [_FENCE, *(f"{name}: {value}".rstrip() for name, value in front.items()), _FENCE, "", *body(report)]
-    return scrub("\n".join(lines) + "\n")
+    return scrubbed("\n".join(lines) + "\n")
 
 
 def body(report: Report) -> Iterator[str]:

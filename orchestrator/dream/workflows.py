@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import Evidence
 from orchestrator.redaction import REDACTED
 from orchestrator.runs import Outcome
@@ -71,8 +72,10 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 def parts(command: str) -> tuple[str, ...]:
     """Return what a command line does that is worth doing again, in order; nothing for what is for once as a whole."""
     command = _BOTH_OUTPUTS.sub("", command).strip()
-    if not command or _ONE_OFF.search(command) or REDACTED in command or not command.isprintable():
+    if not command or _ONE_OFF.search(command) or not command.isprintable():
         return ()
+    if REDACTED in command or scrubbed(command) != command:
+        return ()  # There's a key in it, which no skill may have, and without which it does nothing.
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))
     except ValueError:  # A quotation that doesn't end.

@@ -87,7 +87,7 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
         if key not in where:
             raise PageError(file, end + 1, f"{key} is missing")
     try:
-        return Entry.model_validate({"title": "", **fields, "text": "\n".join(lines[end + 1 :])})
+        return Entry.model_validate({"title": "", **fields, "text": "\n".join(lines[end + 1 :]).strip("\n")})
     except ValidationError as error:
         first = error.errors()[0]
         field = str((first["loc"] or ("scope_id",))[0])
