@@ -159,7 +159,9 @@ def _of_commands(run: str, events: Sequence[Event], line: dict[int, Moment]) -> 
                 command = commands.get(ended.result.call_id, "").strip()
                 if len(command) <= _LONGEST_COMMAND and _TESTS.search(command) and not _ONCE.search(command):
                     text = one_line(f"`{command}` passes", LONGEST)
-                    more = {"whose": Whose.HARNESS, "run": run, "command": command}
+                    # What is passed to a command may be somebody's words to the agents that will read it.
+                    whose = Whose.TOOL if is_data(text, copied=False) else Whose.HARNESS
+                    more = {"whose": whose, "run": run, "command": command}
                     yield Finding(kind="command", text=text, steps=(step,), **more)
             case e.Judged(verdict=verdict) if verdict.passed and not verdict.base_tests:
                 text = one_line(f"`{verdict.command}` decides whether work is accepted", LONGEST)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.taint import is_data
 from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import Evidence
 from orchestrator.redaction import REDACTED
@@ -81,6 +82,8 @@ def parts(command: str) -> tuple[str, ...]:
         return ()
     if REDACTED in command or scrubbed(command) != command:
         return ()  # There's a key in it, which no skill may have, and without which it does nothing.
+    if is_data(command, copied=False):
+        return ()  # Somebody's words to whoever reads it.
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))
     except ValueError:  # A quotation that doesn't end.
