@@ -80,10 +80,9 @@ def parts(command: str) -> tuple[str, ...]:
     command = _BOTH_OUTPUTS.sub("", command)
     if _ONE_OFF.search(command):
         return ()
-    if REDACTED in command or scrubbed(command) != command:
-        return ()  # There's a key in it, which no skill may have, and without which it does nothing.
-    if is_data(command, copied=False):
-        return ()  # Somebody's words to whoever reads it.
+    has_key = REDACTED in command or scrubbed(command) != command  # Without it it does nothing.
+    if has_key or is_data(command, copied=False):  # That is somebody's words to whoever reads it.
+        return ()
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))
     except ValueError:  # A quotation that doesn't end.

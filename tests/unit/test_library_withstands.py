@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.errors import UsageError
 from orchestrator.librarian import Librarian
 from orchestrator.library.entry import EntryKind, Scope
 from orchestrator.library.lookup import Lookup
@@ -49,3 +50,10 @@ def test_a_ref_that_a_killed_git_left_locked_holds_up_no_write(settings: Setting
     (settings.library_dir / f".git/{lock}.lock").touch()
     Librarian(settings, "ann").add(EntryKind.FACT, "The cache is cleared at midnight", scope=Scope.USER)
     assert len(recalled(settings)) == 2
+
+
+@pytest.mark.parametrize("folder", ["user/", "user/ann/", "/"])
+def test_a_folder_is_no_way_to_name_an_entry_even_if_it_has_one_alone(settings: Settings, folder: str) -> None:
+    with pytest.raises(UsageError):
+        Librarian(settings, "ann").forget([folder])
+    assert recalled(settings) == ["The cache is one file"]
