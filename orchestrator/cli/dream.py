@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
@@ -96,7 +97,9 @@ def dream(
         dreams = door.dreams(repo, project)
         with screen.progress(told.line):
             report = dreams.dream(since=since, dry_run=dry_run, progress=told.hear)
-    dream_shown.report(screen, report)
+    since_too = ["--since", since.isoformat()] if since else []
+    where = [*(["--repo", str(repo)] if repo else []), *(["--project", project] if project else [])]
+    dream_shown.report(screen, report, shlex.join(["dreamdock", "dream", *since_too, *where]))
     return _UNAVAILABLE if report.refused else 0
 
 

@@ -84,7 +84,7 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
             raise
     if ours:
         parts = [] if settings.redis_url else ["Redis"]
-        what = f"{', '.join([*parts, 'the keeper'])} and {_count(settings.workers)}"
+        what = f"{', '.join([*parts, 'the keeper', _count(settings.workers)])} and the dream worker"
         reporter.line(f"started {what}; dreamdock down stops them")
     return True
 

@@ -212,7 +212,7 @@ def test_the_editor_is_the_persons(typed: Callable[..., Told], monkeypatch: pyte
     monkeypatch.setenv("EDITOR", "sed -i 's/It is red/It is blue/'")
     assert typed("edit", entry["id"]).code == 0
     assert statuses(typed) == {"It is blue": "active"}
-    assert "nothing changed in" in typed("edit", entry["id"]).out
+    assert "· unchanged" in typed("edit", entry["id"]).out
     monkeypatch.setenv("VISUAL", "false")
     assert "the editor failed" in typed("edit", entry["id"]).err
     monkeypatch.setenv("VISUAL", "truncate -s 0")
@@ -375,7 +375,7 @@ def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], libr
     (folder / "SKILL.md").write_text(f"---\n{head}---\n\n1. Run `make test`\n")
     told = typed("list", "--json").json["skills"]
     assert [(one["name"], one["status"], one["commands"]) for one in told] == [("run-tests", "tried", ["make test"])]
-    assert "skills/run-tests  ! tried" in typed("list").out
+    assert "skills/run-tests  ? tried" in typed("list").out
     assert "1. Run `make test`" in typed("show", "skills/run-tests").out
     assert typed("approve", "skills/run-tests", entry["id"]).code == 2
     done = typed("approve", "skills/run-tests", "--json")
