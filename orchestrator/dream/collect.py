@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
-from orchestrator.dream.draft import drafts
 from orchestrator.dream.excerpts import excerpts
 from orchestrator.dream.extract import extract
 from orchestrator.dream.workflows import workflow
@@ -117,10 +116,8 @@ def collect(
         try:
             events = list(stream.read(client, run))
             lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
-            if lesson is not None:
-                drafts(lesson.findings, project, now=events[-1].at)
         except (JournalError, NotFoundError, LookupError, ValueError) as error:
-            # The last two: events that don't fit together, or of which no entry can be made. They hold nothing else up.
+            # The last two: events that don't fit together. They hold nothing else up.
             why = f"{error.message}: {error.cause}" if isinstance(error, DreamdockError) else repr(error)
             skipped.append(Skipped(run=run, why=why.rstrip(": ")))
         else:

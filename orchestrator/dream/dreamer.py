@@ -106,12 +106,11 @@ class _Dream:
         away = brought(self._shelf, url) if self._lock is not None else ""
         head = self._shelf.head()
         watermark = self._watermark()
-        begin = watermark if since is None else round(since.timestamp() * 1000)
         until = index.now_ms(self._client)
-        if begin > until:
-            raise UsageError(f"{rfc(at(begin))} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
+        if since is not None and since > at(until):
+            raise UsageError(f"{rfc(since)} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
+        begin = min(watermark, until) if since is None else round(since.timestamp() * 1000)
         since = at(begin) if begin else None
-        between = f"runs that ended from {rfc(at(watermark))} to then were left out, as --since asked"
         report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
         self._tell(Progress(Phase.COLLECT))
         repo, refused = self._repository()
@@ -135,7 +134,8 @@ class _Dream:
         batch = pipeline.entries(Batch(before), collected, now)
         found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
-        left += [between] if begin > watermark else []
+        if begin > watermark:
+            left.append("what ended before then, and no dream has looked at, was left out, as --since asked")
         report = report.model_copy(
             update={
                 "until": now,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST: Final = 30
 """Commands of a workflow: the last ones, since those led to what was accepted."""
 _LONGEST: Final = 200
+"""Characters of a command; what is longer was made for one occasion."""
+_LONGEST_LINE: Final = 1_000
 _AND: Final = re.compile(r"\s*&&\s*")
 _LOOKS: Final = re.compile(
     r"awk|base64|cat|cd|cmp|command|cut|date|df|diff|dirname|du|echo|env|false|file|find|grep|head|hexdump|history|id|jq"
@@ -70,8 +72,11 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 
 def parts(command: str) -> tuple[str, ...]:
     """Return what a command line does that is worth doing again, in order; nothing for what is for once as a whole."""
-    command = _BOTH_OUTPUTS.sub("", command).strip()
-    if not command or _ONE_OFF.search(command) or REDACTED in command or not command.isprintable():
+    command = command.strip()
+    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable() or REDACTED in command:
+        return ()
+    command = _BOTH_OUTPUTS.sub("", command)
+    if _ONE_OFF.search(command):
         return ()
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from dreaming import DECISION, Project
 
 from orchestrator.cli import main
+from orchestrator.cli.dream_shown import Following
+from orchestrator.dream.batch import Phase
+from orchestrator.dream.pipeline import Progress
+from orchestrator.library.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +103,24 @@ def test_every_answer_is_a_document_with_a_schema(project: Project, typed: Calla
     assert (failed.code, failed.json["schema"]) == (3, "dreamdock.error/1")
 
 
+def test_progress_says_how_far_it_is_in_words() -> None:
+    told = Following()
+    told.hear(Progress(Phase.COLLECT, 3, 200))
+    assert told.line().plain.startswith("dreaming: collect · 3 of 200 runs · ")
+    told.hear(Progress(Phase.VERIFY, 1, 4, "commands"))
+    assert told.line().plain.startswith("dreaming: verify · 1 of 4 commands · ")
+
+
+def test_a_dispute_is_put_to_the_person_who_dreams(project: Project, typed: Callable[..., Answer]) -> None:
+    before = datetime.now(UTC) - timedelta(days=1)
+    by_hand = {"id": "ports", "kind": "convention", "scope": "repo", "scope_id": project.id, "updated": before}
+    project.shelf.put(Entry.model_validate({**by_hand, "title": "Ports are 8080 in staging"}), message="By hand")
+    project.run("Ports are 9090 in staging")
+    told = typed()
+    assert "A person has to say which holds" in told.out
+    assert "dreamdock memory show ports" in told.err
+
+
 def test_which_repository(
     project: Project, typed: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +135,7 @@ def test_which_repository(
     assert typed("--since", "yesterday", "--project", project.id).code == 2
     assert typed("--since", "2099-01-01", "--project", project.id).code == 2
     later = typed("--since", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "--dry-run", "--project", project.id)
-    assert "were left out, as --since asked" in later.err
+    assert "was left out, as --since asked" in later.err
 
 
 def test_without_redis_it_says_so_and_the_past_is_still_told(

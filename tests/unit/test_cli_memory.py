@@ -381,7 +381,10 @@ def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], libr
     done = typed("approve", "skills/run-tests", "--json")
     assert (done.code, done.json["skill"]["status"]) == (0, "approved")
     assert "Bob: Approve the skill run-tests" in typed("show", "skills/run-tests").out
+    assert typed("export", "--skills", "out", "--json").json["files"] == ["run-tests/SKILL.md"]
+    assert Path("out/run-tests/SKILL.md").read_text().startswith("---\nname: run-tests\n")
     assert typed("forget", "skills/run-tests").code == 0
+    assert "no skill is approved" in typed("export", "--skills", "out").err
     assert typed("list", "--json").json["skills"] == []
     assert typed("list", "--all", "--json").json["skills"][0]["status"] == "declined"
     assert typed("show", "skills/none").code == 3

@@ -59,6 +59,7 @@ def flow(run: str, *commands: str) -> Workflow:
         ("/usr/bin/ls", ()),
         ("", ()),
         ("make " + "x" * 300, ()),
+        ("make test && " * 100_000 + "true", ()),
     ],
 )
 def test_what_of_a_command_line_is_worth_doing_again(command: str, found: tuple[str, ...]) -> None:

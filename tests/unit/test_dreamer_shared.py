@@ -106,7 +106,9 @@ def test_runs_that_there_was_no_time_for_are_the_next_dreams(project: Project) -
 
     first = collect(project.client, project.id, 0, until, tell=lambda _done, _of: None, enough=enough)
     assert ([one.run for one in first.lessons], first.left) == (runs[:2], 1)
-    second = collect(project.client, project.id, first.until_ms, until, tell=lambda _done, _of: None)
+    second = collect(project.client, project.id, first.until_ms, until, tell=lambda _done, _of: None, with_steps=True)
+    assert list(second.said) == [(runs[2], 1)]
+    assert "Rule of run 2" in second.said[runs[2], 1]
     assert ([one.run for one in second.lessons], second.left, second.until_ms) == (runs[2:], 0, until)
 
 
