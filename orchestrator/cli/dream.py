@@ -85,6 +85,7 @@ def dream(
     """
     from orchestrator.cli import dream_shown
     from orchestrator.cli.door import opened
+    from orchestrator.dream.report import rfc
     from orchestrator.errors import UsageError
 
     if ctx.invoked_subcommand is not None:
@@ -97,7 +98,7 @@ def dream(
         dreams = door.dreams(repo, project)
         with screen.progress(told.line):
             report = dreams.dream(since=since, dry_run=dry_run, progress=told.hear)
-    since_too = ["--since", since.isoformat()] if since else []
+    since_too = ["--since", rfc(since)] if since else []
     where = [*(["--repo", str(repo)] if repo else []), *(["--project", project] if project else [])]
     dream_shown.report(screen, report, shlex.join(["dreamdock", "dream", *since_too, *where]))
     return _UNAVAILABLE if report.refused else 0
