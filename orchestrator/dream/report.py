@@ -77,9 +77,16 @@ class Report(Value):
     @property
     def words(self) -> str:
         """What was done, in a line."""
-        said = [f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()]
-        said += [_plural(len(self.skills), "skill")] if self.skills else []
-        return ", ".join(said) or "nothing to change"
+        return worded({**self.counts, "skills": len(self.skills)}) or "nothing to change"
+
+
+def worded(counts: Mapping[str, int]) -> str:
+    """Return how often what was done, in words; empty for nothing."""
+    return ", ".join(
+        _plural(count, "skill") if name == "skills" else f"{count} {name.replace('_', ' ')}"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def at(ms: int) -> datetime:
