@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
@@ -74,6 +75,7 @@ def dream(
     """
     from orchestrator.cli import dream_shown
     from orchestrator.cli.door import opened
+    from orchestrator.dream.report import rfc
     from orchestrator.errors import UsageError
 
     if ctx.invoked_subcommand is not None:
@@ -86,7 +88,9 @@ def dream(
         dreams = door.dreams(repo, project)
         with screen.progress(told.line):
             report = dreams.dream(since=since, dry_run=dry_run, progress=told.hear)
-    dream_shown.report(screen, report)
+    since_too = ["--since", rfc(since)] if since else []
+    where = [*(["--repo", str(repo)] if repo else []), *(["--project", project] if project else [])]
+    dream_shown.report(screen, report, shlex.join(["dreamdock", "dream", *since_too, *where]))
     return _UNAVAILABLE if report.refused else 0
 
 

@@ -86,15 +86,16 @@ def list_(
 
 
 @memory.command()
-@click.argument("query")
+@click.argument("words", metavar="QUERY...", nargs=-1, required=True)
 @click.option("--all", "hidden", is_flag=True, help="Also what isn't recalled: stale or quarantined entries, say.")
 @click.option("-n", "most", type=click.IntRange(1, 1000), default=10, help="Entries at most.", show_default=True)
 @with_library
-def search(screen: Screen, librarian: Librarian, /, query: str, *, hidden: bool, most: int) -> None:
+def search(screen: Screen, librarian: Librarian, /, words: tuple[str, ...], *, hidden: bool, most: int) -> None:
     """Search entries by their words, as a run's recall does: the best first."""
     from orchestrator.cli import memory_shown
 
     _take_in(screen, librarian)
+    query = " ".join(words)
     memory_shown.hits(screen, librarian, query, librarian.search(query, most=most, hidden=hidden))
 
 
@@ -141,7 +142,6 @@ def add(
 
     done = librarian.add(EntryKind(kind), title, _read(text), scope=Scope(scope), paths=paths, command=check)
     memory_shown.done(screen, "added", done)
-    screen.next(f"dreamdock memory show {done.entries[0].id}")
 
 
 @memory.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Batch, Phase
@@ -104,11 +105,11 @@ class _Dream:
         """Dream; see `Dreamer.dream`."""
         away = brought(self._shelf, self._settings.library.remote) if self._lock is not None else ""
         head = self._shelf.head()
-        watermark = self._watermark()
         until = index.now_ms(self._client)
+        watermark = self._watermark(until)
         if since is not None and since > at(until):
             raise UsageError(f"{rfc(since)} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
-        begin = min(watermark, until) if since is None else ms(since)
+        begin = watermark if since is None else ms(since)
         since = at(begin) if begin else None
         report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
         self._tell(Progress(Phase.COLLECT))
@@ -130,7 +131,7 @@ class _Dream:
         pipeline = Pipeline(
             self._settings, self._project, self._shelf, repo, self._stop, rehearsed=self._lock is None, tell=self._tell
         )
-        batch = pipeline.entries(Batch(before), collected, now)
+        batch = pipeline.entries(Batch(before), collected, now, set_aside=unread)
         found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
         if begin > watermark:
@@ -143,7 +144,7 @@ class _Dream:
                 "skipped": tuple(collected.skipped),
                 "changes": named(batch.changes, batch.entries),
                 "skills": found.skills,
-                "notes": (*filter(None, [later(away)]), *unread, *batch.notes, *found.notes, *left),
+                "notes": (*filter(None, [later(away)]), *unread.values(), *batch.notes, *found.notes, *left),
             }
         )
         changed = [entry for name, entry in batch.entries.items() if before.get(name) != entry]
@@ -184,10 +185,14 @@ class _Dream:
             raise LimitError("the dream took too long, and wrote nothing", cause=cause, hint=hint)
         self._progress(progress)
 
-    def _watermark(self) -> int:
-        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never."""
-        last = last_until(self._shelf, self._project)
-        return max(ms(last) if last else 0, dreams.seen(self._client, self._project))
+    def _watermark(self, now_ms: int) -> int:
+        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never.
+
+        What is yet to come was noted while that clock was wrong, and doesn't count.
+        """
+        last = last_until(self._shelf, self._project, at(now_ms))
+        seen = dreams.seen(self._client, self._project)
+        return max(ms(last) if last else 0, seen if seen <= now_ms else 0)
 
     def _repository(self) -> tuple[Verifier | None, str]:
         """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).
@@ -204,10 +209,14 @@ class _Dream:
             )
         return repo, ""
 
-    def _entries(self, head: str) -> tuple[dict[str, Entry], list[str]]:
-        """Return the project's entries at a commit by their ids, and what is said of pages that are none."""
+    def _entries(self, head: str) -> tuple[dict[str, Entry], dict[str, str]]:
+        """Return the project's entries at a commit by their ids, and what is said of pages that are none, by theirs."""
         folder = f"repo/{self._project}/"
         pages = {path: what for path, what in self._shelf.pages(head).items() if path.startswith(folder)}
         read = list(self._shelf.read(pages))
-        unread = [f"a page is left as it is: {one.message}" for one in read if isinstance(one, PageError)]
+        unread = {
+            PurePosixPath(one.file).stem: f"a page is left as it is: {one.message}"
+            for one in read
+            if isinstance(one, PageError)
+        }
         return {one.id: one for one in read if not isinstance(one, PageError)}, unread

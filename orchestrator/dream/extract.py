@@ -152,7 +152,9 @@ def _of_commands(run: str, events: Sequence[Event], line: dict[int, Moment]) -> 
         fits = step in line and len(command) <= _LONGEST_COMMAND
         if fits and _TESTS.search(command) and not _ONCE.search(command):
             text = one_line(f"`{command}` passes", LONGEST)
-            yield Finding(kind="command", text=text, whose=Whose.HARNESS, run=run, steps=(step,), command=command)
+            # What is passed to a command may be somebody's words to the agents that will read it.
+            whose = Whose.TOOL if is_data(text, copied=False) else Whose.HARNESS
+            yield Finding(kind="command", text=text, whose=whose, run=run, steps=(step,), command=command)
     for event in events:
         match event.body:
             case e.Judged(verdict=verdict) if verdict.passed and not verdict.base_tests:

@@ -15,9 +15,9 @@ from orchestrator.dream.claims import objection
 from orchestrator.dream.patch import Junk, Merge, Reword
 from orchestrator.dream.statement import Statement
 from orchestrator.errors import ModelError
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import MOST, Origin, Status
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -120,7 +120,7 @@ class _Hand:
 
     def leave_out(self, wish: Junk) -> None:
         """Have an entry be none."""
-        why = one_line(scrub(wish.why), _LONGEST_WHY)
+        why = one_line(scrubbed(wish.why), _LONGEST_WHY)
         if wish.entry in self.batch.entries and wish.entry not in self._shown:
             raise _Refused(f"it's for a person to say whether what is in the library is junk ({why})")
         entry = self._new(wish.entry)

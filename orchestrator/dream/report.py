@@ -11,9 +11,9 @@ from pydantic import AwareDatetime
 from orchestrator.dialogue import Value
 from orchestrator.dream.batch import Action, Change
 from orchestrator.dream.collect import Skipped
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.skill import Skill
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -77,9 +77,16 @@ class Report(Value):
     @property
     def words(self) -> str:
         """What was done, in a line."""
-        said = [f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()]
-        said += [_plural(len(self.skills), "skill")] if self.skills else []
-        return ", ".join(said) or "nothing to change"
+        return worded({**self.counts, "skills": len(self.skills)}) or "nothing to change"
+
+
+def worded(counts: Mapping[str, int]) -> str:
+    """Return how often what was done, in words; empty for nothing."""
+    return ", ".join(
+        _plural(count, "skill") if name == "skills" else f"{count} {name.replace('_', ' ')}"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def at(ms: int) -> datetime:
@@ -99,7 +106,7 @@ def rfc(when: datetime) -> str:
 
 def named(changes: Iterable[Change], entries: Mapping[str, Entry]) -> tuple[Change, ...]:
     """Return changes that name the other entries by their titles, too, and hold nothing that looks like a secret."""
-    return tuple(change.model_copy(update={"why": scrub(_why(change, entries))}) for change in changes)
+    return tuple(change.model_copy(update={"why": scrubbed(_why(change, entries))}) for change in changes)
 
 
 def _why(change: Change, entries: Mapping[str, Entry]) -> str:
@@ -120,7 +127,7 @@ def render(report: Report) -> str:
         **({"skills": len(report.skills)} if report.skills else {}),
     }
     lines = [_FENCE, *(f"{name}: {value}".rstrip() for name, value in front.items()), _FENCE, "", *body(report)]
-    return scrub("\n".join(lines) + "\n")
+    return scrubbed("\n".join(lines) + "\n")
 
 
 def body(report: Report) -> Iterator[str]:

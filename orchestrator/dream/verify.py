@@ -167,7 +167,7 @@ class _Verifying:
 
     def notes(self) -> list[str]:
         """Return what couldn't be told, a line for each reason."""
-        return [f"left as it was, {why}: {_listed(ids)}" for why, ids in self.unknown.items()]
+        return [f"not verified, so left as it was: {_listed(ids)}: {why}" for why, ids in self.unknown.items()]
 
     def _anchor(self, entry: Entry, commit: str = "") -> str:
         commits = [commit] if commit else [one.commit for one in reversed(entry.evidence)]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.dialogue import Value
 from orchestrator.dream.course import outcome, passed
+from orchestrator.dream.taint import is_data
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import Evidence
 from orchestrator.redaction import REDACTED
 from orchestrator.runs import Outcome
@@ -72,10 +74,13 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 def parts(command: str) -> tuple[str, ...]:
     """Return what a command line does that is worth doing again, in order; nothing for what is for once as a whole."""
     command = command.strip()
-    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable() or REDACTED in command:
+    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable():
         return ()
     command = _BOTH_OUTPUTS.sub("", command)
     if _ONE_OFF.search(command):
+        return ()
+    has_key = REDACTED in command or scrubbed(command) != command  # Without it it does nothing.
+    if has_key or is_data(command, copied=False):  # That is somebody's words to whoever reads it.
         return ()
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))

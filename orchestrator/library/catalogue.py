@@ -91,7 +91,8 @@ class Catalogue:
             entries += sorted(shown, key=_newest_first, reverse=True)
         if self.project and scope in {None, Scope.REPO}:
             problems += skills.problems(self._shelf, self.project)
-        return Listing(entries, put_away, self._skills(everything=everything), problems)
+        unfiltered = scope in {None, Scope.REPO} and (status, kind) == (None, None)
+        return Listing(entries, put_away, self._skills(everything=everything) if unfiltered else [], problems)
 
     def _skills(self, *, everything: bool) -> list[Skill]:
         """Return the repository's skills; what a person declined only if asked."""

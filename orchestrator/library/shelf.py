@@ -315,12 +315,16 @@ class Shelf:
         git("init", "--quiet", "--template=", "--initial-branch=main", "--", self.root)
 
     def _let_orphans_end(self) -> None:
-        """Wait for a git that a killed process left at work on the files; what is there longer has died as well."""
-        left = self._index.with_name(f"{self._index.name}.lock")
+        """Wait for a git that a killed process left at work here; what is locked longer was its, and it has died, too.
+
+        A ref is locked for the moment in which it's moved, by a person's git as well.
+        """
+        left = [self.git_dir / f"{name}.lock" for name in (self._index.name, "HEAD", BRANCH, SEEN)]
         deadline = time.monotonic() + _ORPHANS_S
-        while left.exists() and time.monotonic() < deadline:
+        while any(lock.exists() for lock in left) and time.monotonic() < deadline:
             time.sleep(_ORPHANS_S / 100)
-        left.unlink(missing_ok=True)
+        for lock in left:
+            lock.unlink(missing_ok=True)
 
     def _refuse_under_way(self) -> None:
         """Refuse to write while a person's git is in the middle of something."""
