@@ -11,11 +11,11 @@ from rich.text import Text
 
 from orchestrator.cli import document, layout
 from orchestrator.cli.patch import coloured
-from orchestrator.cli.shelved import warn
+from orchestrator.cli.shelved import COMMIT, warn
 from orchestrator.cli.text import age, duration, lines, moment, plural, visible
 from orchestrator.dream.batch import Action, Phase
 from orchestrator.dream.pipeline import Progress
-from orchestrator.dream.report import sections, summary
+from orchestrator.dream.report import sections, summary, worded
 from orchestrator.library.handing_on import fields
 from orchestrator.library.page import render
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.dreams import Told
     from orchestrator.library.entry import Entry
 
-_COMMIT: Final = 8
 _RIGHT: Final = (1, 2)
 
 
@@ -52,8 +51,8 @@ class Following:
         return Text(" · ".join(filter(None, (f"dreaming: {now.phase}", done, spent))))
 
 
-def report(screen: Screen, made: Report) -> None:
-    """Print what a dream did or would do, and what to type next."""
+def report(screen: Screen, made: Report, again: str) -> None:
+    """Print what a dream did or would do, and what to type next; `again` is the command that does it."""
     if screen.json:
         told = made.model_dump(mode="json") | {"commit": made.commit or None, "refused": made.refused or None}
         document.write("dreamdock.dream/1", {**told, "counts": made.counts, "path": made.path})
@@ -63,27 +62,28 @@ def report(screen: Screen, made: Report) -> None:
         return
     glyph = ("✓ ", "green") if made.commit else ("· ", "dim")
     screen.line(Text.assemble(glyph, summary(made)))
-    _prose(screen, "\n".join(sections(made)))
+    if said := [*sections(made)]:
+        _prose(screen, "\n".join(said))
     for note in made.notes:
         warn(screen, note)
     if made.dry_run:
         screen.say("nothing was written: no commit, no lock, no mark of how far it looked")
-    screen.next(*_after(made))
+    screen.next(*_after(made, again))
 
 
-def _after(made: Report) -> Iterator[str]:
-    if made.left:
+def _after(made: Report, again: str) -> Iterator[str]:
+    if made.left and not made.dry_run:
         yield "dreamdock dream"
     for change in made.changes:
         if change.action is Action.DISPUTED:
             yield from (f"dreamdock memory show {one}" for one in (change.entry, *change.others))
             break
     if made.dry_run:
-        yield "dreamdock dream"
+        yield again
     elif made.commit:
         yield from ("dreamdock dream show", "dreamdock dream revert")
     else:
-        yield "dreamdock dream log"
+        yield "dreamdock memory list"
 
 
 def log(screen: Screen, project: str, dreams: list[Dreamt]) -> None:
@@ -92,7 +92,7 @@ def log(screen: Screen, project: str, dreams: list[Dreamt]) -> None:
         document.write("dreamdock.dream.log/1", {"project": project, "dreams": [_fields(one) for one in dreams]})
         return
     if not dreams:
-        screen.say(f"nobody has dreamt of {project} yet")
+        screen.say(f"no dream of {project} has changed anything yet")
         screen.next("dreamdock dream --dry-run", "dreamdock dream")
         return
     now = datetime.now(UTC)
@@ -102,7 +102,7 @@ def log(screen: Screen, project: str, dreams: list[Dreamt]) -> None:
             Text(one.name, "bold"),
             Text(age((now - one.until).total_seconds())),
             Text(str(one.runs)),
-            Text(one.commit[:_COMMIT] if screen.tty else one.commit),
+            Text(one.commit[:COMMIT] if screen.tty else one.commit),
             Text(_did(one), "dim" if one.reverted else ""),
         ]
         for one in dreams
@@ -112,8 +112,8 @@ def log(screen: Screen, project: str, dreams: list[Dreamt]) -> None:
 
 
 def _did(one: Dreamt) -> str:
-    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in one.counts.items()) or "nothing to change"
-    return f"taken back {moment(one.reverted)}: {said}" if one.reverted else said
+    said = worded(one.counts) or "nothing to change"
+    return f"taken back: {said}" if one.reverted else said
 
 
 def told(screen: Screen, shown: Told) -> None:
@@ -165,4 +165,4 @@ def _entry(one: Entry | None) -> dict[str, Any] | None:
 
 def _prose(screen: Screen, text: str) -> None:
     for row in lines(text):
-        layout.beside(screen, Text("  " if row.startswith("- ") else ""), Text(row.removeprefix("- ")))
+        layout.beside(screen, Text("- " if row.startswith("- ") else ""), Text(row.removeprefix("- ")))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import steps
+from rich.text import Text
+
+from orchestrator.cli import layout, steps
 from orchestrator.cli.door import told_away
 from orchestrator.cli.text import lines, plural
 from orchestrator.demo import MEMORY, bundled, make
@@ -62,4 +64,4 @@ def _given(screen: Screen, door: Door, first: str, second: str) -> None:
             ours = [entry for entry in entries if f"run {first} " in entry] or entries
             screen.say(f"what its journal has of memory, in event {event.seq}, with the run that it's from:")
             for row in lines(f"[{ours[0]}" if ours else ""):
-                screen.line(row)
+                layout.beside(screen, Text(), Text(row))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.cli import document, layout, skills_shown
 from orchestrator.cli.shelved import COMMIT, changes, history_fields, labelled, say_away, warn
-from orchestrator.cli.text import age, lines, moment, plural, short_ids, visible
+from orchestrator.cli.text import age, first_line, lines, moment, plural, short_ids, visible
 from orchestrator.cli.wording import Line
 from orchestrator.library.entry import Status
 from orchestrator.library.handing_on import fields
@@ -55,8 +55,9 @@ def listing(screen: Screen, librarian: Librarian, found: Listing) -> None:
             screen.line(Text(f"{where.scope} {where.scope_id}", "dim"))
             screen.lines([row for _, row in group])
     elif not found.skills:
-        screen.say("no entries to list")
-        screen.next('dreamdock memory add convention "Indent with tabs"')
+        screen.say(f"no entries to list of {', '.join(f'{one.scope} {one.scope_id}' for one in librarian.scopes)}")
+        scope = "" if librarian.project else " --scope user"
+        screen.next(f'dreamdock memory add convention "Indent with tabs"{scope}')
     skills_shown.table(screen, found.skills)
     if found.put_away:
         are = "is" if found.put_away == 1 else "are"
@@ -90,7 +91,7 @@ def table(screen: Screen, librarian: Librarian, entries: Sequence[Entry]) -> lis
                 status(entry.status),
                 Text(age((now - when).total_seconds()) if when else "?"),
                 Text(str(entry.uses)),
-                Text(visible(entry.title)),
+                Text(visible(entry.title)) if entry.title else Text(first_line(entry.text), "italic"),
             ]
         )
     return layout.table(rows, right=_RIGHT)
@@ -109,7 +110,7 @@ def entry(screen: Screen, librarian: Librarian, shown: Shown) -> None:
         document.write("dreamdock.memory.show/1", {"entry": told})
         return
     known = shown.entry
-    screen.line(Text(visible(known.title) or known.id, "bold"))
+    layout.beside(screen, Text(), Text(visible(known.title) or known.id, "bold"))
     for row in lines(known.text) if known.text else []:
         layout.beside(screen, Text("  "), Text(row))
     screen.line()
@@ -148,12 +149,16 @@ def done(screen: Screen, word: str, result: Done) -> None:
         more = {"left_out": result.left_out, "away": result.away or None}
         document.write(f"dreamdock.memory.{word}/1", {**told, **more})
         return
+    glyph, what = (("✓ ", "green"), word) if result.commit else (("· ", "dim"), "unchanged")
     for one in result.entries:
-        said = Text.assemble(("✓ ", "green"), f"{word if result.commit else 'nothing changed in'} ", (one.id, "bold"))
-        screen.line(said.append(f"  {visible(one.title)}").append(f"  {one.status}", "dim"))
+        said = Text.assemble(glyph, f"{what} ", (one.id, "bold"), (f"  {one.status}", "dim"))
+        screen.line(said.append(f"  {visible(one.title) or first_line(one.text)}"))
     if result.left_out:
         screen.say(f"{plural(result.left_out, 'secret')} {'was' if result.left_out == 1 else 'were'} left out")
     say_away(screen, result.away)
+    screen.next(
+        f"dreamdock memory show {result.entries[0].id}" if len(result.entries) == 1 else "dreamdock memory list"
+    )
 
 
 def gone(screen: Screen, librarian: Librarian, result: Gone) -> None:

@@ -22,6 +22,7 @@ from orchestrator.cli.wording import (
     chosen,
     describe,
     ended,
+    given,
     guarded,
     installs,
     judged,
@@ -157,7 +158,7 @@ class Narrator:
     def _recalled(self, _event: e.Event, body: e.Recalled) -> list[Line]:
         failed = [_warning(visible(body.failure))] if body.failure else []
         if body.why == "start":
-            return [*([Line("memory", recalled(body), prose=True)] if body.entries else []), *failed]
+            return [*given(body), *failed]
         return self._under_header([_note(Text.assemble("from memory: ", recalled(body))), *failed])
 
     def _request_failed(self, _event: e.Event, body: e.RequestFailed) -> list[Line]:

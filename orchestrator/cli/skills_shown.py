@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _STATUS: Final = {
     SkillStatus.PROPOSED: ("?", "yellow"),
-    SkillStatus.TRIED: ("!", "yellow"),
+    SkillStatus.TRIED: ("?", "yellow"),
     SkillStatus.FAILED: ("✗", "red"),
     SkillStatus.APPROVED: ("✓", "green"),
     SkillStatus.DECLINED: ("·", "dim"),
@@ -85,6 +85,7 @@ def settled(screen: Screen, skill: Skill, away: str) -> None:
         return
     screen.line(_status(skill).append(f": skills/{skill.name}", "bold"))
     say_away(screen, away)
+    screen.next(f"dreamdock memory show skills/{skill.name}")
 
 
 def exported(screen: Screen, files: Mapping[str, str], folder: Path) -> None:

@@ -155,7 +155,7 @@ def _plan(screen: Screen, door: Door, spec: RunSpec) -> None:
     layout.put(screen, wording.describe(spec))
     if spec.recall_tokens:
         most = f"up to {spec.recall_tokens:,} tokens at its start, and as many for each search of its own"
-        layout.put(screen, [wording.Line("memory", Text(most))])
+        layout.put(screen, [wording.Line("memory", Text(most), prose=True)])
     screen.line()
     layout.facts(screen, policy)
     if setup_policy:

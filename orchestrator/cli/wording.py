@@ -35,6 +35,8 @@ ORIGINS: Final = {
     "guess": "guessed from the repository; --accept CMD overrides it",
 }
 _WEAKENED: Final = 20
+_GIVEN: Final = 8
+"""How many entries that a run was given its story names; `show` names all."""
 _QUESTION_LINES: Final = 20
 _RULES: Final = ("network", "capabilities", "host files")
 _INSTALLS: Final = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
@@ -234,6 +236,14 @@ def recalled(body: e.Recalled) -> Text:
     named = "; ".join(visible(one.title or one.id) for one in body.entries)
     what = "1 entry" if len(body.entries) == 1 else f"{len(body.entries)} entries"
     return Text.assemble(what, (f": {named}", "dim"))
+
+
+def given(body: e.Recalled) -> list[Line]:
+    """Return what of long-term memory a run was given at its start, an entry a line; of many the first ones."""
+    told = [Text(first_line(one.title) or visible(one.id)) for one in body.entries]
+    if len(told) > _GIVEN:
+        told[_GIVEN:] = [Text(f"and {len(told) - _GIVEN} more", "dim")]
+    return [Line("" if number else "memory", row) for number, row in enumerate(told)]
 
 
 def memories(entries: Sequence[Given]) -> list[Line]:

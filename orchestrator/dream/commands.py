@@ -162,4 +162,4 @@ def _last_line(result: CommandResult) -> str:
 
 
 def _words(error: SandboxError) -> str:
-    return one_line(scrubbed(": ".join(filter(None, (error.message, error.cause)))), _LONGEST)
+    return one_line(scrubbed(error.words), _LONGEST)

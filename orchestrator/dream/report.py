@@ -35,7 +35,6 @@ _HEADINGS: Final[Mapping[Action, str]] = {
     Action.DOUBTED: "Doubted: code that they name isn't there any more",
     Action.STALE: "Stale: it was so, and isn't any more",
     Action.SUPERSEDED: "Superseded: another one took its place",
-    Action.QUARANTINED: "Quarantined: data, until somebody vouches for it",
     Action.ARCHIVED: "Archived: out of view, not deleted",
     Action.COUNTED: "Given to runs",
     Action.LEFT_OUT: "Left out",
@@ -78,14 +77,26 @@ class Report(Value):
     @property
     def words(self) -> str:
         """What was done, in a line."""
-        said = [f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()]
-        said += [_plural(len(self.skills), "skill")] if self.skills else []
-        return ", ".join(said) or "nothing to change"
+        return worded({**self.counts, "skills": len(self.skills)}) or "nothing to change"
+
+
+def worded(counts: Mapping[str, int]) -> str:
+    """Return how often what was done, in words; empty for nothing."""
+    return ", ".join(
+        _plural(count, "skill") if name == "skills" else f"{count} {name.replace('_', ' ')}"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def at(ms: int) -> datetime:
     """Return a time of Redis's clock."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def ms(when: datetime) -> int:
+    """Return a time as Redis's clock tells it."""
+    return round(when.timestamp() * 1000)
 
 
 def rfc(when: datetime) -> str:

@@ -91,8 +91,9 @@ def dream_of(shelf: Shelf, project: str, which: str = _LAST) -> Dreamt:
     else:
         found = [one for one in known if which == one.name] or [one for one in known if one.begins(which)]
     if not found:
-        what = "has no dream yet" if not known else f"has no dream {which[:60]}"
-        raise NotFoundError(f"the library of {project} {what}", hint="dreamdock dream log")
+        if not known:
+            raise NotFoundError(f"the library of {project} has no dream yet", hint="dreamdock dream")
+        raise NotFoundError(f"the library of {project} has no dream {which[:60]}", hint="dreamdock dream log")
     if len(found) > 1:
         names = ", ".join(one.name for one in found[:3])
         raise UsageError(f"{which} may be {len(found)} dreams", cause=names, hint="type more of it")

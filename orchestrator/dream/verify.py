@@ -169,7 +169,7 @@ class _Verifying:
 
     def notes(self) -> list[str]:
         """Return what couldn't be told, a line for each reason."""
-        return [f"left as it was, {why}: {_listed(ids)}" for why, ids in self.unknown.items()]
+        return [f"not verified, so left as it was: {_listed(ids)}: {why}" for why, ids in self.unknown.items()]
 
     def _anchor(self, entry: Entry, commit: str = "") -> str:
         commits = [commit] if commit else [one.commit for one in reversed(entry.evidence)]
@@ -224,7 +224,7 @@ class _Verifying:
         now = self.entries[entry.id]
         if (new := now.changed(**fields)) != now:
             self.entries[entry.id] = self.changed[entry.id] = new
-            self.changes.append(Change(phase=Phase.VERIFY, action=action, entry=entry.id, title=entry.title, why=why))
+            self.changes.append(Change.of(Phase.VERIFY, action, entry, why))
 
     def _untold(self, entry: Entry, why: str) -> None:
         self.unknown.setdefault(why, []).append(entry.id)

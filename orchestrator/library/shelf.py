@@ -117,10 +117,8 @@ class Shelf:
         """Return why pages are set aside. Each stays where it is until a person mends it."""
         return [read for read in self.read(self.pages(self.head())) if isinstance(read, PageError)]
 
-    # --- writing: one process at a time
-
     def file(self, path: str, head: str = "") -> bytes | None:
-        """Return a file that isn't a page, at the head or at a former one; None where there is none."""
+        """Return what a file holds, at the head or at a former one; None where there is no plain one."""
         head = head or self.head()
         if not head:
             return None
@@ -140,6 +138,8 @@ class Shelf:
             if node is None or not node.is_tree:
                 return []
             return sorted(f"{folder}/{os.fsdecode(path)}" for path, _ in files(objects, node.oid))
+
+    # --- writing: one process at a time
 
     def put(
         self,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def dreams(settings: Settings) -> HostCheck:
-    """Tell of the last dream that failed, else of the last one; wrong too where nobody takes what is enqueued."""
+    """Tell of the last weekly dream that failed, else of the last; wrong too where nobody takes what is enqueued."""
     with connect(redis_url(settings)) as client:
         last, now = last_dreams(client), index.now_ms(client)
         alive = presence.alive(client, DREAM_QUEUE)
@@ -31,7 +31,8 @@ def dreams(settings: Settings) -> HostCheck:
         found = f"{workers}, and dreams are enqueued: {waiting}"
         return HostCheck("dreams", ok=False, found=found, remedy="dreamdock up")
     done = [one for one in last.values() if one.state is DreamState.DONE]
-    told = f"the last one was {_ago(now - max(one.changed for one in done))} ago" if done else "none yet"
+    last_one = _ago(now - max((one.changed for one in done), default=now))
+    told = f"the last weekly one was {last_one} ago" if done else "no weekly one yet"
     off = "" if settings.dream.days else "off (dream.days is 0); "
     return HostCheck("dreams", ok=True, found=f"{off}{workers}; {told}")
 

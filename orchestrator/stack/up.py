@@ -84,7 +84,8 @@ def ensure_up(settings: Settings, reporter: Reporter, *, supervisor: Sequence[st
             raise
     if ours:
         parts = [] if settings.redis_url else ["Redis"]
-        what = f"{', '.join([*parts, 'the keeper'])} and {_count(settings.workers)}"
+        parts += ["the keeper", _count(settings.workers), *(["the dream worker"] if settings.dream.days else [])]
+        what = f"{', '.join(parts[:-1])} and {parts[-1]}"
         reporter.line(f"started {what}; dreamdock down stops them")
     return True
 

@@ -75,6 +75,7 @@ def test_a_dream_from_the_first_look_to_its_revert(project: Project, typed: Call
     assert "next: dreamdock dream show" in done.err
     again = typed()
     assert again.out.startswith("· 0 runs ended since")
+    assert again.out.count("\n") == 1
     listed = typed("log")
     assert "1 added" in listed.out
     name = typed("log", "--json").json["dreams"][0]["name"]
@@ -134,6 +135,8 @@ def test_which_repository(
     assert typed("--dry-run", "log").code == 2
     assert typed("--since", "yesterday", "--project", project.id).code == 2
     assert typed("--since", "2099-01-01", "--project", project.id).code == 2
+    before = typed("--since", "2026-01-01", "--dry-run", "--project", project.id)
+    assert f"next: dreamdock dream --since 2026-01-01T00:00:00.000Z --project {project.id}" in before.err
     later = typed("--since", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}", "--dry-run", "--project", project.id)
     assert "was left out, as --since asked" in later.err
 

@@ -212,7 +212,7 @@ def test_the_editor_is_the_persons(typed: Callable[..., Told], monkeypatch: pyte
     monkeypatch.setenv("EDITOR", "sed -i 's/It is red/It is blue/'")
     assert typed("edit", entry["id"]).code == 0
     assert statuses(typed) == {"It is blue": "active"}
-    assert "nothing changed in" in typed("edit", entry["id"]).out
+    assert "· unchanged" in typed("edit", entry["id"]).out
     monkeypatch.setenv("VISUAL", "false")
     assert "the editor failed" in typed("edit", entry["id"]).err
     monkeypatch.setenv("VISUAL", "truncate -s 0")
@@ -313,7 +313,7 @@ def test_a_remote_gets_every_write_and_one_that_is_away_the_next_time(
     assert typed("share").code == 2
     monkeypatch.setenv("DREAMDOCK_LIBRARY__REMOTE", str(remote))
     done = typed("add", "fact", "While it is away")
-    assert (done.code, "the next write pushes it" in done.err) == (0, True)
+    assert (done.code, "pushed by the next write" in done.err) == (0, True)
     away = typed("add", "fact", "Still away", "--json").json
     assert "can't be fetched" in away["away"]
     git("init", "--quiet", "--bare", remote, cwd=tmp_path)
@@ -375,7 +375,7 @@ def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], libr
     (folder / "SKILL.md").write_text(f"---\n{head}---\n\n1. Run `make test`\n")
     told = typed("list", "--json").json["skills"]
     assert [(one["name"], one["status"], one["commands"]) for one in told] == [("run-tests", "tried", ["make test"])]
-    assert "skills/run-tests  ! tried" in typed("list").out
+    assert "skills/run-tests  ? tried" in typed("list").out
     assert "1. Run `make test`" in typed("show", "skills/run-tests").out
     assert typed("approve", "skills/run-tests", entry["id"]).code == 2
     done = typed("approve", "skills/run-tests", "--json")
@@ -391,3 +391,29 @@ def test_a_skill_is_shown_approved_and_declined(typed: Callable[..., Told], libr
     (folder / "SKILL.md").write_text("none")
     assert "SKILL.md:1: set aside" in typed("list").err
     assert typed("approve", "skills/run-tests").code == 1
+
+
+def test_what_is_typed_next_fits_where_it_is_said(
+    typed: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = added(typed, "fact", "Prices are cents", "Never floats.")
+    assert [one["id"] for one in typed("search", "prices", "in", "cents", "--json").json["entries"]] == [entry["id"]]
+    edited = typed("edit", entry["id"], "--title", "", "--status", "stale")
+    assert f"{entry['id']}  stale  Never floats." in edited.out, "the status is never cut off"
+    assert f"next: dreamdock memory show {entry['id']}" in edited.err
+    assert "Never floats." in typed("list").out, "what has no title is listed by its text"
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.chdir(tmp_path / "nowhere")
+    hint = next(line for line in typed("list").err.splitlines() if line.startswith("next: dreamdock memory "))
+    assert typed(*shlex.split(hint)[3:]).code == 0
+
+
+def test_a_list_of_one_kind_or_scope_has_no_skills(typed: Callable[..., Told], library: Path) -> None:
+    entry = added(typed, "fact", "It is so")
+    folder = library / "skills" / str(entry["scope_id"]) / "run-tests"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: run-tests\ndescription: Runs tests.\n---\n\n1. Run `make test`\n")
+    assert typed("list", "--json").json["skills"]
+    assert typed("list", "--scope", "repo", "--json").json["skills"]
+    for some in (("--kind", "fact"), ("--status", "active"), ("--scope", "user")):
+        assert not typed("list", *some, "--json").json["skills"]

@@ -81,5 +81,6 @@ def test_an_entry_is_shown_in_whole_lines(librarian: Librarian, screen: tuple[Sc
     rows = screen[1].getvalue().splitlines()
     path = str(librarian.root / f"repo/{PROJECT}/02v7y1b00same.md")
     assert sum(row.count("It is so.") for row in rows) >= 36, "the text is whole"
+    assert sum(row.count("words") for row in rows[:4]) == 30, "the title, too"
     assert any(path in row for row in rows), "a path can be copied in one piece"
     assert all(len(row) <= 80 for row in rows if path not in row)

@@ -97,7 +97,7 @@ def test_what_a_run_is_given_of_memory_is_told_by_its_titles() -> None:
     entries = (e.Given(id="a1", title="Tests run with make", scope="repo", scope_id="0" * 12),)
     entries += (e.Given(id="b2", title="", scope="team", scope_id="core"),)
     start = e.Recalled(step=0, query="tests", why="start", entries=entries, text="...")
-    assert tell(start) == ["memory|2 entries: Tests run with make; b2"]
+    assert tell(start) == ["memory|Tests run with make", "|b2"]
     later = start.model_copy(update={"step": 3, "why": "tool", "entries": entries[:1]})
     assert tell(e.Replied(step=3, reply=Reply()), later)[-1].endswith("|from memory: 1 entry: Tests run with make")
 

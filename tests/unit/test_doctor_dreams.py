@@ -29,7 +29,7 @@ def put(client: Redis, project: str, state: DreamState, why: str = "") -> None:
 def test_the_last_dreams_are_told_and_one_that_failed_is_wrong(client: Redis, redis_server: str) -> None:
     settings = Settings(redis_url=redis_server)
     check = dreams(settings)
-    assert (check.ok, check.found) == (True, "no worker for dreams is alive; none yet")
+    assert (check.ok, check.found) == (True, "no worker for dreams is alive; no weekly one yet")
     put(client, PROJECT, DreamState.QUEUED)
     check = dreams(settings)
     assert (check.ok, check.remedy) == (False, "dreamdock up")
@@ -37,7 +37,7 @@ def test_the_last_dreams_are_told_and_one_that_failed_is_wrong(client: Redis, re
         while not (check := dreams(settings)).ok:
             pass
         put(client, PROJECT, DreamState.DONE)
-        assert dreams(settings).found == "h:7; the last one was 1:00:00 ago"
+        assert dreams(settings).found == "h:7; the last weekly one was 1:00:00 ago"
         off = settings.model_copy(update={"dream": DreamSettings(days=0)})
         assert dreams(off).found.startswith("off (dream.days is 0); h:7")
         put(client, "b" * 12, DreamState.FAILED, "the library is damaged")

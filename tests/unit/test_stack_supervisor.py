@@ -130,7 +130,7 @@ def test_one_worker_is_for_dreams_unless_they_are_turned_off(settings: Settings)
 def test_up_twice_starts_once_and_down_leaves_nothing(settings: Settings) -> None:
     told = Lines()
     assert ensure_up(settings, told, supervisor=COMMAND)
-    assert told.lines == ["started Redis, the keeper and 1 worker; dreamdock down stops them"]
+    assert told.lines == ["started Redis, the keeper, 1 worker and the dream worker; dreamdock down stops them"]
     first = status_of(settings)
     assert set(first.children) == {"redis", "keeper", "worker-1"}
     began = time.monotonic()
