@@ -272,8 +272,8 @@ class Shelf:
             self._git("read-tree", "-m", "-u", files_, _tree(objects, commit))
         except GitFailed:
             return
+        self._share_index()  # Before it's noted as seen: where a kill comes in between, all of it is done again.
         git("update-ref", SEEN, commit, git_dir=self.git_dir)
-        self._share_index()
 
     def _share_index(self) -> None:
         """Have git's own bookkeeping agree with the files, unless a person's git is at work on it."""
