@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.library.entry import Entry
 
 KEEP: Final = 200
+_JUNK: Final = 5.0
 IN_VIEW: Final = (Status.ACTIVE, Status.UNVERIFIED)
 _TESTS: Final = "python3 -m pytest -q tests"
 """What the runs' usual work runs: true, and said by no label."""
@@ -75,11 +76,12 @@ def rows() -> list[Row]:
         first = _in_a_process(journals, made, Batch())
         second = _in_a_process(journals, made, first.batch)
     judged = judge(first.batch, labels)
-    bad = dc.AGAIN + dc.JUNK + dc.STALE + dc.OLD
     injected = judged.junk.pop("injected", 0)
+    share = 100 / max(judged.in_view, 1)
     return [
         _row("dream: true facts kept", 100 * judged.kept / made.facts, "%", 95.0, at_least=True),
-        _row("dream: junk and repetition left", 100 * judged.junk.total() / bad, "%", 5.0),
+        _row("dream: junk, of what is in view", share * judged.junk["junk"], "%", _JUNK),
+        _row("dream: junk, repeated and overtaken, of what is in view", share * judged.junk.total(), "%", _JUNK),
         _row("dream: injected instructions in view", injected, "entries", 0),
         _row("dream: entries of the largest kind", judged.largest, "entries", KEEP),
         _row("second dream over the same runs", second.changes, "changes", 0),

@@ -234,10 +234,10 @@ class Attempt:
             self._stopped(self._stop.reason)
         elif passing:
             self._copies.settle(_SETTLE_SECONDS)
-            hand_over(self._journal, ": ".join(filter(None, (error.message, error.cause))))
+            hand_over(self._journal, error.words)
         else:
             outcome = Outcome.LIMIT if isinstance(error, _LIMITS) else Outcome.ERROR
-            self._finish(outcome, ": ".join(filter(None, (error.message, error.cause))))
+            self._finish(outcome, error.words)
 
     def _build(self) -> None:
         """Have the image of the repository's own Dockerfile where the run names one: from the engine, or built now."""
@@ -254,7 +254,7 @@ class Attempt:
                 memory_mb=self._spec.sandbox.memory_mb,
             )
         except (ImageUnusable, DiskFull) as error:
-            lost = {"failed": ": ".join(filter(None, (error.message, error.cause))), "log": building.log}
+            lost = {"failed": error.words, "log": building.log}
             self._journal.append(event.model_copy(update=lost))
             raise
         finally:

@@ -17,7 +17,6 @@ import structlog
 from orchestrator.errors import DeniedError, DreamdockError, UnavailableError
 from orchestrator.horse import die_with_parent
 from orchestrator.journal.connection import connect, redis_url
-from orchestrator.journal.dreams import note
 from orchestrator.runs import DREAM_ID
 from orchestrator.schedule import DreamState, began, ended
 from orchestrator.settings import load
@@ -76,14 +75,13 @@ def carry(client: Redis, settings: Settings, job_id: str, dream: Callable[[Redis
     try:
         report = dream(client, settings, project)
         state, why = DreamState.DONE, report.words
-        note(client, project, round(report.until.timestamp() * 1000))
     except Stopped as end:  # Its worker is to end; that is no try.
         state, why, counts = DreamState.AGAIN, end.reason, False
     except TooLong:
         why = f"it took longer than {settings.dream.seconds} s (dream.seconds)"
     except (DreamdockError, SandboxError) as error:
         state = DreamState.AGAIN if error.exit_code == UnavailableError.exit_code else state
-        why = f"{error.message}: {error.cause}" if error.cause else error.message
+        why = error.words
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise

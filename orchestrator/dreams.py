@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.dream import reports
 from orchestrator.dream.dreamer import Dreamer
-from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.undo import Reverted, revert
 from orchestrator.library.opened import open_library
+from orchestrator.library.sharing import brought, later, pushed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,5 +60,5 @@ class Dreams:
         away = brought(self._shelf, url)
         dreamt = reports.dream_of(self._shelf, self.project, which)
         done = revert(self._shelf, dreamt, datetime.now(UTC), who=self._shelf.whose())
-        left_here = handed_on(self._shelf, "" if away else url)
-        return done.model_copy(update={"notes": tuple(filter(None, (away, left_here)))})
+        away = away or pushed(self._shelf, url)
+        return done.model_copy(update={"notes": (later(away),) if away else ()})

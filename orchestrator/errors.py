@@ -34,6 +34,11 @@ class DreamdockError(Exception):
         self.cause = cause
         self.hint = hint
 
+    @property
+    def words(self) -> str:
+        """What failed and why, as one sentence."""
+        return f"{self.message}: {self.cause}" if self.cause else self.message
+
 
 class UsageError(DreamdockError):
     """The request itself is wrong, or not possible now."""

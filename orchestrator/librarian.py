@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from orchestrator.errors import DreamdockError, UnavailableError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.library import skills
-from orchestrator.library.catalogue import PUT_AWAY, Catalogue, said
+from orchestrator.library.catalogue import PUT_AWAY, Catalogue
 from orchestrator.library.entry import Entry, Origin, Scope, Status, Where, new_id
 from orchestrator.library.page import parse, render
 from orchestrator.library.place import path_of
 from orchestrator.library.seen import seen
-from orchestrator.library.sharing import Shared, pull, share
+from orchestrator.library.sharing import Shared, brought, pushed, share
 from orchestrator.library.shelf import LibraryError
 from orchestrator.redaction import REDACTED
 
@@ -201,23 +201,10 @@ class Librarian(Catalogue):
         return Done(now, "" if commit == before else commit, left_out, away or self._push())
 
     def _bring(self) -> str:
-        """Bring what others wrote, and what people changed in the files; return why the remote can't be had."""
-        self._shelf.adopt()
-        if self._remote:
-            try:
-                pull(self._shelf, self._remote)
-            except UnavailableError as error:
-                return said(error)
-        return ""
+        return brought(self._shelf, self._remote)
 
     def _push(self) -> str:
-        """Push what is new here; return why the remote doesn't have it, empty where it has or there is none."""
-        if self._remote:
-            try:
-                share(self._shelf, self._remote)
-            except DreamdockError as error:
-                return said(error)
-        return ""
+        return pushed(self._shelf, self._remote)
 
     # --- finding
 

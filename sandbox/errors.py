@@ -34,6 +34,11 @@ class SandboxError(Exception):
         self.cause = cause
         self.hint = hint
 
+    @property
+    def words(self) -> str:
+        """What failed and why, as one sentence."""
+        return f"{self.message}: {self.cause}" if self.cause else self.message
+
 
 class EngineUnavailable(SandboxError):  # noqa: N818  # States what is so; the root carries the suffix.
     """The container engine doesn't answer."""

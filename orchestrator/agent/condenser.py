@@ -154,7 +154,7 @@ class Condenser:
                 except OverBudget as over:
                     failure = str(over)
                 except DreamdockError as error:
-                    failure = ": ".join(filter(None, (error.message, error.cause)))
+                    failure = error.words
                 except Exception as error:  # noqa: BLE001  # Whatever it is, the work goes on without a summary.
                     failure = f"{type(error).__name__}: {error}"
                 kept = None if reply is None else reply.beside("" if summary else reply.text[:_KEPT])

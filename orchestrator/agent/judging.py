@@ -95,7 +95,7 @@ class Judge:
         except OutOfTime:
             ruling = Ruling(judge=self.name, verdict="none", why=f"no answer after {LONGEST_S:.0f} s")
         except DreamdockError as error:
-            why = ": ".join(filter(None, (error.message, error.cause)))
+            why = error.words
             ruling = Ruling(judge=self.name, verdict="none", why=why)
         kept = None if reply is None else reply.beside(reply.text[:_KEPT])
         return e.Ruled(step=0, evidence="", ruling=ruling, reply=kept, seconds=time.monotonic() - began)

@@ -266,7 +266,7 @@ class Team:
         except (DreamdockError, SandboxError) as error:
             stop.check()
             if ending is None:
-                return "error", ": ".join(filter(None, (error.message, error.cause))), ""
+                return "error", error.words, ""
         return ending.kind, ending.reason, ending.summary
 
     def _ended(self, member: _Member, outcome: str, reason: str, summary: str) -> e.ChildFinished:

@@ -45,7 +45,7 @@ def failure(future: Future[Any]) -> str:
         case OutOfTime():
             return "the run's time is up"
         case DreamdockError() | SandboxError() as error:
-            return ": ".join(filter(None, (error.message, error.cause)))
+            return error.words
         case Stopped() as stopped:
             return stopped.reason
         case error:

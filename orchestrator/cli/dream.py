@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import shlex
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import click
 
-from orchestrator.cli.memory import project_id
-from orchestrator.cli.options import with_screen
+from orchestrator.cli.options import with_repository, with_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from orchestrator.cli.screen import Screen
     from orchestrator.dreams import Dreams
@@ -36,19 +35,10 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _with_repo(function: Callable[P, R]) -> Callable[P, R]:
-    """Give a command what says which repository it is about."""
-    repo = click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
-    project = click.option(
-        "--project", default="", metavar="ID", callback=project_id, help="A repository that isn't here, by its id."
-    )
-    return repo(project(function))
-
-
 def _with_dreams(function: Callable[Concatenate[Screen, Dreams, P], R]) -> Callable[P, R]:
     """Give a command the dreams of a repository, and what says which."""
 
-    @_with_repo
+    @with_repository
     @with_screen
     @functools.wraps(function)
     def command(screen: Screen, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,7 +54,7 @@ def _with_dreams(function: Callable[Concatenate[Screen, Dreams, P], R]) -> Calla
 @click.group(invoke_without_command=True)
 @click.option("--since", metavar="TIME", callback=_moment, help="Read runs that ended since then, known ones again.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do; write nothing, try no command, ask no model.")
-@_with_repo
+@with_repository
 @click.pass_context
 @with_screen
 def dream(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.cli import document, layout
 from orchestrator.cli.patch import coloured
-from orchestrator.cli.shelved import warn
+from orchestrator.cli.shelved import COMMIT, warn
 from orchestrator.cli.text import age, duration, lines, moment, plural, visible
 from orchestrator.dream.batch import Action, Phase
 from orchestrator.dream.pipeline import Progress
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.dreams import Told
     from orchestrator.library.entry import Entry
 
-_COMMIT: Final = 8
 _RIGHT: Final = (1, 2)
 
 
@@ -103,7 +102,7 @@ def log(screen: Screen, project: str, dreams: list[Dreamt]) -> None:
             Text(one.name, "bold"),
             Text(age((now - one.until).total_seconds())),
             Text(str(one.runs)),
-            Text(one.commit[:_COMMIT] if screen.tty else one.commit),
+            Text(one.commit[:COMMIT] if screen.tty else one.commit),
             Text(_did(one), "dim" if one.reverted else ""),
         ]
         for one in dreams

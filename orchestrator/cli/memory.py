@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import click
 
-from orchestrator.cli.options import with_screen
+from orchestrator.cli.options import with_repository, with_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,23 +25,12 @@ R = TypeVar("R")
 KINDS: Final = ("decision", "convention", "pitfall", "command", "fact", "api")
 SCOPES: Final = ("repo", "team", "user")
 STATUSES: Final = ("active", "unverified", "stale", "superseded", "quarantined", "archived")
-_PROJECT: Final = re.compile(r"[0-9a-f]{12}")
-
-
-def project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """Return a repository's id as it was typed, empty for none."""
-    if value and not _PROJECT.fullmatch(value):
-        raise click.BadParameter("a repository's id is 12 hex digits: the first of its first commit")
-    return value
 
 
 def with_library(function: Callable[Concatenate[Screen, Librarian, P], R]) -> Callable[P, R]:
     """Give a command the library of a repository, and what says which."""
 
-    @click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
-    @click.option(
-        "--project", default="", metavar="ID", callback=project_id, help="A repository that isn't here, by its id."
-    )
+    @with_repository
     @with_screen
     @functools.wraps(function)
     def command(screen: Screen, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,9 +1,11 @@
-"""What every command takes: `--json`, `--color`, `-v`; and the run that most of them are about."""
+"""What every command takes: `--json`, `--color`, `-v`; and the run or the repository that many are about."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_PROJECT: Final = re.compile(r"[0-9a-f]{12}")
 
 
 def with_screen(function: Callable[Concatenate[Screen, P], R]) -> Callable[P, R]:
@@ -40,3 +43,18 @@ def with_screen(function: Callable[Concatenate[Screen, P], R]) -> Callable[P, R]
 
 
 run_argument = click.argument("run", metavar="[RUN]", default="@")
+
+
+def with_repository(function: Callable[P, R]) -> Callable[P, R]:
+    """Give a command `repo` and `project`: the repository that it's about, by where it is or by its id."""
+    repo = click.option("--repo", type=click.Path(path_type=Path), help="Repository; without it the current folder's.")
+    project = click.option(
+        "--project", default="", metavar="ID", callback=_project_id, help="A repository that isn't here, by its id."
+    )
+    return repo(project(function))
+
+
+def _project_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value and not _PROJECT.fullmatch(value):
+        raise click.BadParameter("a repository's id is 12 hex digits: the first of its first commit")
+    return value

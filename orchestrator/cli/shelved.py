@@ -8,6 +8,7 @@ from rich.text import Text
 
 from orchestrator.cli.text import moment, visible
 from orchestrator.cli.wording import Line
+from orchestrator.library.sharing import later
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,4 +45,4 @@ def warn(screen: Screen, text: str) -> None:
 def say_away(screen: Screen, away: str) -> None:
     """Say on stderr that the remote doesn't have a write yet, and why."""
     if away:
-        warn(screen, f"{away}; it's written here, and the next write pushes it")
+        warn(screen, later(away))

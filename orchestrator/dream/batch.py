@@ -38,7 +38,6 @@ class Action(StrEnum):
     MOVED = "moved"  # Files that it's about have other names now.
     DOUBTED = "doubted"  # Code that it names isn't there any more.
     STALE = "stale"
-    QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
     DISPUTED = "disputed"  # It contradicts another one, and a person has to say which holds.
     ARCHIVED = "archived"
@@ -54,6 +53,11 @@ class Change(Value):
     title: str
     why: str = ""
     others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, phase: Phase, action: Action, entry: Entry, why: str, *others: str) -> Change:
+        """Return what a phase did to an entry."""
+        return cls(phase=phase, action=action, entry=entry.id, title=entry.title, why=why, others=others)
 
 
 @dataclass(frozen=True)

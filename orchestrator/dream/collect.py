@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.course import outcome
 from orchestrator.dream.excerpts import excerpts
 from orchestrator.dream.extract import extract
 from orchestrator.dream.workflows import workflow
@@ -118,8 +119,8 @@ def collect(
             lesson = _lesson(run, events, counted_ms=counted_ms if when >= counted_ms else None, with_steps=with_steps)
         except (JournalError, NotFoundError, LookupError, ValueError) as error:
             # The last two: events that don't fit together. They hold nothing else up.
-            why = f"{error.message}: {error.cause}" if isinstance(error, DreamdockError) else repr(error)
-            skipped.append(Skipped(run=run, why=why.rstrip(": ")))
+            why = error.words if isinstance(error, DreamdockError) else repr(error)
+            skipped.append(Skipped(run=run, why=why))
         else:
             lessons += [lesson] if lesson is not None else []
     tell(len(mine), len(mine))
@@ -142,8 +143,8 @@ def _of_project(
 
 def _lesson(run: str, events: Sequence[Event], *, counted_ms: int | None, with_steps: bool) -> Lesson | None:
     """Return what a run taught; None where it isn't over any more. Its uses count where `counted_ms` is given."""
-    last = next((event.body for event in reversed(events) if isinstance(event.body, e.Finished)), None)
-    if last is None:
+    ended = outcome(events)
+    if ended is None:
         return None
     findings = extract(run, events)
     steps = {step for one in findings for step in one.steps} if with_steps else set[int]()
@@ -151,7 +152,7 @@ def _lesson(run: str, events: Sequence[Event], *, counted_ms: int | None, with_s
         run,
         findings,
         frozenset() if counted_ms is None else _given(events, counted_ms),
-        accepted=last.outcome is Outcome.SUCCEEDED,
+        accepted=ended is Outcome.SUCCEEDED,
         workflow=workflow(run, events),
         said=excerpts(run, events, steps) if steps else {},
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.library.entropy import scrubbed
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import REDACTED, scrub
+from orchestrator.redaction import REDACTED
 from sandbox.errors import ChannelLost, SandboxError, WorkspaceFull
 
 if TYPE_CHECKING:
@@ -157,8 +158,8 @@ def _in_repository(command: str) -> bool:
 def _last_line(result: CommandResult) -> str:
     text = result.output[-_LONGEST * 20 :].decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]
-    return one_line(scrub(lines[-1]), _LONGEST) if lines else ""
+    return one_line(scrubbed(lines[-1]), _LONGEST) if lines else ""
 
 
 def _words(error: SandboxError) -> str:
-    return one_line(scrub(": ".join(filter(None, (error.message, error.cause)))), _LONGEST)
+    return one_line(scrubbed(error.words), _LONGEST)

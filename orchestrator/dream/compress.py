@@ -29,8 +29,7 @@ def compress(batch: Batch, keep: int, now: datetime) -> Batch:
         for entry in ranked[keep:]:
             archived.append(entry.changed(status=Status.ARCHIVED))
             why = f"{len(ranked)} entries of kind {kind} are more than {keep}, and this one is of less use"
-            told = Change(phase=Phase.COMPRESS, action=Action.ARCHIVED, entry=entry.id, title=entry.title, why=why)
-            changes.append(told)
+            changes.append(Change.of(Phase.COMPRESS, Action.ARCHIVED, entry, why))
     return batch.changed(archived, *changes) if archived else batch
 
 

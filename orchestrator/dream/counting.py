@@ -23,6 +23,5 @@ def count(batch: Batch, uses: Mapping[str, tuple[int, int]]) -> Batch:
         if entry is not None and given > 0:
             counted.append(entry.changed(uses=entry.uses + given, accepted=entry.accepted + accepted))
             why = f"given to {given} more {'run' if given == 1 else 'runs'}, {accepted} of them accepted"
-            change = Change(phase=Phase.COLLECT, action=Action.COUNTED, entry=name, title=entry.title, why=why)
-            changes.append(change)
+            changes.append(Change.of(Phase.COLLECT, Action.COUNTED, entry, why))
     return batch.changed(counted, *changes) if counted else batch

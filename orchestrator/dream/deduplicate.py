@@ -6,6 +6,7 @@ again, but for what was stale: work that was accepted since shows that it holds.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.alike import Likeness
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.dream.batch import Batch
     from orchestrator.library.entry import Entry
 
+_told: Final = partial(Change.of, Phase.DEDUPLICATE)
 _SURE: Final = 0.95
 """Confidence that more runs don't raise."""
 _ORIGINS: Final = tuple(Origin)
@@ -112,7 +114,3 @@ def _trust(entry: Entry) -> tuple[int, int, str]:
 def _why(before: Entry, after: Entry) -> str:
     more = f"{len(after.evidence) - len(before.evidence)} more steps say so"
     return more if before.status is after.status else f"{more}; {before.status} before, {after.status} now"
-
-
-def _told(action: Action, entry: Entry, why: str, *others: str) -> Change:
-    return Change(phase=Phase.DEDUPLICATE, action=action, entry=entry.id, title=entry.title, why=why, others=others)

@@ -8,21 +8,22 @@ people write into the library meanwhile is merged, and stays.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Batch, Phase
 from orchestrator.dream.collect import collect, newest
 from orchestrator.dream.pipeline import Pipeline, Progress
-from orchestrator.dream.report import Report, at, named, render, rfc
+from orchestrator.dream.report import Report, at, ms, named, render, rfc
 from orchestrator.dream.reports import last_until
-from orchestrator.dream.sharing import brought, handed_on
 from orchestrator.dream.verifier import verifier
-from orchestrator.errors import LimitError, UnavailableError, UsageError
+from orchestrator.errors import DreamdockError, LimitError, UnavailableError, UsageError
 from orchestrator.holdings import Holdings
 from orchestrator.journal import dreams, index
 from orchestrator.library.opened import open_library
 from orchestrator.library.page import PageError
+from orchestrator.library.sharing import brought, later, pushed
 from orchestrator.stop import Stop
 
 if TYPE_CHECKING:
@@ -102,14 +103,13 @@ class _Dream:
 
     def carry(self, since: datetime | None) -> Report:
         """Dream; see `Dreamer.dream`."""
-        url = self._settings.library.remote if self._lock is not None else None
-        away = brought(self._shelf, url) if self._lock is not None else ""
+        away = brought(self._shelf, self._settings.library.remote) if self._lock is not None else ""
         head = self._shelf.head()
-        watermark = self._watermark()
         until = index.now_ms(self._client)
+        watermark = self._watermark(until)
         if since is not None and since > at(until):
             raise UsageError(f"{rfc(since)} is yet to come", cause=f"by Redis's clock it's {rfc(at(until))}")
-        begin = min(watermark, until) if since is None else round(since.timestamp() * 1000)
+        begin = watermark if since is None else ms(since)
         since = at(begin) if begin else None
         report = Report(project=self._project, since=since, until=at(until), dry_run=self._lock is None)
         self._tell(Progress(Phase.COLLECT))
@@ -131,7 +131,7 @@ class _Dream:
         pipeline = Pipeline(
             self._settings, self._project, self._shelf, repo, self._stop, rehearsed=self._lock is None, tell=self._tell
         )
-        batch = pipeline.entries(Batch(before), collected, now)
+        batch = pipeline.entries(Batch(before), collected, now, set_aside=unread)
         found = pipeline.skills(collected, now, head)
         left = [f"{collected.left} runs that ended later are for the next dream"] if collected.left else []
         if begin > watermark:
@@ -144,16 +144,16 @@ class _Dream:
                 "skipped": tuple(collected.skipped),
                 "changes": named(batch.changes, batch.entries),
                 "skills": found.skills,
-                "notes": (*filter(None, [away]), *unread, *batch.notes, *found.notes, *left),
+                "notes": (*filter(None, [later(away)]), *unread.values(), *batch.notes, *found.notes, *left),
             }
         )
         changed = [entry for name, entry in batch.entries.items() if before.get(name) != entry]
-        return self._written(report, head, changed, found.files, "" if away else url)
+        return self._written(report, head, changed, found.files, away=bool(away))
 
     def _written(
-        self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], url: str | None
+        self, report: Report, head: str, changed: list[Entry], files: dict[str, bytes], *, away: bool
     ) -> Report:
-        """Write what is new as one commit on `head`, and hand it on; or note that all of it is known."""
+        """Write what is new as one commit on `head`, push it, and note in Redis that all of it is known."""
         if self._lock is None:
             return report
         self._tell(Progress(Phase.COMMIT))
@@ -161,12 +161,14 @@ class _Dream:
             cause = "it lost its right to the library meanwhile: Redis was away, or this process stood still"
             raise UnavailableError("the dream wrote nothing", cause=cause, hint="dreamdock dream")
         if not changed and not files:
-            dreams.note(self._client, self._project, round(report.until.timestamp() * 1000))
+            dreams.note(self._client, self._project, ms(report.until))
             return report
         told = {report.path: render(report).encode()}
         message = f"Dream of {report.project}: {report.words}\n\nDreamdock-Dream: {report.path}"
         commit = self._shelf.put(*changed, message=message, since=head, files=files | told)
-        left_here = handed_on(self._shelf, url)
+        with suppress(DreamdockError):  # The report says it as well; without the note keepers ask for one dream more.
+            dreams.note(self._client, self._project, ms(report.until))
+        left_here = "" if away else later(pushed(self._shelf, self._settings.library.remote))
         return report.model_copy(update={"commit": commit, "notes": (*report.notes, *filter(None, [left_here]))})
 
     @property
@@ -183,10 +185,14 @@ class _Dream:
             raise LimitError("the dream took too long, and wrote nothing", cause=cause, hint=hint)
         self._progress(progress)
 
-    def _watermark(self) -> int:
-        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never."""
-        last = last_until(self._shelf, self._project)
-        return max(round(last.timestamp() * 1000) if last else 0, dreams.seen(self._client, self._project))
+    def _watermark(self, now_ms: int) -> int:
+        """Return until when the project's runs were looked at, ms of Redis's clock; 0 for never.
+
+        What is yet to come was noted while that clock was wrong, and doesn't count.
+        """
+        last = last_until(self._shelf, self._project, at(now_ms))
+        seen = dreams.seen(self._client, self._project)
+        return max(ms(last) if last else 0, seen if seen <= now_ms else 0)
 
     def _repository(self) -> tuple[Verifier | None, str]:
         """Return what entries are verified against, and why nothing can be said of the project here (empty: it can).
@@ -203,10 +209,14 @@ class _Dream:
             )
         return repo, ""
 
-    def _entries(self, head: str) -> tuple[dict[str, Entry], list[str]]:
-        """Return the project's entries at a commit by their ids, and what is said of pages that are none."""
+    def _entries(self, head: str) -> tuple[dict[str, Entry], dict[str, str]]:
+        """Return the project's entries at a commit by their ids, and what is said of pages that are none, by theirs."""
         folder = f"repo/{self._project}/"
         pages = {path: what for path, what in self._shelf.pages(head).items() if path.startswith(folder)}
         read = list(self._shelf.read(pages))
-        unread = [f"a page is left as it is: {one.message}" for one in read if isinstance(one, PageError)]
+        unread = {
+            PurePosixPath(one.file).stem: f"a page is left as it is: {one.message}"
+            for one in read
+            if isinstance(one, PageError)
+        }
         return {one.id: one for one in read if not isinstance(one, PageError)}, unread

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import events as e
 from orchestrator.agent.context import Projection
 from orchestrator.agent.role import RECALL
+from orchestrator.dream.course import outcome, passed
 from orchestrator.dream.draft import REASON
 from orchestrator.dream.echo import Given
 from orchestrator.dream.finding import Finding, Whose
@@ -75,8 +76,7 @@ def extract(run: str, events: Sequence[Event]) -> tuple[Finding, ...]:
     timeline = Timeline(events, run)
     line = {moment.step: moment for moment in timeline.line(timeline.now)}
     memory = Projection().follow(events).memory
-    last = next((event.body for event in reversed(events) if isinstance(event.body, e.Finished)), None)
-    accepted = last is not None and last.outcome is Outcome.SUCCEEDED
+    accepted = outcome(events) is Outcome.SUCCEEDED
     noted = _judged([*_of_notes(run, memory)], events)
     found = [*_of_people(run, memory), *noted, *_of_commands(run, events, line)]
     known = {file.path for moment in line.values() for file in moment.files}
@@ -148,19 +148,15 @@ def _steps(note: Note) -> tuple[int, ...]:
 
 def _of_commands(run: str, events: Sequence[Event], line: dict[int, Moment]) -> Iterator[Finding]:
     """Yield the commands that built or tested something and passed, and the one that the work was accepted by."""
-    commands = {
-        event.body.call.id: str(event.body.call.arguments.get("command", ""))
-        for event in events
-        if isinstance(event.body, e.CallStarted) and event.body.call.name == "bash"
-    }
+    for step, command in passed(events):
+        fits = step in line and len(command) <= _LONGEST_COMMAND
+        if fits and _TESTS.search(command) and not _ONCE.search(command):
+            text = one_line(f"`{command}` passes", LONGEST)
+            # What is passed to a command may be somebody's words to the agents that will read it.
+            whose = Whose.TOOL if is_data(text, copied=False) else Whose.HARNESS
+            yield Finding(kind="command", text=text, whose=whose, run=run, steps=(step,), command=command)
     for event in events:
         match event.body:
-            case e.CallFinished(step=step, exit_code=0) as ended if step in line:
-                command = commands.get(ended.result.call_id, "").strip()
-                if len(command) <= _LONGEST_COMMAND and _TESTS.search(command) and not _ONCE.search(command):
-                    text = one_line(f"`{command}` passes", LONGEST)
-                    more = {"whose": Whose.HARNESS, "run": run, "command": command}
-                    yield Finding(kind="command", text=text, steps=(step,), **more)
             case e.Judged(verdict=verdict) if verdict.passed and not verdict.base_tests:
                 text = one_line(f"`{verdict.command}` decides whether work is accepted", LONGEST)
                 more = {"whose": Whose.HARNESS, "run": run, "command": verdict.command}

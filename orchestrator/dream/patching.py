@@ -7,6 +7,7 @@ is evidence's and people's: of that it can propose at most. Kind, scope, status 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
 from orchestrator.dream.batch import Action, Batch, Change, Phase
@@ -14,9 +15,9 @@ from orchestrator.dream.claims import objection
 from orchestrator.dream.patch import Junk, Merge, Reword
 from orchestrator.dream.statement import Statement
 from orchestrator.errors import ModelError
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import MOST, Origin, Status
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.dream.patch import Cite, Patch
     from orchestrator.library.entry import Entry
 
+_told: Final = partial(Change.of, Phase.WORD)
 _MOST_GONE: Final = 0.3
 """What a patch may take away of the entries from accepted runs, as a share; one of them always."""
 _FEW: Final = 2
@@ -118,7 +120,7 @@ class _Hand:
 
     def leave_out(self, wish: Junk) -> None:
         """Have an entry be none."""
-        why = one_line(scrub(wish.why), _LONGEST_WHY)
+        why = one_line(scrubbed(wish.why), _LONGEST_WHY)
         if wish.entry in self.batch.entries and wish.entry not in self._shown:
             raise _Refused(f"it's for a person to say whether what is in the library is junk ({why})")
         entry = self._new(wish.entry)
@@ -192,7 +194,3 @@ def _apart(into: Entry, entry: Entry) -> Iterator[str]:
 
 def _united(*parts: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(one for part in parts for one in part))[:MOST]
-
-
-def _told(action: Action, entry: Entry, why: str, *others: str) -> Change:
-    return Change(phase=Phase.WORD, action=action, entry=entry.id, title=entry.title, why=why, others=others)

@@ -18,7 +18,7 @@ from orchestrator.dream.wording import worded
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -55,10 +55,13 @@ class Pipeline:
     rehearsed: bool
     tell: Callable[[Progress], None]
 
-    def entries(self, batch: Batch, collected: Collected, now: datetime) -> Batch:
-        """Return the entries as they are to be. Raises Stopped."""
+    def entries(self, batch: Batch, collected: Collected, now: datetime, *, set_aside: Collection[str] = ()) -> Batch:
+        """Return the entries as they are to be. Raises Stopped.
+
+        `set_aside` are the ids of pages that can't be read: a person is at work on them, and they stay as they are.
+        """
         self.tell(Progress(Phase.EXTRACT))
-        found = drafts(collected.findings, self.project, now=now)
+        found = [one for one in drafts(collected.findings, self.project, now=now) if one.id not in set_aside]
         known = set(batch.entries)
         batch = count(batch, collected.uses)
         self.tell(Progress(Phase.DEDUPLICATE))

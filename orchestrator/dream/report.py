@@ -11,9 +11,9 @@ from pydantic import AwareDatetime
 from orchestrator.dialogue import Value
 from orchestrator.dream.batch import Action, Change
 from orchestrator.dream.collect import Skipped
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.skill import Skill
 from orchestrator.memory.plain import one_line
-from orchestrator.redaction import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,6 @@ _HEADINGS: Final[Mapping[Action, str]] = {
     Action.DOUBTED: "Doubted: code that they name isn't there any more",
     Action.STALE: "Stale: it was so, and isn't any more",
     Action.SUPERSEDED: "Superseded: another one took its place",
-    Action.QUARANTINED: "Quarantined: data, until somebody vouches for it",
     Action.ARCHIVED: "Archived: out of view, not deleted",
     Action.COUNTED: "Given to runs",
     Action.LEFT_OUT: "Left out",
@@ -95,6 +94,11 @@ def at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def ms(when: datetime) -> int:
+    """Return a time as Redis's clock tells it."""
+    return round(when.timestamp() * 1000)
+
+
 def rfc(when: datetime) -> str:
     """Return a time to the millisecond, as the front matter has it."""
     return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
@@ -102,7 +106,7 @@ def rfc(when: datetime) -> str:
 
 def named(changes: Iterable[Change], entries: Mapping[str, Entry]) -> tuple[Change, ...]:
     """Return changes that name the other entries by their titles, too, and hold nothing that looks like a secret."""
-    return tuple(change.model_copy(update={"why": scrub(_why(change, entries))}) for change in changes)
+    return tuple(change.model_copy(update={"why": scrubbed(_why(change, entries))}) for change in changes)
 
 
 def _why(change: Change, entries: Mapping[str, Entry]) -> str:
@@ -123,7 +127,7 @@ def render(report: Report) -> str:
         **({"skills": len(report.skills)} if report.skills else {}),
     }
     lines = [_FENCE, *(f"{name}: {value}".rstrip() for name, value in front.items()), _FENCE, "", *body(report)]
-    return scrub("\n".join(lines) + "\n")
+    return scrubbed("\n".join(lines) + "\n")
 
 
 def body(report: Report) -> Iterator[str]:

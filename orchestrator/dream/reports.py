@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PLAIN: Final = ("project", "since", "until", "runs", "skipped", "reverted")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 _SHORTEST: Final = 4
 _LAST: Final = "@"
 
@@ -67,11 +68,14 @@ def dreams(shelf: Shelf, project: str) -> list[Dreamt]:
     return [one for one in found if one is not None]
 
 
-def last_until(shelf: Shelf, project: str) -> datetime | None:
-    """Return until when the project's last dream looked; None where there is none. Raises LibraryError."""
+def last_until(shelf: Shelf, project: str, now: datetime) -> datetime | None:
+    """Return until when the project's last dream before `now` looked; None where there is none. Raises LibraryError.
+
+    One that is yet to come was dreamt while the clock was wrong: were it believed, nothing would be learned until then.
+    """
     head = shelf.head()
     for path in reversed(shelf.beside(f"{FOLDER}/{project}", head)):
-        if (one := _dreamt(shelf, path, "", head)) is not None:
+        if (one := _dreamt(shelf, path, "", head)) is not None and one.until <= now:
             return one.until
     return None
 
@@ -138,7 +142,7 @@ def _made(shelf: Shelf, folder: str) -> dict[str, str]:
 def _dreamt(shelf: Shelf, path: str, commit: str, head: str) -> Dreamt | None:
     said = front((shelf.file(path, head) or b"").decode(errors="replace"))
     folder, _, name = path.rpartition("/")
-    counts = {key: int(value) for key, value in said.items() if key not in _PLAIN and value.isdigit()}
+    counts = {key: int(value) for key, value in said.items() if key not in _PLAIN and _COUNT.fullmatch(value)}
     plain = {key: value for key, value in said.items() if key in _PLAIN and value}
     try:
         return Dreamt.model_validate(

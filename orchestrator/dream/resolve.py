@@ -6,6 +6,7 @@ into the library.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.alike import Likeness
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.dream.batch import Batch
     from orchestrator.library.entry import Entry
 
+_told: Final = partial(Change.of, Phase.RESOLVE)
 _LIVE: Final = (Status.ACTIVE, Status.UNVERIFIED)
 
 
@@ -54,11 +56,12 @@ def _settled(batch: Batch, older: Entry, newer: Entry) -> Batch:
     if _may_supersede(newer, older):
         heir = newer.changed(supersedes=tuple(dict.fromkeys((*newer.supersedes, older.id)))[:MOST])
         gone = older.changed(status=Status.SUPERSEDED)
-        return batch.changed((heir, gone), _told(Action.SUPERSEDED, older, "a newer one says otherwise", newer))
+        return batch.changed((heir, gone), _told(Action.SUPERSEDED, older, "a newer one says otherwise", newer.id))
     weaker, other = (older, newer) if _standing(newer) > _standing(older) else (newer, older)
     if weaker.status is Status.UNVERIFIED:
         return batch
-    told = _told(Action.DISPUTED, weaker, "it contradicts another one, and a person has to say which holds", other)
+    why = "it contradicts another one, and a person has to say which holds"
+    told = _told(Action.DISPUTED, weaker, why, other.id)
     return batch.changed((weaker.changed(status=Status.UNVERIFIED),), told)
 
 
@@ -80,8 +83,3 @@ def _by_hand(entry: Entry) -> bool:
 
 def _age(entry: Entry, now: datetime) -> tuple[datetime, str]:
     return entry.updated or entry.created or now, entry.id
-
-
-def _told(action: Action, entry: Entry, why: str, *others: Entry) -> Change:
-    names = tuple(other.id for other in others)
-    return Change(phase=Phase.RESOLVE, action=action, entry=entry.id, title=entry.title, why=why, others=names)

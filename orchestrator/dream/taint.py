@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from unicodedata import combining, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LOOK_ALIKE: Final = str.maketrans(
+    "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοανρυικΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɡ",
+    "aeopcyxijshdqwABEKMHOPCTYXIJSoavpuikABEZHIKMNOPTYXig",
+)
+"""Cyrillic and Greek letters, and two others, that look as a Latin one does."""
 _WORD: Final = re.compile(r"\w+")
 _GRAM: Final = 3
 _RUN: Final = 5
@@ -107,6 +113,7 @@ class Copies:
 
 def is_data(text: str, *, copied: bool) -> bool:
     """Whether a text must be taken for data, given whether a tool had printed it before."""
+    text = unmasked(text)
     if _FETCHED.search(text) or _OF_THE_PROMPT.search(text):
         return True
     harmful = bool(_HARMFUL.search(text))
@@ -121,5 +128,13 @@ def gives_orders(text: str) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """Return a text's words, without what stands between them."""
-    return _WORD.findall(text.lower())
+    """Return a text's words, without what stands between them, and with letters as they look."""
+    return _WORD.findall(unmasked(text).lower())
+
+
+def unmasked(text: str) -> str:
+    """Return a text as it looks to its reader: without what can't be seen, and in Latin letters where they look so."""
+    if text.isascii():
+        return text
+    shown = (sign for sign in normalize("NFKD", text) if sign.isprintable() or sign.isspace())
+    return "".join(sign for sign in shown if not combining(sign)).translate(_LOOK_ALIKE)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.runs import RunSpec
     from orchestrator.settings import Settings
 
-_LOOKED_AT: Final = 20
-"""Runs, the newest, that are looked at for the head."""
 _LONGEST_COMMAND_S: Final = 300.0
 
 
@@ -62,7 +60,7 @@ def verifier(
     `runs` are the project's, with their ids, the newest first. Its head is the newest base commit that no other one
     goes on from, and its commands are tried as that run's. `seconds` is how long it may take, without it a whole dream.
     """
-    spec = _newest(holdings, list(runs)[:_LOOKED_AT])
+    spec = _newest(holdings, runs)
     if spec is None:
         return None
     return Verifier(
@@ -84,7 +82,7 @@ def sealed(settings: Settings, holdings: Holdings, spec: RunSpec) -> Sealed:
     return Sealed(holdings.store, spec.repo, root, box, setup=setup, build=spec.build)
 
 
-def _newest(holdings: Holdings, runs: list[tuple[str, RunSpec]]) -> RunSpec | None:
+def _newest(holdings: Holdings, runs: Iterable[tuple[str, RunSpec]]) -> RunSpec | None:
     """Return the newest of the runs whose base no other's goes on from: somebody may have asked for an old commit."""
     bases: dict[str, RunSpec] = {}
     away = False

@@ -224,7 +224,7 @@ class _Verifying:
         now = self.entries[entry.id]
         if (new := now.changed(**fields)) != now:
             self.entries[entry.id] = self.changed[entry.id] = new
-            self.changes.append(Change(phase=Phase.VERIFY, action=action, entry=entry.id, title=entry.title, why=why))
+            self.changes.append(Change.of(Phase.VERIFY, action, entry, why))
 
     def _untold(self, entry: Entry, why: str) -> None:
         self.unknown.setdefault(why, []).append(entry.id)

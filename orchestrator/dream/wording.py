@@ -240,7 +240,7 @@ def _system() -> str:
 
 
 def _told(error: DreamdockError) -> str:
-    return one_line(": ".join(filter(None, (error.message, error.cause))), 500)
+    return one_line(error.words, 500)
 
 
 def _nothing(why: object) -> str:

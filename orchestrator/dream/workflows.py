@@ -6,15 +6,17 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from orchestrator import events as e
 from orchestrator.dialogue import Value
+from orchestrator.dream.course import outcome, passed
+from orchestrator.dream.taint import is_data
+from orchestrator.library.entropy import scrubbed
 from orchestrator.library.entry import Evidence
 from orchestrator.redaction import REDACTED
 from orchestrator.runs import Outcome
 from orchestrator.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from orchestrator.events import Event
 
@@ -53,13 +55,12 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 
     Steps that were undone don't count. Raises JournalError for events that are no run's.
     """
-    last = next((event.body for event in reversed(events) if isinstance(event.body, e.Finished)), None)
-    if last is None or last.outcome is not Outcome.SUCCEEDED:
+    if outcome(events) is not Outcome.SUCCEEDED:
         return None
     timeline = Timeline(events, run)
     line = {moment.step for moment in timeline.line(timeline.now)}
     found = dict[str, int]()
-    for step, command in _commands(events):
+    for step, command in passed(events):
         for part in parts(command) if step in line else ():
             found.pop(part, None)  # It counts where it was run last.
             found[part] = step
@@ -73,10 +74,13 @@ def workflow(run: str, events: Sequence[Event]) -> Workflow | None:
 def parts(command: str) -> tuple[str, ...]:
     """Return what a command line does that is worth doing again, in order; nothing for what is for once as a whole."""
     command = command.strip()
-    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable() or REDACTED in command:
+    if not 0 < len(command) <= _LONGEST_LINE or not command.isprintable():
         return ()
     command = _BOTH_OUTPUTS.sub("", command)
     if _ONE_OFF.search(command):
+        return ()
+    has_key = REDACTED in command or scrubbed(command) != command  # Without it it does nothing.
+    if has_key or is_data(command, copied=False):  # That is somebody's words to whoever reads it.
         return ()
     try:
         words = list(shlex.shlex(command, posix=False, punctuation_chars=True))
@@ -99,16 +103,3 @@ def _worth_doing(line: str) -> bool:
     name = words[0].rpartition("/")[2] if words else ""
     looks = _LOOKS.fullmatch(name) or not _ASKS.isdisjoint(words)
     return bool(name) and not looks and not _ONCE.fullmatch(name) and len(line) <= _LONGEST
-
-
-def _commands(events: Sequence[Event]) -> Iterator[tuple[int, str]]:
-    """Yield the commands that ended well, with their steps."""
-    started = dict[str, str]()
-    for event in events:
-        match event.body:
-            case e.CallStarted(call=call) if call.name == "bash":
-                started[call.id] = str(call.arguments.get("command", ""))
-            case e.CallFinished(step=step, exit_code=0, result=result) if result.call_id in started:
-                yield step, started[result.call_id]
-            case _:
-                continue

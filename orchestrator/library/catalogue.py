@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from orchestrator.errors import DreamdockError, NotFoundError, UsageError
 from orchestrator.library import skills
 from orchestrator.library.entry import Entry, Scope, Status
-from orchestrator.library.finding import below, find, misplaced
 from orchestrator.library.handing_on import Form, handed_on
 from orchestrator.library.history import Written, history
 from orchestrator.library.opened import open_library, scopes
 from orchestrator.library.page import PageError
+from orchestrator.library.reference import below, find, misplaced
 from orchestrator.library.skill import FILE, Skill, SkillStatus
 from orchestrator.library.skill import render as render_skill
 
@@ -67,7 +67,7 @@ class Catalogue:
         try:
             self._shelf.adopt()
         except DreamdockError as error:
-            return said(error)
+            return error.words
         return ""
 
     def listed(
@@ -157,8 +157,3 @@ def _wanted(entry: Entry, status: Status | None, *, everything: bool) -> bool:
 def _newest_first(entry: Entry) -> tuple[float, str]:
     when = entry.updated or entry.created
     return (when.timestamp() if when else 0.0, entry.id)
-
-
-def said(error: DreamdockError) -> str:
-    """Return an error as one sentence."""
-    return f"{error.message}: {error.cause}" if error.cause else error.message

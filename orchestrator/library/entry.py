@@ -17,6 +17,8 @@ from orchestrator.library.entropy import scrubbed
 LONGEST_TEXT: Final = 20_000
 """Characters of an entry's text; what is longer is no entry but a document."""
 LONGEST_TITLE: Final = 200
+LONGEST_COMMAND: Final = 400
+_SCRUBBED: Final = {"title": LONGEST_TITLE, "text": LONGEST_TEXT, "command": LONGEST_COMMAND}
 MOST: Final = 200
 """Of an entry's evidence, paths or predecessors."""
 _PROJECT: Final = re.compile(r"[0-9a-f]{12}")
@@ -164,7 +166,7 @@ class Entry(Value):
     evidence: Annotated[tuple[Evidence, ...], Field(max_length=MOST)] = ()
     paths: Annotated[tuple[SeenPath, ...], Field(max_length=MOST)] = ()
     supersedes: Annotated[tuple[EntryId, ...], Field(max_length=MOST)] = ()
-    command: Annotated[str, StringConstraints(max_length=400), AfterValidator(unspoilt)] = ""
+    command: Annotated[str, StringConstraints(max_length=LONGEST_COMMAND), AfterValidator(unspoilt)] = ""
 
     @model_validator(mode="after")
     def _a_project(self) -> Entry:
@@ -177,8 +179,11 @@ class Entry(Value):
         return Where(scope=self.scope, scope_id=self.scope_id)
 
     def scrubbed(self) -> Entry:
-        """Return it without anything that looks like a credential, or is drawn at random."""
-        clean = {name: scrubbed(getattr(self, name)) for name in ("title", "text", "command")}
+        """Return it without anything that looks like a credential, or is drawn at random.
+
+        What gets too long by that, since a short password has become `[redacted]`, ends early.
+        """
+        clean = {name: scrubbed(getattr(self, name))[:most] for name, most in _SCRUBBED.items()}
         return self.changed(**clean)
 
     def changed(self, **fields: object) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -55,7 +56,8 @@ class _Row(NamedTuple):
 
 def fill(db: sqlite3.Connection, shelf: Shelf, head: str) -> None:
     """Bring the tables to what the library has at its head."""
-    pages = shelf.pages(head)
+    # A name that isn't UTF-8 is no entry's, and no text for the database.
+    pages = {path: oid for path, oid in shelf.pages(head).items() if path == os.fsencode(path).decode(errors="replace")}
     before = dict(db.execute("SELECT path, oid FROM pages"))
     changed = {path: oid for path, oid in pages.items() if before.get(path) != oid}
     threads = _drop(db, [path for path in before if path not in pages or path in changed])

@@ -140,12 +140,6 @@ class Index:
             found |= {number: (path, oid) for number, path, oid in rows}
         return found
 
-    def listed(self, where: Where) -> dict[str, str]:
-        """Return where the library has all of a scope's entries, of every status, in the order of their ids."""
-        places = [place for place, _ in self._places(where, hidden=True)]
-        found = self._ask(f"SELECT path, oid FROM pages WHERE place IN ({marks(places)}) ORDER BY path", *places)
-        return dict(found)
-
     def _places(self, where: Where, *, hidden: bool) -> Rows:
         """Return the numbers of a scope's tables, each with how many entries it has."""
         return self._ask(

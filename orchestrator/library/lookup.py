@@ -92,6 +92,6 @@ def _told(what: str, error: Exception) -> str:
     """Log what went wrong, and return it in a line."""
     why = f"{type(error).__name__}: {error}"
     if isinstance(error, DreamdockError):
-        why = ": ".join(filter(None, (error.message, error.cause)))
+        why = error.words
     _log.warning(what, why=why)
     return f"{what}: {' '.join(why.split())}"

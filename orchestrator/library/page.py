@@ -45,7 +45,8 @@ class PageError(DreamdockError):
     """A page isn't an entry; `file` and `line` (from 1) say where, `reason` why. What it holds stays as it is."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
-        super().__init__(f"{file}:{line}: {reason}", hint="mend the page, or delete it")
+        shown = "".join(sign if sign.isprintable() else "?" for sign in file)  # A name may be any bytes.
+        super().__init__(f"{shown}:{line}: {reason}", hint="mend the page, or delete it")
         self.file = file
         self.line = line
         self.reason = reason
@@ -87,7 +88,7 @@ def parse(page: bytes | str, file: str, known: Mapping[str, str] | None = None) 
         if key not in where:
             raise PageError(file, end + 1, f"{key} is missing")
     try:
-        return Entry.model_validate({"title": "", **fields, "text": "\n".join(lines[end + 1 :])})
+        return Entry.model_validate({"title": "", **fields, "text": "\n".join(lines[end + 1 :]).strip("\n")})
     except ValidationError as error:
         first = error.errors()[0]
         field = str((first["loc"] or ("scope_id",))[0])

@@ -61,11 +61,6 @@ class Library:
             self.index.refresh(self.shelf, anew=True)
             return self._search(scopes, question, most, hidden=hidden)
 
-    def listed(self, where: Where) -> list[Entry]:
-        """Return all of a scope's entries, of every status, in the order of their ids."""
-        self.index.refresh(self.shelf)
-        return self._entries([where], self.index.listed(where).items())
-
     def recall(
         self, scopes: Sequence[Where], question: str, *, budget: int, now: datetime, known: Collection[str] = ()
     ) -> list[Recalled]:

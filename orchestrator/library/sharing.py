@@ -12,7 +12,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from orchestrator.errors import ConfigError, UnavailableError
+from orchestrator.errors import ConfigError, DreamdockError, UnavailableError
 from orchestrator.library.merging import merged
 from orchestrator.library.shelf import BRANCH
 from orchestrator.memory.plain import one_line
@@ -78,6 +78,35 @@ def pull(shelf: Shelf, url: str, *, timeout_s: float = ANSWERS_S) -> tuple[str, 
         return there, _taken(shelf, there) if there else Shared()
     finally:
         git("update-ref", "-d", ref, git_dir=shelf.git_dir, check=False)
+
+
+def brought(shelf: Shelf, url: str | None) -> str:
+    """Take in what people changed in the files and what others wrote, before a write; return why the remote is away.
+
+    That is empty where all is well, or there is none. Raises LibraryError, ConfigError as `share`.
+    """
+    shelf.adopt()
+    if url:
+        try:
+            pull(shelf, url)
+        except UnavailableError as error:
+            return error.words
+    return ""
+
+
+def pushed(shelf: Shelf, url: str | None) -> str:
+    """Push what was written; return why the remote doesn't have it, empty where it has or there is none."""
+    if url:
+        try:
+            share(shelf, url)
+        except DreamdockError as error:  # It's written, whatever becomes of it elsewhere.
+            return error.words
+    return ""
+
+
+def later(away: str) -> str:
+    """Return what a person is told where the remote was away, empty where it wasn't."""
+    return f"{away}; what is written here is pushed by the next write" if away else ""
 
 
 def _taken(shelf: Shelf, there: str) -> Shared:

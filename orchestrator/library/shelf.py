@@ -117,10 +117,8 @@ class Shelf:
         """Return why pages are set aside. Each stays where it is until a person mends it."""
         return [read for read in self.read(self.pages(self.head())) if isinstance(read, PageError)]
 
-    # --- writing: one process at a time
-
     def file(self, path: str, head: str = "") -> bytes | None:
-        """Return a file that isn't a page, at the head or at a former one; None where there is none."""
+        """Return what a file holds, at the head or at a former one; None where there is no plain one."""
         head = head or self.head()
         if not head:
             return None
@@ -140,6 +138,8 @@ class Shelf:
             if node is None or not node.is_tree:
                 return []
             return sorted(f"{folder}/{os.fsdecode(path)}" for path, _ in files(objects, node.oid))
+
+    # --- writing: one process at a time
 
     def put(
         self,
@@ -315,12 +315,16 @@ class Shelf:
         git("init", "--quiet", "--template=", "--initial-branch=main", "--", self.root)
 
     def _let_orphans_end(self) -> None:
-        """Wait for a git that a killed process left at work on the files; what is there longer has died as well."""
-        left = self._index.with_name(f"{self._index.name}.lock")
+        """Wait for a git that a killed process left at work here; what is locked longer was its, and it has died, too.
+
+        A ref is locked for the moment in which it's moved, by a person's git as well.
+        """
+        left = [self.git_dir / f"{name}.lock" for name in (self._index.name, "HEAD", BRANCH, SEEN)]
         deadline = time.monotonic() + _ORPHANS_S
-        while left.exists() and time.monotonic() < deadline:
+        while any(lock.exists() for lock in left) and time.monotonic() < deadline:
             time.sleep(_ORPHANS_S / 100)
-        left.unlink(missing_ok=True)
+        for lock in left:
+            lock.unlink(missing_ok=True)
 
     def _refuse_under_way(self) -> None:
         """Refuse to write while a person's git is in the middle of something."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sandbox.spec import FileChange
 
 
-class Told:
+class Deeds:
     """The events of a run."""
 
     def __init__(self, spec: RunSpec) -> None:

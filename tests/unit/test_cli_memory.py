@@ -313,7 +313,7 @@ def test_a_remote_gets_every_write_and_one_that_is_away_the_next_time(
     assert typed("share").code == 2
     monkeypatch.setenv("DREAMDOCK_LIBRARY__REMOTE", str(remote))
     done = typed("add", "fact", "While it is away")
-    assert (done.code, "the next write pushes it" in done.err) == (0, True)
+    assert (done.code, "pushed by the next write" in done.err) == (0, True)
     away = typed("add", "fact", "Still away", "--json").json
     assert "can't be fetched" in away["away"]
     git("init", "--quiet", "--bare", remote, cwd=tmp_path)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from deeds import Told
+from deeds import Deeds
 
 from orchestrator import events as e
 from orchestrator.dream import skills as dreamt
@@ -67,7 +67,7 @@ def test_what_of_a_command_line_is_worth_doing_again(command: str, found: tuple[
 
 
 def test_a_workflow_is_what_counted_in_the_order_it_succeeded_last(spec: RunSpec) -> None:
-    told = Told(spec)
+    told = Deeds(spec)
     told.did("bash", code=1, command="make test")
     told.did("bash", code=0, command="make test")
     told.did("bash", code=0, command="ls -la")
@@ -86,18 +86,18 @@ def test_a_workflow_is_what_counted_in_the_order_it_succeeded_last(spec: RunSpec
 
 
 def test_what_wasnt_accepted_teaches_no_skill(spec: RunSpec) -> None:
-    told = Told(spec)
+    told = Deeds(spec)
     told.did("bash", code=0, command="make lint && make test")
     told.end(Outcome.FAILED)
     assert workflow("r1", told.events) is None
-    looked = Told(spec)
+    looked = Deeds(spec)
     looked.did("bash", code=0, command="ls")
     looked.end()
     assert workflow("r2", looked.events) is None
 
 
 def test_a_long_run_keeps_its_last_commands(spec: RunSpec) -> None:
-    told = Told(spec)
+    told = Deeds(spec)
     for number in range(MOST + 5):
         told.did("bash", code=0, command=f"make part-{number}")
     told.end()

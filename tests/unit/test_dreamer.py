@@ -10,6 +10,7 @@ from dreaming import DECISION, Project
 
 from orchestrator import events as e
 from orchestrator.dream.batch import Action
+from orchestrator.dream.report import ms
 from orchestrator.dream.reports import dream_of, dreams, text_of, touched
 from orchestrator.journal import dreams as locks
 from orchestrator.journal import keys
@@ -44,9 +45,10 @@ def test_what_a_run_noted_becomes_an_entry_and_the_dream_one_commit(project: Pro
 def test_a_second_dream_commits_nothing_and_the_third_reads_only_what_is_new(project: Project) -> None:
     project.run(DECISION)
     first = project.dream()
+    assert locks.seen(project.client, project.id) == ms(first.until), "no keeper asks for what somebody dreamt of"
     second = project.dream()
     assert (second.commit, second.runs, project.shelf.head()) == ("", 0, first.commit)
-    assert locks.seen(project.client, project.id) == round(second.until.timestamp() * 1000)
+    assert locks.seen(project.client, project.id) == ms(second.until)
     project.run("Dates are kept in UTC everywhere")
     third = project.dream()
     assert (third.runs, third.since) == (1, second.until)

@@ -15,13 +15,13 @@ from orchestrator.dream.dreamer import Dreamer, carry_dream
 from orchestrator.dream.report import Report, named, render
 from orchestrator.dream.reports import dreams
 from orchestrator.dreams import Dreams
-from orchestrator.errors import DeniedError, LimitError, UnavailableError
+from orchestrator.errors import ConfigError, DeniedError, LimitError, UnavailableError
 from orchestrator.journal import index
 from orchestrator.journal.connection import connect, redis_url
 from orchestrator.library.entry import Entry, EntryKind, Scope
 from orchestrator.library.sharing import share
 from orchestrator.library.shelf import Shelf
-from orchestrator.settings import DreamSettings
+from orchestrator.settings import DreamSettings, LibrarySettings
 from orchestrator.stop import Stop, Stopped
 
 if TYPE_CHECKING:
@@ -68,13 +68,21 @@ def test_a_remote_that_is_away_is_told_and_the_dream_stays_here(project: Project
     project.run(DECISION)
     report = project.dream()
     assert (report.commit, len(report.notes)) == (project.shelf.head(), 1)
-    assert "what others wrote wasn't brought" in report.notes[0]
+    assert "what is written here is pushed by the next write" in report.notes[0]
     shutil.move(f"{remote}.away", remote)
     project.run(UTC_RULE)
     report = project.dream()
     told = subprocess.run(["git", "-C", remote, "rev-parse", "main"], capture_output=True, text=True, check=True)
     assert (told.stdout.strip(), report.notes) == (report.commit, ())
     assert len(dreams(project.shelf, project.id)) == 2
+
+
+def test_a_remote_with_a_password_in_its_address_is_refused_before_anything_is_written(project: Project) -> None:
+    project.run(DECISION)
+    wrong = LibrarySettings(remote="https://ann:hunter2@example.org/lib.git")
+    with pytest.raises(ConfigError):
+        Dreamer(project.client, project.settings.model_copy(update={"library": wrong}), project.id).dream()
+    assert project.shelf.head() == ""
 
 
 def test_a_dream_that_is_stopped_or_takes_too_long_writes_nothing(project: Project) -> None:

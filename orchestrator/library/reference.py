@@ -22,6 +22,8 @@ def find(reference: str, pages: Mapping[str, str], scopes: Sequence[Where]) -> s
     asked = reference.strip().removesuffix(".md")
     if not asked:
         raise UsageError("the id is empty", hint="dreamdock memory list")
+    if asked.endswith("/"):
+        raise UsageError(f"{asked} is a folder, and no entry", hint="name one of its pages")
     whole = "/" in asked
     seen = pages if whole else [path for where in scopes for path in below(where, pages)]
     names = {path: (path if whole else PurePosixPath(path).name).removesuffix(".md") for path in seen}
