@@ -130,7 +130,8 @@ def _facts(known: Entry) -> Iterator[Line]:
     yield Line("status", believed)
     dates = [f"{word} {moment(at)}" for word, at in (("made", known.created), ("worded", known.updated)) if at]
     yield Line("written", Text(" · ".join(dates) or "nobody knows when"))
-    yield Line("uses", Text(f"given to {plural(known.uses, 'run')}, {known.accepted} of them accepted"))
+    uses = f"given to {plural(known.uses, 'run')}, {known.accepted} of them accepted" if known.uses else "none yet"
+    yield Line("uses", Text(uses))
     if known.command:
         yield Line("checked with", Text(visible(known.command)), prose=True)
     yield from labelled("about", (f"{visible(one.path)} @ {one.commit[:COMMIT] or '?'}" for one in known.paths))

@@ -22,6 +22,6 @@ def count(batch: Batch, uses: Mapping[str, tuple[int, int]]) -> Batch:
         entry = batch.entries.get(name)
         if entry is not None and given > 0:
             counted.append(entry.changed(uses=entry.uses + given, accepted=entry.accepted + accepted))
-            why = f"given to {given} more runs, {accepted} of them accepted"
+            why = f"given to {given} more {'run' if given == 1 else 'runs'}, {accepted} of them accepted"
             changes.append(Change.of(Phase.COLLECT, Action.COUNTED, entry, why))
     return batch.changed(counted, *changes) if counted else batch

@@ -150,7 +150,7 @@ def _about(entry: Entry, now: datetime) -> Iterator[str]:
     when = entry.updated or entry.created
     yield "of unknown age" if when is None else age(int((now - when).total_seconds()))
     if entry.uses:
-        yield f"given to {entry.uses} runs, {entry.accepted} of them accepted"
+        yield f"given to {entry.uses} {'run' if entry.uses == 1 else 'runs'}, {entry.accepted} of them accepted"
     yield entry.status if entry.confidence >= 1 else f"{entry.status}, confidence {entry.confidence:g}"
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import ConfigError, DreamdockError, UnavailableError
 from orchestrator.library.merging import merged
 from orchestrator.library.shelf import BRANCH
+from orchestrator.memory.plain import one_line
 from sandbox.errors import SandboxError
 from sandbox.git import Bounds, GitFailed, git, said
 from sandbox.objects import EMPTY_TREE
@@ -32,7 +33,7 @@ _INCOMING: Final = "refs/dreamdock/incoming"
 _NOT_THERE: Final = ("couldn't find remote ref",)
 _MOVED: Final = (b"[rejected]", b"fetch first", b"stale info", b"cannot lock ref", b"failed to update ref")
 _LOGIN: Final = re.compile(r"(?<=://)[^/@\s]*@")
-_LONGEST: Final = 200
+_LONGEST: Final = 300
 # A remote that is a path is served by this process's own account: what its configuration names isn't run.
 _SERVED: Final = (
     "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.alternateRefsCommand=true -c receive.autogc=false"
@@ -189,7 +190,7 @@ def _refuse_password(url: str) -> None:
 
 
 def _failed(url: str, what: str, cause: str) -> UnavailableError:
-    cause = " ".join(_LOGIN.sub("", cause).split())[:_LONGEST]
+    cause = one_line(_LOGIN.sub("", cause), _LONGEST)
     return UnavailableError(
         f"the library's remote {shown(url)} {what}", cause=cause, hint=f"try it with: git ls-remote {shown(url)}"
     )
