@@ -57,17 +57,22 @@ def drafts(findings: Iterable[Finding], project: str, *, now: datetime) -> tuple
 
 
 def entry_id(project: str, found: Finding) -> str:
-    """Return the id of a finding's entry: of what it says, and of nothing else but that a tool said so."""
+    """Return the id of a finding's entry: of what it says, and of nothing else but that a tool said so.
+
+    What is said of a command is one entry: that it passes, and that work is accepted by it.
+    """
     tainted = "tool" if found.whose is Whose.TOOL else ""
-    key = f"{project}\0{found.kind}\0{found.text}\0{tainted}"
+    key = f"{project}\0{found.kind}\0{found.command or found.text}\0{tainted}"
     number = int.from_bytes(hashlib.sha256(key.encode(errors="replace")).digest()[:10])
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_DIGITS)))
 
 
-def _rank(found: Finding) -> tuple[bool, float, str, tuple[int, ...], str]:
+def _rank(found: Finding) -> tuple[bool, float, int, str, tuple[int, ...], str]:
+    """Order findings of one entry: first the one whose words it has, which of equals is the one that says more."""
     return (
         found.whose is not Whose.PERSON,
         -_CONFIDENCE[found.whose, found.accepted],
+        -len(found.text),
         found.run,
         found.steps,
         found.commit,

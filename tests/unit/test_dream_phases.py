@@ -53,6 +53,15 @@ def test_the_same_thing_in_other_words_is_one_entry_with_all_evidence() -> None:
     assert dreamt(batch, other, one).changes == ()
 
 
+def test_what_is_known_of_a_command_is_one_entry_in_the_words_that_say_more() -> None:
+    about = {"whose": Whose.HARNESS, "kind": "command", "command": "make test"}
+    passes = found("`make test` passes", "r1", **about)  # type: ignore[arg-type]  # Of several types.
+    decides = found("`make test` decides whether work is accepted", "r2", **about)  # type: ignore[arg-type]  # As above.
+    (entry,) = dreamt(Batch(), passes, decides).entries.values()
+    assert (entry.title, entry.command) == (decides.text, "make test")
+    assert {proof.run for proof in entry.evidence} == {"r1", "r2"}
+
+
 def test_whose_words_decide_how_far_one_is_believed() -> None:
     made = drafts(
         [
