@@ -123,7 +123,7 @@ def entry(screen: Screen, librarian: Librarian, shown: Shown) -> None:
 
 def _facts(known: Entry) -> Iterator[Line]:
     believed = status(known.status)
-    believed.append(f" · from {'a person' if known.origin == 'person' else f'the {known.origin}'}", "")
+    believed.append(f" · from {known.source}", "")
     believed.append(f" · confidence {known.confidence:g}")
     yield Line("id", Text(known.id))
     yield Line("kind", Text(f"{known.kind} · {known.scope} {known.scope_id}"))

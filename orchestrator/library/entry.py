@@ -178,6 +178,16 @@ class Entry(Value):
         """The scope that it holds in."""
         return Where(scope=self.scope, scope_id=self.scope_id)
 
+    @property
+    def holds(self) -> str:
+        """Where it holds, in words for whoever works on its repository."""
+        return "this repository" if self.scope is Scope.REPO else f"{self.scope} {self.scope_id}"
+
+    @property
+    def source(self) -> str:
+        """Whose words it is, in words."""
+        return "a person" if self.origin is Origin.PERSON else f"the {self.origin}"
+
     def scrubbed(self) -> Entry:
         """Return it without anything that looks like a credential, or is drawn at random.
 

@@ -6,7 +6,7 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from orchestrator.library.entry import DATA, EntryKind, Scope, Status
+from orchestrator.library.entry import DATA, EntryKind, Status
 from orchestrator.library.filling import RECALLED
 from orchestrator.library.place import path_of
 from orchestrator.memory.plain import fenced, lines
@@ -53,8 +53,8 @@ def _read(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _about(entry: Entry) -> Iterator[str]:
-    yield "this repository" if entry.scope is Scope.REPO else f"{entry.scope} {entry.scope_id}"
-    yield f"{entry.status}, from {'a person' if entry.origin == 'person' else f'the {entry.origin}'}"
+    yield entry.holds
+    yield f"{entry.status}, from {entry.source}"
     if when := entry.updated or entry.created:
         yield f"{when:%Y-%m-%d}"
     yield from (f"`{seen.path}`" for seen in entry.paths)

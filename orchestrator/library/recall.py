@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchestrator.library.entry import Scope
 from orchestrator.library.page import PageError
 from orchestrator.library.place import path_of
 from orchestrator.memory.plain import fenced, lines, one_line
@@ -144,9 +143,9 @@ def _told(entry: Entry, now: datetime, *, told_before: bool) -> str:
 
 def _about(entry: Entry, now: datetime) -> Iterator[str]:
     """Yield where an entry holds, who says so, since when, and how far it's to be believed."""
-    yield "this repository" if entry.scope is Scope.REPO else f"{entry.scope} {entry.scope_id}"
-    source = "".join(f" (run {one_line(one.run, _LONGEST_RUN)} step {one.step})" for one in entry.evidence[:1])
-    yield f"from {'a person' if entry.origin == 'person' else f'the {entry.origin}'}{source}"
+    yield entry.holds
+    proof = "".join(f" (run {one_line(one.run, _LONGEST_RUN)} step {one.step})" for one in entry.evidence[:1])
+    yield f"from {entry.source}{proof}"
     when = entry.updated or entry.created
     yield "of unknown age" if when is None else age(int((now - when).total_seconds()))
     if entry.uses:
