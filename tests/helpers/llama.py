@@ -38,9 +38,15 @@ class Server:
         """What `--base-url` takes."""
         return f"{self.url}/v1"
 
-    def asked(self) -> list[int]:
-        """Return the tokens of each prompt that it was sent, in order, refused ones too."""
-        return [int(found[1]) for found in _ASKED.finditer(self.says())]
+    def asked(self, least: int = 0) -> list[int]:
+        """Return the tokens of each prompt that it was sent, in order, refused ones too.
+
+        It waits some seconds until there are `least`: they are logged behind the replies.
+        """
+        deadline = time.monotonic() + _LOGGED_S
+        while len(found := _ASKED.findall(self.says())) < least and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return [int(tokens) for tokens in found]
 
     def says(self) -> str:
         """Return its log so far."""

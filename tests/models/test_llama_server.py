@@ -39,7 +39,7 @@ def bare(task: str) -> Request:
 def test_a_reply_is_streamed_with_its_reasoning_apart(model: Path, tmp_path: Path, ask: Asker) -> None:
     with llama.serve(model, context=4096, log=tmp_path / "log") as server:
         reply = ask(MODEL, server.base_url, first("look around"))
-        asked, counted = server.asked(), server.counted()
+        asked, counted = server.asked(least=1), server.counted()
     assert (reply.text.strip(), reply.reasoning.strip()) == ("I look around.", "Where am I?")
     assert [(call.name, call.arguments) for call in reply.calls] == [("bash", {"command": "ls -la"})]
     assert reply.finish_reason == "tool_call"
@@ -56,7 +56,7 @@ def test_a_dialogue_goes_on_over_calls_and_the_prompt_is_cached(model: Path, tmp
         for _ in range(3):
             replies.append(ask(MODEL, server.base_url, request))
             request = answered(request, replies[-1])
-        asked, counted = server.asked(), server.counted()
+        asked, counted = server.asked(least=3), server.counted()
     assert [(call.name, call.arguments) for call in replies[1].calls] == [
         ("bash", {"command": "cat ä.py"}),
         ("read", {"path": 'say "b"\n.py'}),
@@ -85,7 +85,7 @@ def test_a_dialogue_that_outgrew_the_window_is_refused_once(model: Path, tmp_pat
     with llama.serve(model, context=1024, log=tmp_path / "log") as server:
         with pytest.raises(TooLongError, match="too long") as caught:
             ask(MODEL, server.base_url, first("so much to say " * 200))
-        [sent] = server.asked()
+        [sent] = server.asked(least=1)
         assert ask(MODEL, server.base_url, first("look around")).calls
     assert f"request ({sent} tokens) exceeds the available context size (1024 tokens)" in caught.value.cause
     assert "larger window" in caught.value.hint
@@ -95,7 +95,7 @@ def test_a_dialogue_that_outgrew_the_window_is_refused_once(model: Path, tmp_pat
 def test_a_reply_that_the_window_cuts_off_says_so(model: Path, tmp_path: Path, ask: Asker) -> None:
     with llama.serve(model, context=256, log=tmp_path / "log") as server:
         ask(MODEL, server.base_url, bare("x"))
-        room = 256 - server.asked()[0]
+        room = 256 - server.asked(least=1)[0]
         reply = ask(MODEL, server.base_url, bare("x" * (room - 3)))
     assert (reply.finish_reason, reply.calls) == ("length", ())
     assert LOOK.startswith(f"<think>\n{reply.reasoning}")
