@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kit import SECRET
-from running import repo, script, until
+from running import own_repo, repo, script, until
 
 from benchmarks.stack import Stack, own_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["repo", "script", "until"]
+__all__ = ["own_repo", "repo", "script", "until"]
 
 
 @pytest.fixture(scope="session")

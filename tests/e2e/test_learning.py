@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from running import become_a_project
 
 from orchestrator import events as e
 from orchestrator.demo import MEMORY, Prepared, bundled, make
 from orchestrator.runs import Outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from benchmarks.stack import Stack
 
 pytestmark = [pytest.mark.needs_engine, pytest.mark.needs_redis, pytest.mark.needs_root]
@@ -27,9 +26,7 @@ class Till:
         self.made: Prepared = make(bundled(MEMORY), folder)
         self.repo = self.made.request.repo
         self._stack = stack
-        identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
-        root = ["git", "-C", self.repo, *identity, "commit", "--amend", "--quiet", "--message", folder.name]
-        subprocess.run(root, check=True)  # Another first commit is another project.
+        become_a_project(Path(self.repo), folder.name)
 
     def run(self, task: str, *flags: str) -> str:
         """Have a run done, and return its id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 def repo(tmp_path: Path) -> Path:
     """Return a fresh repository with a bug: our own demo project."""
     return Path(make(bundled("ledger"), tmp_path).request.repo)
+
+
+@pytest.fixture
+def own_repo(repo: Path, tmp_path: Path) -> Path:
+    """Return such a repository as a project of its own: no other test's runs are its runs, nor its memory theirs."""
+    return become_a_project(repo, tmp_path.name)
+
+
+def become_a_project(repo: Path, name: str) -> Path:
+    """Give a repository of one commit another one: another first commit is another project."""
+    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
+    root = ["git", "-C", str(repo), *identity, "commit", "--amend", "--quiet", "--message", name]
+    subprocess.run(root, check=True)
+    return repo
 
 
 @pytest.fixture
