@@ -66,7 +66,7 @@ def test_a_run_is_given_what_the_library_knows_and_finds_more(
     assert HOSTILE in quoted
     assert "force push" not in prompted.text
     logs = stack("logs", run_id).stdout
-    assert "1 entry: split mends cents" in logs
+    assert "memory        split mends cents\n" in logs
     assert "from memory: 1 entry: Rounding" in logs
     shown = stack("show", run_id).stdout
     assert "cents  split mends cents" in shown
