@@ -56,8 +56,7 @@ class _Row(NamedTuple):
 
 def fill(db: sqlite3.Connection, shelf: Shelf, head: str) -> None:
     """Bring the tables to what the library has at its head."""
-    # A name that isn't UTF-8 is no entry's, and no text for the database.
-    pages = {path: oid for path, oid in shelf.pages(head).items() if path == os.fsencode(path).decode(errors="replace")}
+    pages = {path: oid for path, oid in shelf.pages(head).items() if path.isascii() or _is_utf8(path)}
     before = dict(db.execute("SELECT path, oid FROM pages"))
     changed = {path: oid for path, oid in pages.items() if before.get(path) != oid}
     threads = _drop(db, [path for path in before if path not in pages or path in changed])
@@ -91,6 +90,11 @@ def _seen(read: Entry | PageError) -> Glance | PageError:
         return read
     run, step = (read.evidence[0].run, read.evidence[0].step) if read.evidence else ("", 0)
     return Glance(read.scope, read.scope_id, read.status, read.title, read.text, run, step)
+
+
+def _is_utf8(path: str) -> bool:
+    """Say whether a name is text for the database; one that isn't UTF-8 is no entry's."""
+    return path == os.fsencode(path).decode(errors="replace")
 
 
 def words_of(place: int) -> str:
