@@ -24,7 +24,7 @@ from orchestrator.dream.extract import extract
 from orchestrator.dream.paths import Fate, follow
 from orchestrator.dream.resolve import resolve
 from orchestrator.events import Event
-from orchestrator.library.entry import Status
+from orchestrator.library.entry import IN_VIEW, Status
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 KEEP: Final = 200
 _JUNK: Final = 5.0
-IN_VIEW: Final = (Status.ACTIVE, Status.UNVERIFIED)
 _TESTS: Final = "python3 -m pytest -q tests"
 """What the runs' usual work runs: true, and said by no label."""
 

@@ -7,7 +7,6 @@ so that not all of them are dreamed of at once. Where keepers differ about the l
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from enum import StrEnum
@@ -17,15 +16,12 @@ import structlog
 from pydantic import ConfigDict, ValidationError
 
 from orchestrator.dialogue import Value
-from orchestrator.journal import index, keys
+from orchestrator.journal import dreams, index, keys
 from orchestrator.journal.connection import Scripts, available
-from orchestrator.journal.dreams import LEASE_SECONDS
 from orchestrator.queue import DREAM_ENTRY_POINT, DREAM_QUEUE, entry
 from orchestrator.runs import DREAM_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from redis import Redis
 
 TRIES: Final = 3
@@ -105,7 +101,7 @@ class Schedule:
     `patience_seconds` is for how long a dream has to be missed before it's believed to be lost.
     """
 
-    def __init__(self, days: float, *, patience_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, days: float, *, patience_seconds: float = dreams.LEASE_SECONDS) -> None:
         self._period_ms = max(int(days * _DAY_MS), 1) if days else 0
         self._patience_ms = int(patience_seconds * 1000)
         self._ends: dict[str, set[int]] = {}
@@ -136,28 +132,16 @@ class Schedule:
         """Learn which runs have ended since the last time, and shortly before: a fail-over may set the clock back."""
         runs = index.ended(client, self._read_until - _OVERLAP_MS, now)
         for start in range(0, len(runs), _AT_ONCE):
-            self._learn(client, runs[start : start + _AT_ONCE])
+            ends = dict(runs[start : start + _AT_ONCE])
+            for run, project in index.projects(client, list(ends)).items():
+                self._ends.setdefault(project, set()).add(ends[run])
         self._read_until = now
-
-    def _learn(self, client: Redis, runs: Sequence[tuple[str, int]]) -> None:
-        specs: Any
-        with available(), client.pipeline(transaction=False) as pipe:
-            for name, _ in runs:
-                pipe.hget(keys.record(name), "spec")
-            specs = pipe.execute(raise_on_error=False)
-        for (_, end), spec in zip(runs, specs, strict=True):
-            with suppress(ValueError, KeyError, TypeError, RecursionError):  # A damaged record holds up nobody.
-                self._ends.setdefault(json.loads(spec)["repo"]["project"], set()).add(end)
 
     def _forget_seen(self, client: Redis) -> None:
         """Forget the runs that were looked at."""
-        seen: Any
-        with available():
-            seen = client.hgetall(keys.DREAMT)
-        for project, text in seen.items():
-            name = project.decode(errors="replace")
-            if name in self._ends and text.isdigit():
-                self._ends[name] = {end for end in self._ends[name] if end > int(text)}
+        for project, until in dreams.all_seen(client).items():
+            if project in self._ends:
+                self._ends[project] = {end for end in self._ends[project] if end > until}
 
 
 def _say(told: str, project: str, last: LastDream | None) -> None:

@@ -97,9 +97,7 @@ class Agent:
         self._known: tuple[Turn | Reply, ...] = ()
         self._rules = Rules(sandbox)
         self._listing = Listing(sandbox)
-        self._begins = (
-            not name
-        )  # A sub-agent looks things up itself: it has a part of what this one was given the whole of.
+        self._is_main = not name
         self._remembering = Remembering(self._around.library, journal, spec)
         self._restarted = False
         self._crowded = False
@@ -136,7 +134,8 @@ class Agent:
             notes = repo_notes(self._sandbox, self._fitting.longest(context))
             system = wording.system(self._role, self._around.notes)
             text = wording.task(self._role, self._spec, notes)
-            given = self._remembering.begin(self._fitting.beside(system, text)) if self._begins else ()
+            # A sub-agent looks things up itself: its task is a part of what this one was given the whole of.
+            given = self._remembering.begin(self._fitting.beside(system, text)) if self._is_main else ()
             self._journal.append(*given, e.Prompted(system=system, text="\n\n".join([text, *words(given)])))
         elif context.open_reply is not None:
             self._restarted = True

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dream.batch import Action, Change, Phase
-from orchestrator.library.entry import Origin, Status
+from orchestrator.library.entry import IN_VIEW, Origin, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 _HALF_LIFE_S: Final = 180 * 86_400
 """An entry that old, and not given to any run, counts half."""
-_IN_VIEW: Final = (Status.ACTIVE, Status.UNVERIFIED)
 
 
 def compress(batch: Batch, keep: int, now: datetime) -> Batch:
     """Archive what is beyond `keep` entries of a kind in view, the least useful first and persons' last."""
-    in_view = [entry for entry in batch.entries.values() if entry.status in _IN_VIEW]
+    in_view = [entry for entry in batch.entries.values() if entry.status in IN_VIEW]
     archived, changes = [], []
     for kind, group in groupby(sorted(in_view, key=lambda entry: entry.kind), key=lambda entry: entry.kind):
         ranked = sorted(group, key=lambda entry: _rank(entry, now))

@@ -16,7 +16,7 @@ from orchestrator.dream.patch import Junk, Merge, Reword
 from orchestrator.dream.statement import Statement
 from orchestrator.errors import ModelError
 from orchestrator.library.entropy import scrubbed
-from orchestrator.library.entry import MOST, Origin, Status
+from orchestrator.library.entry import IN_VIEW, MOST, Origin, Status
 from orchestrator.memory.plain import one_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _FEW: Final = 2
 """Of so many new entries all may go, where none of them is from an accepted run."""
 _LEAST_SHARED: Final = 0.2
 """Words that entries have in common which say the same, as a share of the shorter one's."""
-_STATES: Final = (Status.ACTIVE, Status.UNVERIFIED)
 _LONGEST_WHY: Final = 200
 _T = TypeVar("_T")
 
@@ -51,7 +50,7 @@ class Patched:
 
 def may_word(entry: Entry) -> bool:
     """Whether a model may have a say on an entry: not on what people wrote, nor on what is locked up or put aside."""
-    return entry.origin is Origin.AGENT and entry.status in _STATES
+    return entry.origin is Origin.AGENT and entry.status in IN_VIEW
 
 
 def patched(batch: Batch, patch: Patch, shown: Collection[str], evidence: Mapping[Cite, str]) -> Patched:
@@ -178,7 +177,7 @@ def _apart(into: Entry, entry: Entry) -> Iterator[str]:
         yield "is the same one"
     if (entry.kind, entry.where) != (into.kind, into.where):
         yield "is of another kind or scope"
-    if _STATES.index(into.status) > _STATES.index(entry.status):
+    if into.status is Status.UNVERIFIED and entry.status is Status.ACTIVE:
         yield "is better believed"
     if entry.command not in {"", into.command}:
         yield "has a command of its own"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.dream.alike import Likeness
 from orchestrator.dream.batch import Action, Change, Phase
 from orchestrator.dream.similar import Similar
-from orchestrator.library.entry import MOST, Origin, Status
+from orchestrator.library.entry import IN_VIEW, MOST, Origin, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from orchestrator.library.entry import Entry
 
 _told: Final = partial(Change.of, Phase.RESOLVE)
-_LIVE: Final = (Status.ACTIVE, Status.UNVERIFIED)
 
 
 def resolve(batch: Batch, now: datetime) -> Batch:
@@ -29,7 +28,7 @@ def resolve(batch: Batch, now: datetime) -> Batch:
 
     `now` is the age of an entry that doesn't tell its own.
     """
-    live = sorted((one for one in batch.entries.values() if one.status in _LIVE), key=lambda one: _age(one, now))
+    live = sorted((one for one in batch.entries.values() if one.status in IN_VIEW), key=lambda one: _age(one, now))
     known = Similar(live)
     pairs = sorted(
         {
@@ -45,7 +44,7 @@ def resolve(batch: Batch, now: datetime) -> Batch:
         settled = batch
         for pair in pairs:
             older, newer = sorted((settled.entries[name] for name in pair), key=lambda one: place[one.id])
-            if older.status in _LIVE and newer.status in _LIVE:
+            if older.status in IN_VIEW and newer.status in IN_VIEW:
                 settled = _settled(settled, older, newer)
         if settled is batch:
             return batch

@@ -14,7 +14,7 @@ from orchestrator.dream.batch import Action, Change, Phase
 from orchestrator.dream.commands import Holds, tried
 from orchestrator.dream.paths import Fate, Followed
 from orchestrator.dream.symbols import present, symbols
-from orchestrator.library.entry import DATA, EntryKind, SeenPath, Status
+from orchestrator.library.entry import DATA, IN_VIEW, EntryKind, SeenPath, Status
 from orchestrator.stop import Stop
 from sandbox.errors import SandboxError
 
@@ -29,7 +29,7 @@ CONFIRMED: Final = 0.9
 """How far what was seen to hold is believed at least."""
 DOUBTED: Final = 0.3
 """How far something is believed at most that names code which isn't there any more."""
-_LOOKED_AT: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED, Status.STALE})
+_LOOKED_AT: Final = IN_VIEW | {Status.STALE}
 _LOOKING_S: Final = 120.0
 """How long a commit is searched for names at most."""
 _NAMED: Final = 5
@@ -207,7 +207,7 @@ class _Verifying:
 
     def _confirm(self, entry: Entry) -> None:
         status = entry.status if entry.origin in DATA else Status.ACTIVE
-        why = f"`{entry.command}` passes"
+        why = "its command passes"
         self._change(entry, Action.CONFIRMED, why, status=status, confidence=max(entry.confidence, CONFIRMED))
 
     def _stale(self, entry: Entry, why: str) -> None:

@@ -105,6 +105,14 @@ def seen(client: Redis, project: str) -> int:
     return int(found) if found and found.isdigit() else 0
 
 
+def all_seen(client: Redis) -> dict[str, int]:
+    """Return the same of all projects, without what somebody else wrote there. Raises RedisAwayError."""
+    rows: Any
+    with available():
+        rows = client.hgetall(keys.DREAMT)
+    return {project.decode(errors="replace"): int(text) for project, text in rows.items() if text.isdigit()}
+
+
 def note(client: Redis, project: str, until_ms: int) -> None:
     """Note that the project's runs were looked at until then: only ever forward. Raises RedisAwayError, DeniedError."""
     Scripts(client)("dream_note", [], [project, until_ms])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -87,6 +88,21 @@ def ended(client: Redis, since_ms: int, until_ms: int) -> list[tuple[str, int]]:
             raw = client.zrangebyscore(key, since_ms, f"({until_ms}", withscores=True)
         found |= {run_id: int(when) for name, when in raw for run_id in _ids([name])}
     return sorted(found.items(), key=lambda one: (one[1], one[0]))
+
+
+def projects(client: Redis, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the project of each of these runs; of one whose record is damaged there is none."""
+    specs: Any
+    with available(), client.pipeline(transaction=False) as pipe:
+        for run_id in run_ids:
+            pipe.hget(keys.record(run_id), "spec")
+        specs = pipe.execute(raise_on_error=False)
+    found = {}
+    for run_id, spec in zip(run_ids, specs, strict=True):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            if isinstance(project := json.loads(spec)["repo"]["project"], str):
+                found[run_id] = project
+    return found
 
 
 def pending(client: Redis) -> list[str]:

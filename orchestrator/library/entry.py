@@ -59,6 +59,10 @@ class Status(StrEnum):
     ARCHIVED = "archived"  # More was known than the library keeps in view; nothing is deleted.
 
 
+IN_VIEW: Final = frozenset({Status.ACTIVE, Status.UNVERIFIED})
+"""What may be shown to a model unasked."""
+
+
 class Origin(StrEnum):
     """Whose words an entry is made of, from the most to the least trusted."""
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from orchestrator.library.entry import Status
+from orchestrator.library.entry import IN_VIEW
 from orchestrator.library.glance import Glance, glance
 from orchestrator.library.page import PageError
 from orchestrator.library.shelf import entry_of
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.library.shelf import Shelf
 
 FORMAT: Final = "1"
-RECALLED: Final[frozenset[str]] = frozenset({Status.ACTIVE, Status.UNVERIFIED})
-"""What may be shown to a model unasked."""
 TABLES: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value)",
     """CREATE TABLE places (number INTEGER PRIMARY KEY, scope TEXT NOT NULL, scope_id TEXT NOT NULL,
@@ -70,7 +68,7 @@ def fill(db: sqlite3.Connection, shelf: Shelf, head: str) -> None:
         if isinstance(seen, PageError):
             kept.append((number, path, changed[path], None, None, None, seen.line, seen.reason))
             continue
-        key = (seen.scope, seen.scope_id, seen.status not in RECALLED)
+        key = (seen.scope, seen.scope_id, seen.status not in IN_VIEW)
         place = places.get(key) or places.setdefault(key, _place(db, *key))
         rows.append(_Row(place, seen.run, seen.step, number, seen.title, seen.text))
         kept.append((number, path, changed[path], place, seen.run, seen.step, None, None))

@@ -6,8 +6,7 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from orchestrator.library.entry import DATA, EntryKind, Status
-from orchestrator.library.filling import RECALLED
+from orchestrator.library.entry import DATA, IN_VIEW, EntryKind, Status
 from orchestrator.library.place import path_of
 from orchestrator.memory.plain import fenced, lines
 
@@ -32,7 +31,7 @@ def handed_on(entries: Iterable[Entry], form: Form) -> str:
     """Return entries as text: `jsonl` has all, `md` what may be recalled, `agents` what is active."""
     if form == "jsonl":
         return "".join(json.dumps(fields(entry)) + "\n" for entry in entries)
-    known = [entry for entry in entries if entry.status in ({Status.ACTIVE} if form == "agents" else RECALLED)]
+    known = [entry for entry in entries if entry.status in ({Status.ACTIVE} if form == "agents" else IN_VIEW)]
     return "\n".join(_agents(known) if form == "agents" else _read(known)) + "\n"
 
 

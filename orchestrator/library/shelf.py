@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import DreamdockError
-from orchestrator.library.entry import DATA, Status
+from orchestrator.library.entry import DATA, IN_VIEW, Status
 from orchestrator.library.lock import alone
 from orchestrator.library.merging import Side, merged
 from orchestrator.library.page import PageError, parse, render
@@ -371,7 +371,7 @@ class Shelf:
             return entry.changed(created=entry.created or old.created, updated=old.updated)
         created = entry.created or (old.created if old else self._now())
         updated = entry.updated if old is None and entry.updated else self._now()
-        locked = not vouched and entry.origin in DATA and entry.status in {Status.ACTIVE, Status.UNVERIFIED}
+        locked = not vouched and entry.origin in DATA and entry.status in IN_VIEW
         status = Status.QUARANTINED if locked else entry.status
         return entry.changed(created=created, updated=updated, status=status)
 

@@ -299,8 +299,8 @@ def test_what_passes_is_confirmed_and_what_fails_is_stale(repo: Repo) -> None:
     assert found.entries["bad"] == bad.changed(status=Status.STALE)
     told = {change.entry: (change.action, change.why) for change in found.changes}
     assert told == {
-        "good": (Action.CONFIRMED, "`make test` passes"),
-        "back": (Action.CONFIRMED, "`make test` passes"),
+        "good": (Action.CONFIRMED, "its command passes"),
+        "back": (Action.CONFIRMED, "its command passes"),
         "bad": (Action.STALE, "its command fails: exit code 2: AssertionError: no"),
     }
     assert table.ran == ["make all", "make all", "make test"], "what fails is tried twice, what several say once"

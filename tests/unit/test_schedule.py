@@ -17,8 +17,8 @@ from orchestrator.errors import DeniedError, DreamdockError, UnavailableError
 from orchestrator.job import SERIALIZER, DreamJob
 from orchestrator.journal import keys
 from orchestrator.journal.connection import connect
-from orchestrator.journal.dreams import held, note
-from orchestrator.journal.index import now_ms
+from orchestrator.journal.dreams import all_seen, held, note
+from orchestrator.journal.index import now_ms, projects
 from orchestrator.journal.writer import Writer, create
 from orchestrator.queue import DREAM_ENTRY_POINT, DREAM_QUEUE, call
 from orchestrator.runs import DREAM_ID, Outcome, RunSpec, new_run_id
@@ -283,3 +283,20 @@ def test_what_somebody_else_wrote_in_its_place_stops_nothing(client: Redis, run:
     Schedule(7).tick(client)
     assert len(queued(client)) == 1
     assert last(client).state is DreamState.QUEUED
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", "{}", '{"repo": {"project": ["x"]}}', '{"repo": {"project": 7}}'])
+def test_a_damaged_record_is_of_no_project_and_holds_up_no_other(
+    client: Redis, run: Callable[..., str], text: str
+) -> None:
+    damaged, whole = run(OTHER), run()
+    client.hset(keys.record(damaged), "spec", text)
+    assert projects(client, [damaged, whole, new_run_id()]) == {whole: PROJECT}
+    Schedule(7).tick(client)
+    assert list(last_dreams(client)) == [PROJECT]
+
+
+def test_what_was_looked_at_is_read_for_all_projects_at_once(client: Redis) -> None:
+    note(client, PROJECT, 7)
+    client.hset(keys.DREAMT, OTHER, "never")
+    assert all_seen(client) == {PROJECT: 7}
